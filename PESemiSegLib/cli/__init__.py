@@ -1,0 +1,1 @@
+"""The pesemiseg commands, progress bars and exit codes."""

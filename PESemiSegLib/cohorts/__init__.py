@@ -1,0 +1,1 @@
+"""The manifest of cases and the slice cache that training reads."""

@@ -1,0 +1,1 @@
+"""Metrics, lesion matching, bootstrap, tables."""

@@ -1,0 +1,1 @@
+"""segment(volume, package) -> Result: engines, lung box and filter, findings, input check, reports."""

@@ -1,0 +1,1 @@
+"""The model package (read, write, verify) and the store."""

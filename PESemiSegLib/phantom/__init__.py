@@ -1,0 +1,1 @@
+"""The procedural CTPA cohort: anatomy, vessel trees, emboli, scanner, site styles."""

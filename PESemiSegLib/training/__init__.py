@@ -1,0 +1,1 @@
+"""Trainer, strategies, losses, health monitor, checkpoints."""

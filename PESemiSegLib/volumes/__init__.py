@@ -1,0 +1,1 @@
+"""Reading and writing CT: DICOM, NIfTI, NRRD, DICOM SEG; geometry."""
