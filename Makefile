@@ -17,7 +17,7 @@ help:
 
 # The base set runs `pesemiseg segment` on a CPU; the development set adds torch, training and the test tools.
 $(BIN)/python:
-	@sh Testing/setup_venv.sh $(PYTHON) $(VENV)
+	@sh .ci/make_venv.sh $(PYTHON) $(VENV)
 
 $(VENV)/.base: $(BIN)/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q -c constraints.txt -e .
