@@ -1,0 +1,129 @@
+"""The CT volume that everything passes on: HU on an axial grid, facts of the series, and the way back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .grid import FloatArray, Grid
+from .native import NativeGrid, arrange
+
+
+@dataclass(frozen=True)
+class SeriesFacts:
+    """What is known of a series besides its voxels. Holds no patient name, identifier or date.
+
+    `warnings` are sentences for a radiologist; `other_series` describes what else lay in the folder;
+    `description` is the site's free text and may contain anything: it is shown only when asked for.
+    `source_files` (DICOM) are the files in the order of `Volume.to_source`; for a multi-frame file there is
+    one, and `source_frames` holds the frame number (from 1) of each slice.
+    """
+
+    kind: str = "array"  # dicom, nifti, nrrd, metaimage, array
+    source_name: str = ""
+    modality: str = "CT"
+    contrast_agent: bool | None = None
+    description: str = field(default="", repr=False)
+    warnings: tuple[str, ...] = ()
+    other_series: tuple[str, ...] = ()
+    slice_thickness_mm: float | None = None
+    kvp: float | None = None
+    source_files: tuple[Path, ...] = field(default=(), repr=False)
+    source_frames: tuple[int, ...] = field(default=(), repr=False)
+
+    def with_warnings(self, *sentences: str) -> SeriesFacts:
+        """The same facts with more warnings, each said once."""
+        return replace(self, warnings=tuple(dict.fromkeys((*self.warnings, *sentences))))
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A CT on an axial grid, with the way back to the grid it came from.
+
+    Args:
+        hu: (z, y, x) int16 HU, C-contiguous; x runs to the patient's left, y to posterior, z to superior.
+        affine: 4x4 float64, voxel (i, j, k) of `hu` -> LPS mm.
+        facts: what is known of the series.
+        native: how the input lay; private to `volumes`.
+    """
+
+    hu: npt.NDArray[np.int16]
+    affine: FloatArray
+    facts: SeriesFacts
+    native: NativeGrid = field(repr=False)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.grid.shape
+
+    @property
+    def grid(self) -> Grid:
+        """The working grid, that of `hu`."""
+        return self.native.working
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """(x, y, z) of the working grid."""
+        return self.grid.spacing_mm
+
+    @property
+    def output_grid(self) -> Grid:
+        """Where results are written: the input's grid if regular and orthogonal, else the working grid."""
+        return self.native.output_grid
+
+    def to_output(
+        self, array: npt.NDArray[Any], *, linear: bool = False, fill: float = 0
+    ) -> npt.NDArray[Any]:
+        """An array (z, y, x) on the working grid, brought to `output_grid`.
+
+        Exact (axes swapped and flipped) unless the input was oblique by more than 5 degrees; then read by
+        nearest neighbour, or linearly for probabilities. Raises ValueError for another shape.
+        """
+        return self.native.to_output(array, linear=linear, fill=fill)
+
+    def to_source(
+        self, array: npt.NDArray[Any], *, linear: bool = False, fill: float = 0
+    ) -> npt.NDArray[Any]:
+        """An array (z, y, x) on the working grid, brought to the source slices (n, rows, columns).
+
+        The order is that of `facts.source_files` or `facts.source_frames`; planes that were interpolated
+        into gaps have no source slice and are left out.
+        """
+        return self.native.to_source(array, linear=linear, fill=fill)
+
+
+def from_array(hu: npt.NDArray[Any], affine_lps: npt.ArrayLike, **facts: Any) -> Volume:
+    """A volume from an array in memory (a Slicer node, the phantom, a test).
+
+    Args:
+        hu: (z, y, x) HU in any orientation and real dtype; copied, clipped to int16, turned to axial.
+        affine_lps: 4x4, voxel (i, j, k) -> LPS mm.
+        facts: fields of `SeriesFacts`.
+
+    Raises:
+        ValueError: if `hu` is not three-dimensional or the affine is not usable.
+    """
+    if hu.ndim != 3:
+        raise ValueError(f"hu has three axes (z, y, x), got shape {hu.shape}")
+    if hu.dtype != np.int16:
+        limits = np.iinfo(np.int16)
+        hu = np.clip(np.rint(np.nan_to_num(hu, nan=-1024.0)), limits.min, limits.max)
+    stack = np.array(hu, dtype=np.int16, order="C")
+    return build_volume(stack, np.asarray(affine_lps, dtype=np.float64), SeriesFacts(**facts))
+
+
+def build_volume(
+    stack: npt.NDArray[np.int16],
+    affine: FloatArray,
+    facts: SeriesFacts,
+    *,
+    writes_stack: bool = True,
+    slice_positions: FloatArray | None = None,
+) -> Volume:
+    """Turn a stack (slices, rows, columns) of HU into an axial `Volume`; the stack is given away."""
+    hu, native = arrange(stack, affine, writes_stack=writes_stack, slice_positions=slice_positions)
+    return Volume(hu, native.working.affine, facts, native)
