@@ -27,7 +27,7 @@ _GAIN_LIMITS = (0.6, 2.2)
 
 @dataclass(frozen=True)
 class Landmarks:
-    """Where heart and superior vena cava lie on the image grid: (z, y, x) voxels, one row a slice for the vena cava."""
+    """Where heart and superior vena cava lie on the image grid, in voxels."""
 
     heart_zyx: tuple[float, float, float]
     heart_radius_mm: float
@@ -37,7 +37,7 @@ class Landmarks:
 
 @dataclass(frozen=True)
 class ScanField:
-    """What the coarse scan says about each place: (coarse z, size, size) maps, z spaced by ``step`` slices."""
+    """What the coarse scan says about each place: (coarse z, size, size) maps."""
 
     artefact_hu: np.ndarray
     noise_gain: tuple[np.ndarray, ...]
@@ -61,7 +61,11 @@ class ScanField:
 
 
 def scan_field(
-    hu: np.ndarray, acquisition: Acquisition, sectors: int, rng: np.random.Generator, landmarks: Landmarks | None
+    hu: np.ndarray,
+    acquisition: Acquisition,
+    sectors: int,
+    rng: np.random.Generator,
+    landmarks: Landmarks | None,
 ) -> ScanField:
     """Project ``hu`` (z, y, x) coarsely and derive the shading in HU and the local SD of the noise, in HU."""
     step = max(1, round(_STEP_MM / acquisition.increment_mm))
@@ -82,7 +86,7 @@ def _shading(
     rng: np.random.Generator,
     landmarks: Landmarks | None,
 ) -> np.ndarray:
-    """Cupping, dark bands between dense objects and streaks from pulsating contrast: (coarse z, y, x) in HU."""
+    """Cupping, dark bands between dense objects and streaks from pulsating contrast, in HU."""
     projector = Projector(coarse.shape[1], acquisition.pixel_mm * factor)
     water = np.maximum(coarse + 1000.0, 0.0) / 1000.0
     path = WATER_PER_MM * projector.forward(water)
@@ -103,9 +107,10 @@ def _near_svc(
     coarse: np.ndarray, acquisition: Acquisition, factor: int, step: int, landmarks: Landmarks
 ) -> np.ndarray:
     """Weight (coarse z, y, x), 1 on the axis of the vena cava, falling to 0 beyond its wall."""
-    centres = landmarks.svc_yx[np.minimum(np.arange(len(coarse)) * step + step // 2, len(landmarks.svc_yx) - 1)]
+    middle = np.minimum(np.arange(len(coarse)) * step + step // 2, len(landmarks.svc_yx) - 1)
+    y, x = landmarks.svc_yx[middle].T[..., None, None]
     place = (np.arange(coarse.shape[1]) + 0.5) * factor - 0.5
-    square = (place[None, :, None] - centres[:, 0, None, None]) ** 2 + (place - centres[:, 1, None, None]) ** 2
+    square = (place[:, None] - y) ** 2 + (place - x) ** 2
     weight = np.exp(-square * (acquisition.pixel_mm / _STREAK_RADIUS_MM) ** 2)
     return np.nan_to_num(weight, nan=0.0).astype(np.float32)
 

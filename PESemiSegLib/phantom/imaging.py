@@ -21,8 +21,8 @@ def image_scene(
 ) -> np.ndarray:
     """Scan ``hu`` (z, y, x), float32, ideal and noiseless, as it lies on the grid of the acquisition.
 
-    Returns int16 (z, y, x), clipped to [-1024, 3071], with -1024 outside the circular field of view. ``hu`` is
-    used as work space and changed. landmarks: where heart and superior vena cava lie, for motion and streaks.
+    Returns int16 (z, y, x), clipped to [-1024, 3071], with -1024 outside the circular field of view. ``hu``
+    is used as work space and changed. landmarks: where heart and vena cava lie, for motion and streaks.
     """
     apply_tube_voltage(hu, acquisition.iodine_gain)
     if acquisition.motion_mm and landmarks is not None:
@@ -51,7 +51,7 @@ def image_scene(
 
 
 def apply_tube_voltage(hu: np.ndarray, iodine_gain: float) -> None:
-    """Scale, in place, what iodine adds above soft tissue; denser than contrast (bone) grows by the root only."""
+    """Scale, in place, what iodine adds above soft tissue; bone, denser, grows by the root only."""
     if iodine_gain == 1.0:
         return
     for plane in hu:
@@ -61,7 +61,7 @@ def apply_tube_voltage(hu: np.ndarray, iodine_gain: float) -> None:
 
 
 def thick_slice(hu: np.ndarray, k: int, ratio: float) -> np.ndarray:
-    """Slice k averaged over a box of ``ratio`` increments, 1 to 3 (the raster itself is one increment thick)."""
+    """Slice k averaged over a box of ``ratio`` increments, 1 to 3 (the raster itself is one thick)."""
     wing = np.float32((ratio - 1.0) / 2.0)
     if wing <= 0:
         return hu[k]

@@ -13,8 +13,8 @@ _NPS_FLOOR_PER_MM = 0.02
 class Kernel:
     """A rotationally symmetric reconstruction kernel.
 
-    ``mtf(f) = exp(-u) (1 + overshoot u)`` with ``u = 2 (pi sigma f)^2``: a Gaussian blur of ``sigma_mm``, minus
-    its own Laplacian. ``overshoot`` 0 is a soft kernel, 1 is flat at the origin, above 1 edges ring visibly.
+    ``mtf(f) = exp(-u) (1 + overshoot u)`` with ``u = 2 (pi sigma f)^2``: a Gaussian blur of ``sigma_mm``,
+    minus its own Laplacian. ``overshoot`` 0 is soft, 1 flat at the origin, above 1 edges ring visibly.
     """
 
     name: str
@@ -45,23 +45,29 @@ def radial_frequency(size: int, pixel_mm: float) -> tuple[np.ndarray, np.ndarray
 
 
 def sector_of(angle: np.ndarray, sectors: int) -> np.ndarray:
-    """Which of ``sectors`` equal wedges of the half circle an angle falls in; the first is centred on angle 0."""
+    """Which of ``sectors`` equal wedges of [0, pi) an angle falls in; the first is centred on 0."""
     return np.floor((angle + np.pi / (2 * sectors)) / np.pi * sectors).astype(int) % sectors
 
 
 class NoiseSource:
     """Slices of unit-variance coloured noise, apart for each sector of projection angles.
 
-    By the projection-slice theorem the noise of the views around one angle fills one wedge of the image's Fourier
-    plane. Keeping the wedges apart lets each be weighted by the attenuation of its own views, which is what makes
-    the noise of a chest streak from shoulder to shoulder.
+    By the projection-slice theorem the noise of the views around one angle fills one wedge of the image's
+    Fourier plane. Keeping the wedges apart lets each be weighted by the attenuation of its own views, which is
+    what makes the noise of a chest streak from shoulder to shoulder.
 
-    Raises nothing; ``thickness_ratio`` (slice thickness / increment, 1 to 2) sets the correlation of neighbouring
-    slices to that of overlapping box profiles, ``1 - 1 / ratio``.
+    ``thickness_ratio`` (slice thickness / increment, 1 to 2) sets the correlation of neighbouring slices to
+    that of overlapping box profiles, ``1 - 1 / ratio``.
     """
 
     def __init__(
-        self, kernel: Kernel, size: int, pixel_mm: float, sectors: int, thickness_ratio: float, rng: np.random.Generator
+        self,
+        kernel: Kernel,
+        size: int,
+        pixel_mm: float,
+        sectors: int,
+        thickness_ratio: float,
+        rng: np.random.Generator,
     ) -> None:
         frequency, angle = radial_frequency(size, pixel_mm)
         power = kernel.nps(frequency)
@@ -77,7 +83,9 @@ class NoiseSource:
         self._size, self._rng = size, rng
         self._amplitudes = [np.where(sector == s, amplitude, 0.0).astype(np.float32) for s in range(sectors)]
         correlation = 1.0 - 1.0 / thickness_ratio
-        tap = (1.0 - np.sqrt(max(0.0, 1.0 - 4.0 * correlation**2))) / (2.0 * correlation) if correlation else 0.0
+        # two taps (1, t) correlate neighbours by t / (1 + t^2)
+        root = np.sqrt(max(0.0, 1.0 - 4.0 * correlation**2))
+        tap = (1.0 - root) / (2.0 * correlation) if correlation > 0 else 0.0
         self._taps = np.array([1.0, tap], np.float32) / np.float32(np.hypot(1.0, tap))
         self._previous = self._white()
 
@@ -86,7 +94,7 @@ class NoiseSource:
         return self._rng.standard_normal(shape, dtype=np.float32).view(np.complex64)[..., 0]
 
     def next_slice(self, sector_sd: list[np.ndarray]) -> np.ndarray:
-        """The noise of the next slice (y, x), float32: the sum over sectors of ``sector_sd[s]`` times its wedge.
+        """The noise of the next slice (y, x), float32: the wedges, each times its ``sector_sd[s]``, added.
 
         A sector SD is the SD that the image would have if all views were like those of the sector.
         """

@@ -13,11 +13,11 @@ _BACKGROUND_MM = 1.0e3
 class LabelStyle:
     """What a hospital's annotators call clot.
 
-    erosion_voxels: the drawn edge lies this far inside the true one (strict). dilation_mm: the opacified lumen
-    around the obstruction that is included (generous), (low, high) drawn per lesion. rim_voxels: how far beyond the
-    lumen, into the partial volume of its wall, the drawing may reach. displacement_mm: SD of a shift of a whole
-    patient's label in-plane. jitter_mm, jitter_length_mm: SD and correlation length of the wobble of the boundary.
-    miss_subsegmental: chance that a subsegmental lesion is not drawn at all.
+    erosion_voxels: the drawn edge lies this far inside the true one (strict). dilation_mm: the opacified
+    lumen around the obstruction that is included (generous), (low, high) drawn per lesion. rim_voxels: how far
+    beyond the lumen, into the partial volume of its wall, the drawing may reach. displacement_mm: SD of a shift
+    of a whole patient's label in-plane. jitter_mm, jitter_length_mm: SD and correlation length of the wobble
+    of the boundary. miss_subsegmental: chance that a subsegmental lesion is not drawn at all.
     """
 
     name: str
@@ -48,8 +48,9 @@ def annotate(
 ) -> tuple[np.ndarray, list[int]]:
     """Draw every lesion of a patient in the style of a hospital.
 
-    clot_sdf_mm (z, y, x): signed distance to the exact clot, negative inside; lesions: instance ids, 0 outside;
-    artery: lumen including clots; spacing_mm: (x, y, z); subsegmental: by lesion id, whether it is easily missed.
+    clot_sdf_mm (z, y, x): signed distance to the exact clot, negative inside; lesions: instance ids, 0
+    outside; artery: lumen including clots; spacing_mm: (x, y, z); subsegmental: by lesion id, whether it is
+    easily missed.
 
     Returns the label, uint8 (z, y, x), and the ids of the lesions that were missed.
     """
@@ -91,7 +92,8 @@ def _draw(
     if style.dilation_mm[1] > 0:
         lumen = artery > 0
         if style.rim_voxels:
-            lumen = ndimage.distance_transform_edt(~lumen, sampling=sampling) <= style.rim_voxels * voxel_mm + wobble
+            beyond = ndimage.distance_transform_edt(~lumen, sampling=sampling)
+            lumen = beyond <= style.rim_voxels * voxel_mm + wobble
         drawn = (distance <= offset_mm + wobble) & (lumen | own)
     else:
         drawn = own & (sdf_mm <= offset_mm + wobble)
@@ -105,7 +107,10 @@ def _draw(
 
 
 def _wobble(
-    shape: tuple[int, ...], style: LabelStyle, spacing_mm: tuple[float, float, float], rng: np.random.Generator
+    shape: tuple[int, ...],
+    style: LabelStyle,
+    spacing_mm: tuple[float, float, float],
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """A smooth random field with SD ``jitter_mm``: where the hand strays outwards (> 0) and inwards."""
     sigma = [style.jitter_length_mm / s for s in spacing_mm[::-1]]
@@ -119,4 +124,7 @@ def _grow(
 ) -> tuple[slice, ...]:
     """The box widened by ``reach_mm`` on each side, kept inside the volume."""
     margins = [int(np.ceil(reach_mm / s)) for s in spacing_mm[::-1]]
-    return tuple(slice(max(0, b.start - m), min(n, b.stop + m)) for b, m, n in zip(box, margins, shape, strict=True))
+    sides = zip(box, margins, shape, strict=True)
+    return tuple(
+        slice(max(0, side.start - margin), min(size, side.stop + margin)) for side, margin, size in sides
+    )

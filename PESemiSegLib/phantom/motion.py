@@ -10,7 +10,9 @@ _BEAT_SLAB_MM = 12.0
 """How far the table moves in about one heart beat."""
 
 
-def blur_motion(hu: np.ndarray, acquisition: Acquisition, landmarks: Landmarks, rng: np.random.Generator) -> None:
+def blur_motion(
+    hu: np.ndarray, acquisition: Acquisition, landmarks: Landmarks, rng: np.random.Generator
+) -> None:
     """Average, in place, each slice near the heart with copies shifted by up to ``motion_mm`` either way.
 
     The shift swells and fades along z with the beat, and falls off with the distance from the heart.

@@ -1,4 +1,4 @@
-"""A coarse parallel-beam scanner: line integrals through the patient, from which beam hardening and noise follow."""
+"""A coarse parallel-beam scanner: line integrals through the patient and their backprojection."""
 
 import numpy as np
 import scipy.fft
@@ -28,7 +28,8 @@ class Projector:
         columns = np.stack([column, column + 1], axis=-1).ravel()
         weights = np.stack([1.0 - share, share], axis=-1).ravel()
         starts = np.arange(size * size + 1, dtype=np.int64) * (2 * views)
-        self._to_image = scipy.sparse.csr_array((weights, columns, starts), shape=(size * size, views * self.bins))
+        shape = (size * size, views * self.bins)
+        self._to_image = scipy.sparse.csr_array((weights, columns, starts), shape=shape)
         self._to_sinogram = self._to_image.T
 
     def forward(self, images: np.ndarray) -> np.ndarray:
@@ -65,8 +66,10 @@ def upsampling_matrix(fine: int, coarse: int) -> np.ndarray:
 
 
 def block_mean(volume: np.ndarray, step: int, factor: int) -> np.ndarray:
-    """Means over blocks of ``step`` slices and ``factor`` x ``factor`` pixels (edges that do not fill are cut;
-    the last slab may hold fewer slices)."""
+    """Means over blocks of ``step`` slices and ``factor`` x ``factor`` pixels.
+
+    Rows and columns that do not fill a block are cut; the last slab may hold fewer slices.
+    """
     slices, rows, columns = volume.shape
     rows, columns = rows - rows % factor, columns - columns % factor
     planes = []

@@ -19,7 +19,7 @@ class Recipe:
 
     site: whose patient, scanner and annotator; seed and patient: which one; preset: the size of the images;
     pe: whether there are emboli (None: by chance); contrast False: the non-contrast twin. scanner_site and
-    label_site replace the hospital's scanner or annotator alone: same anatomy, other image or other label style.
+    label_site replace the hospital's scanner or annotator alone: same anatomy, other image or label style.
 
     Raises ConfigError for values that no generator knows.
     """
@@ -58,7 +58,7 @@ class Recipe:
     def rng(self, stream: str) -> np.random.Generator:
         """The random numbers of one stage; stages do not disturb each other.
 
-        The anatomy's streams know neither scanner_site nor label_site nor contrast nor preset: it stays the same.
+        The anatomy's streams know nothing of scanner_site, label_site, contrast and preset: it stays the same.
         """
         key = [self.version, self.seed, self.patient, ord(self.site), _STREAMS.index(stream)]
         if stream in ("scanner", "image"):
@@ -72,7 +72,10 @@ class Recipe:
 
     @classmethod
     def from_json(cls, text: str) -> "Recipe":
-        """Read what ``to_json`` wrote. Raises InputError when it is no recipe, ConfigError for an unknown version."""
+        """Read what ``to_json`` wrote.
+
+        Raises InputError when it is no recipe, ConfigError for an unknown version, site or preset.
+        """
         try:
             values = json.loads(text)
         except json.JSONDecodeError as error:

@@ -17,7 +17,7 @@ _MAX_THICKNESS_MM = 3.0
 
 @dataclass(frozen=True)
 class Preset:
-    """The size of the images: square ``matrix``, slice ``increment_mm``, and at most ``max_slices`` (None: the lungs)."""
+    """The size of the images: square ``matrix``, slice ``increment_mm``, at most ``max_slices`` (None: the lungs)."""
 
     matrix: int
     increment_mm: float
@@ -35,8 +35,8 @@ PRESETS = {
 class Scanner:
     """What a hospital's protocol leaves to chance from patient to patient: (low, high) ranges and shares.
 
-    noise_hu is the SD in the centre of a medium patient at 1 mm slices; thickness_ratio is thickness / increment;
-    motion_share, suboptimal and so on are probabilities.
+    noise_hu is the SD in the centre of a medium patient at 1 mm slices; thickness_ratio is thickness over
+    increment; motion_share is the probability of visible heart motion; offset_mm the SD of the table's height.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Scanner:
 
 @dataclass(frozen=True)
 class Acquisition:
-    """The settings of one scan. offset_mm: how far (x, y) the centre of the image lies from that of the chest."""
+    """The settings of one scan. offset_mm: (x, y) of the image's centre from that of the chest."""
 
     scanner: str
     kernel: Kernel

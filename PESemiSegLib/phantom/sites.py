@@ -10,12 +10,12 @@ from PESemiSegLib.phantom.scanner import MEDIUM, SHARP, SOFT, Scanner
 
 @dataclass(frozen=True)
 class Site:
-    """A hospital. anatomy_traits go to ``draw_parameters`` as they are: what its patients and protocol shift."""
+    """A hospital. anatomy_traits go to ``draw_parameters``: what its patients and injection protocol shift."""
 
     name: str
     scanner: Scanner
     labels: LabelStyle
-    anatomy_traits: Mapping[str, object] = field(default_factory=dict)
+    anatomy_traits: Mapping[str, float] = field(default_factory=dict)
 
 
 SITES: dict[str, Site] = {
@@ -29,16 +29,17 @@ SITES: dict[str, Site] = {
     "B": Site(
         "B",
         Scanner(
-            "B", SHARP, kvp=(100, 100, 80), noise_hu=(18.0, 26.0), thickness_ratio=(1.0, 1.5), fov_mm=(320.0, 360.0)
+            "B", SHARP, kvp=(100,), noise_hu=(18.0, 26.0), thickness_ratio=(1.0, 1.5), fov_mm=(320.0, 360.0)
         ),
         GENEROUS,
+        {"pa_hu_shift": -10.0},  # the lower voltage more than makes up for it
     ),
     "C": Site(
         "C",
         Scanner(
             "C",
             MEDIUM,
-            kvp=(120, 100),
+            kvp=(120, 100, 80),
             noise_hu=(24.0, 34.0),
             thickness_ratio=(1.5, 2.0),
             fov_mm=(365.0, 400.0),
@@ -47,6 +48,7 @@ SITES: dict[str, Site] = {
             motion_share=0.4,
         ),
         DISPLACED,
+        {"pa_hu_shift": -45.0, "suboptimal_fraction": 0.10},
     ),
 }
 
