@@ -1,0 +1,48 @@
+"""Owns what a mark means: its name, colour and SNOMED codes, as Slicer and DICOM write them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Code:
+    """A coded term of a terminology, such as SNOMED CT (`scheme` "SCT")."""
+
+    value: str
+    scheme: str
+    meaning: str
+
+    def __str__(self) -> str:
+        """Slicer's form of a term, `scheme^value^meaning`."""
+        return f"{self.scheme}^{self.value}^{self.meaning}"
+
+
+@dataclass(frozen=True)
+class SegmentInfo:
+    """One kind of mark in a label map; its label value is its place in the list of segments, from 1."""
+
+    name: str
+    colour_rgb: tuple[int, int, int]  # 0 to 255
+    category: Code
+    type: Code
+    region: Code
+    description: str = ""
+
+    @property
+    def terminology_entry(self) -> str:
+        """Slicer's terminology string: category, type and modifier, then anatomic region and modifier."""
+        return (
+            f"Segmentation category and type - DICOM master list~{self.category}~{self.type}~^^"
+            f"~Anatomic codes - DICOM master list~{self.region}~^^"
+        )
+
+
+EMBOLUS = SegmentInfo(
+    name="Pulmonary embolus",
+    colour_rgb=(150, 98, 83),  # the colour of Embolus in the DICOM master list
+    category=Code("49755003", "SCT", "Morphologically Altered Structure"),
+    type=Code("55584005", "SCT", "Embolus"),
+    region=Code("81040000", "SCT", "Pulmonary artery"),
+    description="Found by a program; research use only, not reviewed",
+)
