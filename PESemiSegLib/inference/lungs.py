@@ -1,0 +1,234 @@
+"""Owns the lung field: where the lungs lie, found from the HU alone on a coarse copy, and the box around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from PESemiSegLib.inference.result import Box
+
+AIR_HU = -320  # lung parenchyma, airways and gas lie below; method-main 1A.7
+VOID_HU = -930  # room air and padding; lung is denser
+SKIN_MM = 9.0  # how far the blurred edge between skin and room air may reach
+GAS_HU = -940  # a tenth of a gas bubble lies below, hardly any of a healthy lung
+BUBBLE_MM2 = 4000.0  # mean section; gas in bowel or stomach stays below, a lung does not
+COARSE_MM = 3.0  # sampling of the coarse copy
+BOX_MARGIN_MM = 10.0  # around the lungs on every side; the hull between them holds the mediastinum anyway
+TRACHEA_MM2 = 900.0  # a windpipe's section stays below; 2.1 to 3.3 cm across at most
+MIN_LUNG_MM2 = 2000.0  # less lung than this in every slice is no lung
+EDGE_LUNG_MM2 = 100.0  # the least that makes a slice of the lung's range
+
+_IN_PLANE = np.zeros((3, 3, 3), dtype=bool)
+_IN_PLANE[1] = ndimage.generate_binary_structure(2, 1)
+_SQUARE = np.ones((1, 3, 3), dtype=bool)
+
+
+@dataclass(frozen=True)
+class LungField:
+    """The lungs on a coarse grid: coarse voxel c is full voxel c * stride.
+
+    `mask` and `airway` are bool (z, y, x) on the coarse grid; `airway` is trachea and main bronchi, which
+    are not lung. `midline` is the full-grid column between the lungs (or of the body where one is missing).
+    """
+
+    mask: np.ndarray
+    airway: np.ndarray
+    stride: tuple[int, int, int]
+    full_shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]  # (x, y, z) of the full grid
+    midline: float
+    touches_border: bool  # lung is cut off at the in-plane border of the image
+
+    @property
+    def coarse_spacing_mm(self) -> tuple[float, float, float]:
+        """(z, y, x) spacing of the coarse grid, array order."""
+        sz, sy, sx = self.stride
+        x, y, z = self.spacing_mm
+        return (z * sz, y * sy, x * sx)
+
+    @property
+    def area_mm2(self) -> np.ndarray:
+        """Lung area of each coarse slice."""
+        _, dy, dx = self.coarse_spacing_mm
+        return self.mask.sum((1, 2)) * (dy * dx)
+
+    @property
+    def found(self) -> bool:
+        """Whether any slice holds enough lung to speak of lungs."""
+        return bool(self.area_mm2.max(initial=0.0) >= MIN_LUNG_MM2)
+
+    @property
+    def volume_ml(self) -> float:
+        """Air-filled lung within the image."""
+        return float(self.mask.sum() * np.prod(self.coarse_spacing_mm) / 1000)
+
+    @property
+    def sides_ml(self) -> tuple[float, float]:
+        """Lung volume (patient's right, left) of the midline; columns ascend to the patient's left."""
+        split = round(self.midline / self.stride[2])
+        voxel_ml = float(np.prod(self.coarse_spacing_mm)) / 1000
+        return float(self.mask[..., :split].sum() * voxel_ml), float(self.mask[..., split:].sum() * voxel_ml)
+
+    @property
+    def one_sided(self) -> bool:
+        """Whether one lung is missing, collapsed or opaque (less than 15 % of the other)."""
+        small, large = sorted(self.sides_ml)
+        return large > 0 and small < 0.15 * large
+
+    @property
+    def slice_range(self) -> tuple[int, int]:
+        """First and last full-grid slice with lung, both inside."""
+        ks = np.flatnonzero(self.area_mm2 >= EDGE_LUNG_MM2)
+        return int(ks[0]) * self.stride[0], min(int(ks[-1]) * self.stride[0], self.full_shape[0] - 1)
+
+    def both_sides(self) -> np.ndarray:
+        """The mask, with the only lung mirrored about the midline when the other is not visible."""
+        if not self.one_sided:
+            return self.mask
+        columns = np.arange(self.mask.shape[2])
+        mirror = np.rint(2 * self.midline / self.stride[2] - columns).astype(int)
+        inside = (mirror >= 0) & (mirror < columns.size)
+        out = self.mask.copy()
+        out[..., columns[inside]] |= self.mask[..., mirror[inside]]
+        return out
+
+    def box(self, margin_mm: float = BOX_MARGIN_MM) -> Box:
+        """Full-grid box of both lungs with everything between them, and `margin_mm` on every side.
+
+        The whole grid when no lung was found.
+        """
+        if not self.found:
+            return Box.whole(self.full_shape)
+        support = self.both_sides()
+        support = support & (self.area_mm2 >= EDGE_LUNG_MM2)[:, None, None]
+        start, stop = [], []
+        for axis, step, size, mm in zip(
+            range(3), self.stride, self.full_shape, self.spacing_mm[::-1], strict=True
+        ):
+            hit = np.flatnonzero(support.any(tuple(a for a in range(3) if a != axis)))
+            margin = int(np.ceil(margin_mm / mm)) + step - 1  # what lies between coarse samples counts too
+            start.append(max(0, int(hit[0]) * step - margin))
+            stop.append(min(size, int(hit[-1]) * step + margin + 1))
+        return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
+
+def lung_mask(hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> LungField:
+    """Find the lungs of `hu` int16 (z, y, x) with `spacing_mm` (x, y, z), by HU, size, place and texture.
+
+    Steps (1A.7, made robust): air below -320 HU with body on three of its four sides, less room air and padding
+    (joined to the in-plane border, emptier than lung), less trachea and main bronchi (small, central, empty
+    sections), less bowel gas. Lungs cut by the border or by the round field of view, single lungs and
+    two-slice volumes are found as well.
+    """
+    x_mm, y_mm, z_mm = spacing_mm
+    stride = tuple(max(1, round(COARSE_MM / mm)) for mm in (z_mm, y_mm, x_mm))
+    sub = hu[:: stride[0], :: stride[1], :: stride[2]]
+    mm = (z_mm * stride[0], y_mm * stride[1], x_mm * stride[2])
+    void = _void(sub)
+    rim = max(1, round(SKIN_MM / min(mm[1:])))
+    air = (sub < AIR_HU) & ~ndimage.binary_dilation(void, _IN_PLANE, iterations=rim) & _enclosed(sub, void)
+    centre = _body_centre(sub, void)
+    airway = _airways(sub, air, mm, centre)
+    lungs = _lung_components(sub, air & ~airway, mm)
+    border = np.zeros(lungs.shape[1:], dtype=bool)
+    border[[0, -1], :] = border[:, [0, -1]] = True
+    return LungField(
+        mask=lungs,
+        airway=airway,
+        stride=(stride[0], stride[1], stride[2]),
+        full_shape=(hu.shape[0], hu.shape[1], hu.shape[2]),
+        spacing_mm=(float(x_mm), float(y_mm), float(z_mm)),
+        midline=_midline(lungs, centre, mm) * stride[2],
+        touches_border=bool((lungs & border).any(0).sum() * max(mm[1], mm[2]) > 20.0),
+    )
+
+
+def _void(sub: np.ndarray) -> np.ndarray:
+    """Room air and padding: emptier than lung on a 3x3 mean, and joined to the in-plane border."""
+    smooth = ndimage.uniform_filter(sub, (1, 3, 3), output=np.float32)
+    labels, count = ndimage.label(smooth < VOID_HU, _IN_PLANE)
+    at_border = np.zeros(count + 1, dtype=bool)
+    for face in (labels[:, 0], labels[:, -1], labels[:, :, 0], labels[:, :, -1]):
+        at_border[face] = True
+    at_border[0] = False
+    return np.asarray(at_border[labels])
+
+
+def _enclosed(sub: np.ndarray, void: np.ndarray) -> np.ndarray:
+    """Voxels with body on at least three of their four in-plane sides; leaves out what lies round the body.
+
+    Body is solid tissue thicker than 9 mm (no couch sheet, no gown). Beyond a border without room air the body
+    goes on, so that cropped chests keep their lungs.
+    """
+    solid = ndimage.binary_opening(sub > AIR_HU, _SQUARE)
+    labels, count = ndimage.label(solid)
+    size = np.bincount(labels.ravel(), minlength=count + 1)
+    size[0] = 0
+    body = labels == size.argmax() if count else solid
+    sides = np.zeros(sub.shape, dtype=np.uint8)
+    for axis in (1, 2):
+        for step in (slice(None), slice(None, None, -1)):
+            ordered = np.moveaxis(body, axis, 0)[step]
+            face = np.moveaxis(void, axis, 0)[step][0]
+            beyond = face.mean(axis=-1, keepdims=True) < 0.2
+            seen = np.logical_or.accumulate(ordered, axis=0) | beyond
+            sides += np.moveaxis(seen[step], 0, axis)
+    return sides >= 3
+
+
+def _body_centre(sub: np.ndarray, void: np.ndarray) -> float:
+    """Column (coarse) of the middle of the body: the median column of everything denser than fat."""
+    columns = ((sub > -200) & ~void).sum((0, 1)).cumsum()
+    return float(np.searchsorted(columns, columns[-1] / 2)) if columns[-1] else sub.shape[2] / 2
+
+
+def _airways(sub: np.ndarray, air: np.ndarray, mm: tuple[float, ...], centre: float) -> np.ndarray:
+    """Sections of trachea and main bronchi: small, in the middle of the body, or near it and emptier than lung."""
+    labels, count = ndimage.label(air, _IN_PLANE)
+    if not count:
+        return np.zeros_like(air)
+    flat = labels.ravel()
+    size = np.bincount(flat, minlength=count + 1)
+    safe = np.maximum(size, 1)
+    mean_hu = np.bincount(flat, sub.ravel(), count + 1) / safe
+    empty = np.bincount(flat, sub.ravel() < VOID_HU, count + 1) / safe
+    columns = np.broadcast_to(np.arange(sub.shape[2], dtype=np.float32), sub.shape)
+    column = np.bincount(flat, columns.ravel(), count + 1) / safe
+    tube = size * mm[1] * mm[2] < TRACHEA_MM2
+    off_mm = np.abs(column - centre) * mm[2]
+    tube &= (off_mm < 25.0) | ((off_mm < 40.0) & ((mean_hu < -860) | (empty > 0.4)))
+    tube[0] = False
+    return np.asarray(tube[labels])
+
+
+def _lung_components(sub: np.ndarray, air: np.ndarray, mm: tuple[float, ...]) -> np.ndarray:
+    """The components of `air` that are lung: large beside the largest, and not gas."""
+    labels, count = ndimage.label(air)
+    if not count:
+        return np.zeros_like(air)
+    flat = labels.ravel()
+    size = np.bincount(flat, minlength=count + 1).astype(float)
+    empty = np.bincount(flat, sub.ravel() < GAS_HU, count + 1) / np.maximum(size, 1)
+    height = np.array([0] + [p[0].stop - p[0].start if p else 1 for p in ndimage.find_objects(labels)])
+    section_mm2 = size / np.maximum(height, 1) * mm[1] * mm[2]
+    keep = (empty < 0.1) | (section_mm2 > BUBBLE_MM2)  # emphysema is as empty as a bubble, but large
+    core = np.bincount(flat, ndimage.binary_opening(air, _SQUARE).ravel(), count + 1)
+    keep &= core > 0.3 * size  # a film of air between skin and couch has no core
+    keep[0] = False
+    if keep.any():
+        keep &= size >= 0.03 * size[keep].max()
+    return np.asarray(keep[labels])
+
+
+def _midline(lungs: np.ndarray, centre: float, mm: tuple[float, ...]) -> float:
+    """Column (coarse) with the least lung within 60 mm of the body's middle; the middle itself when unclear."""
+    profile = ndimage.uniform_filter1d(lungs.sum((0, 1)).astype(float), max(1, round(9 / mm[2])))
+    columns = np.arange(profile.size)
+    near = np.abs(columns - centre) * mm[2] <= 60
+    if not lungs.any() or not near.any():
+        return centre
+    lowest = columns[near & (profile <= profile[near].min() + 0.02 * profile.max())]
+    sides = profile[: lowest[0]].max(initial=0), profile[lowest[-1] :].max(initial=0)
+    return float(lowest.mean()) if min(sides) > 0.15 * profile.max() else centre
