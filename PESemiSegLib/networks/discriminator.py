@@ -18,7 +18,7 @@ class Discriminator(nn.Module):
     """Judges, pixel by pixel, whether a mask looks like an annotator's (paper, section 3; 1A.3).
 
     4x4 convolutions with stride 2, padding 1 and bias, LeakyReLU 0.2 between them, neither norm nor final
-    activation; the map is enlarged bilinearly to the mask's size. The feature kind sees the weighted probability
+    activation; the map is enlarged bilinearly to the mask's size. The feature kind sees the weighted mask
     beside the segmenter's features, standardised per image and channel so that the weight has a meaning.
 
     Args:

@@ -10,6 +10,7 @@ the forms here loop over the k^2 taps at LOW resolution, where the scale^2 outpu
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import torch
@@ -56,13 +57,13 @@ def _choose(x: Tensor, kernels: Tensor) -> Form:
 
 
 def _side(kernels: Tensor) -> int:
-    return round(kernels.shape[1] ** 0.5)
+    return math.isqrt(int(kernels.shape[1]))
 
 
-def _shifted(padded: Tensor, tap: int, side: int, height: int, width: int) -> Tensor:
-    """View of the padded map at one tap's offset, (B, C, h, w)."""
+def _shifted(padded: Tensor, tap: int, side: int) -> Tensor:
+    """View of the padded map at one tap's offset, (B, C, h, w); ends counted from the back, for exporters."""
     row, column = divmod(tap, side)
-    return padded[..., row : row + height, column : column + width]
+    return padded[..., row : (row - side + 1) or None, column : (column - side + 1) or None]
 
 
 def _pad(x: Tensor, side: int) -> Tensor:
@@ -72,25 +73,24 @@ def _pad(x: Tensor, side: int) -> Tensor:
 
 def _taps_in_place(x: Tensor, kernels: Tensor) -> Tensor:
     """Accumulate all taps into one buffer: (B, C, s^2, h, w). Least memory; not differentiable."""
-    side, (height, width) = _side(kernels), x.shape[-2:]
+    side = _side(kernels)
     padded = _pad(x, side)
-    out = x.new_zeros((*x.shape[:2], kernels.shape[2], height, width))
+    out = x.new_zeros((*x.shape[:2], *kernels.shape[2:]))
     for tap in range(side * side):
-        out.addcmul_(_shifted(padded, tap, side, height, width).unsqueeze(2), kernels[:, tap].unsqueeze(1))
+        out.addcmul_(_shifted(padded, tap, side).unsqueeze(2), kernels[:, tap].unsqueeze(1))
     return out
 
 
 def _taps_summed(x: Tensor, kernels: Tensor) -> Tensor:
     """The same as a plain sum, which exporters keep and compilers fuse into one kernel."""
-    side, (height, width) = _side(kernels), x.shape[-2:]
-    padded = _pad(x, side)
-    taps = (
-        _shifted(padded, tap, side, height, width).unsqueeze(2) * kernels[:, tap].unsqueeze(1)
-        for tap in range(side * side)
-    )
-    out = next(taps)
-    for term in taps:
-        out = out + term
+    side = _side(kernels)
+    padded = _pad(x, side).unsqueeze(2)
+    by_phase = kernels.transpose(1, 2).unsqueeze(
+        1
+    )  # (B, 1, s^2, k^2, h, w): spares the CPU engine layout changes
+    out = _shifted(padded, 0, side) * by_phase[:, :, :, 0]
+    for tap in range(1, side * side):
+        out = out + _shifted(padded, tap, side) * by_phase[:, :, :, tap]
     return out
 
 
@@ -107,7 +107,7 @@ class _Reassemble(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x, kernels = ctx.saved_tensors
         want_x, want_kernels = ctx.needs_input_grad
-        side, (height, width) = _side(kernels), x.shape[-2:]
+        side = _side(kernels)
         padded = _pad(x, side)
         grad_padded = torch.zeros_like(padded) if want_x else None
         grad_kernels = torch.empty_like(kernels) if want_kernels else None
@@ -115,15 +115,14 @@ class _Reassemble(torch.autograd.Function):
             grad_phase = grad[:, :, phase].contiguous()
             for tap in range(side * side):
                 if grad_padded is not None:
-                    target = _shifted(grad_padded, tap, side, height, width)
+                    target = _shifted(grad_padded, tap, side)
                     target.addcmul_(grad_phase, kernels[:, tap, phase].unsqueeze(1))
                 if grad_kernels is not None:
-                    neighbour = _shifted(padded, tap, side, height, width)
+                    neighbour = _shifted(padded, tap, side)
                     torch.sum(neighbour * grad_phase, dim=1, out=grad_kernels[:, tap, phase])
         if grad_padded is None:
             return None, grad_kernels
-        margin = side // 2
-        return grad_padded[..., margin : margin + height, margin : margin + width], grad_kernels
+        return _shifted(grad_padded, side * side // 2, side), grad_kernels
 
 
 def _naive(x: Tensor, kernels: Tensor, scale: int) -> Tensor:
