@@ -6,6 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from PESemiSegLib.phantom.kernels import sector_of
+from PESemiSegLib.phantom.landmarks import Landmarks
 from PESemiSegLib.phantom.projection import WATER_PER_MM, Projector, block_mean
 from PESemiSegLib.phantom.scanner import Acquisition
 
@@ -23,16 +24,6 @@ _REFERENCE_PATH = 4.2
 _DOSE_EXPONENT = 0.5
 """Tube current modulation evens out about half of the log attenuation."""
 _GAIN_LIMITS = (0.6, 2.2)
-
-
-@dataclass(frozen=True)
-class Landmarks:
-    """Where heart and superior vena cava lie on the image grid, in voxels."""
-
-    heart_zyx: tuple[float, float, float]
-    heart_radius_mm: float
-    svc_yx: np.ndarray
-    """(slices, 2) centre of the vena cava in each slice, NaN where there is none."""
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 import numpy as np
 import scipy.fft
 
-from PESemiSegLib.phantom.beam import Landmarks, scan_field
+from PESemiSegLib.phantom.beam import scan_field
 from PESemiSegLib.phantom.kernels import NoiseSource, radial_frequency
+from PESemiSegLib.phantom.landmarks import Landmarks
 from PESemiSegLib.phantom.motion import blur_motion
 from PESemiSegLib.phantom.projection import upsampling_matrix
 from PESemiSegLib.phantom.scanner import Acquisition

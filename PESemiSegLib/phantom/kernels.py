@@ -53,8 +53,8 @@ class NoiseSource:
     """Slices of unit-variance coloured noise, apart for each sector of projection angles.
 
     By the projection-slice theorem the noise of the views around one angle fills one wedge of the image's
-    Fourier plane. Keeping the wedges apart lets each be weighted by the attenuation of its own views, which is
-    what makes the noise of a chest streak from shoulder to shoulder.
+    Fourier plane. Keeping the wedges apart lets each be weighted by the attenuation of its own views, which
+    is what makes the noise of a chest streak from shoulder to shoulder.
 
     ``thickness_ratio`` (slice thickness / increment, 1 to 2) sets the correlation of neighbouring slices to
     that of overlapping box profiles, ``1 - 1 / ratio``.

@@ -14,10 +14,10 @@ class LabelStyle:
     """What a hospital's annotators call clot.
 
     erosion_voxels: the drawn edge lies this far inside the true one (strict). dilation_mm: the opacified
-    lumen around the obstruction that is included (generous), (low, high) drawn per lesion. rim_voxels: how far
-    beyond the lumen, into the partial volume of its wall, the drawing may reach. displacement_mm: SD of a shift
-    of a whole patient's label in-plane. jitter_mm, jitter_length_mm: SD and correlation length of the wobble
-    of the boundary. miss_subsegmental: chance that a subsegmental lesion is not drawn at all.
+    lumen around the obstruction that is included (generous), (low, high) drawn per lesion. rim_voxels: how
+    far beyond the lumen, into the partial volume of its wall, the drawing may reach. displacement_mm: SD of a
+    shift of a whole patient's label in-plane. jitter_mm, jitter_length_mm: SD and correlation length of the
+    wobble of the boundary. miss_subsegmental: chance that a subsegmental lesion is not drawn at all.
     """
 
     name: str
@@ -31,9 +31,9 @@ class LabelStyle:
 
 
 STRICT = LabelStyle("strict", erosion_voxels=(0.3, 0.5), miss_subsegmental=0.10)
-GENEROUS = LabelStyle("generous", dilation_mm=(2.0, 4.0), rim_voxels=0.7, miss_subsegmental=0.15)
+GENEROUS = LabelStyle("generous", dilation_mm=(2.0, 4.0), rim_voxels=1.0, miss_subsegmental=0.15)
 DISPLACED = LabelStyle(
-    "generous, displaced", dilation_mm=(2.0, 4.0), rim_voxels=0.7, displacement_mm=1.0, miss_subsegmental=0.20
+    "generous, displaced", dilation_mm=(2.0, 4.0), rim_voxels=1.0, displacement_mm=1.0, miss_subsegmental=0.20
 )
 
 
@@ -115,6 +115,7 @@ def _wobble(
     """A smooth random field with SD ``jitter_mm``: where the hand strays outwards (> 0) and inwards."""
     sigma = [style.jitter_length_mm / s for s in spacing_mm[::-1]]
     field = ndimage.gaussian_filter(rng.standard_normal(shape).astype(np.float32), sigma, mode="wrap")
+    field -= field.mean()  # style, not chance, says how large a label is
     spread = float(field.std())
     return field * (style.jitter_mm / spread) if spread > 0 else field
 

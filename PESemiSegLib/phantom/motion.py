@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from PESemiSegLib.phantom.beam import Landmarks
+from PESemiSegLib.phantom.landmarks import Landmarks
 from PESemiSegLib.phantom.scanner import Acquisition
 
 _BEAT_SLAB_MM = 12.0

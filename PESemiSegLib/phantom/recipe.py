@@ -58,7 +58,7 @@ class Recipe:
     def rng(self, stream: str) -> np.random.Generator:
         """The random numbers of one stage; stages do not disturb each other.
 
-        The anatomy's streams know nothing of scanner_site, label_site, contrast and preset: it stays the same.
+        The anatomy's streams know nothing of scanner_site, label_site, contrast and preset.
         """
         key = [self.version, self.seed, self.patient, ord(self.site), _STREAMS.index(stream)]
         if stream in ("scanner", "image"):

@@ -17,7 +17,7 @@ _MAX_THICKNESS_MM = 3.0
 
 @dataclass(frozen=True)
 class Preset:
-    """The size of the images: square ``matrix``, slice ``increment_mm``, at most ``max_slices`` (None: the lungs)."""
+    """The size of the images: square ``matrix``, slice ``increment_mm``, ``max_slices`` (None: the lungs)."""
 
     matrix: int
     increment_mm: float
@@ -36,7 +36,7 @@ class Scanner:
     """What a hospital's protocol leaves to chance from patient to patient: (low, high) ranges and shares.
 
     noise_hu is the SD in the centre of a medium patient at 1 mm slices; thickness_ratio is thickness over
-    increment; motion_share is the probability of visible heart motion; offset_mm the SD of the table's height.
+    increment; motion_share is the share with visible heart motion; offset_mm the SD of the table's height.
     """
 
     name: str

@@ -10,7 +10,7 @@ from PESemiSegLib.phantom.scanner import MEDIUM, SHARP, SOFT, Scanner
 
 @dataclass(frozen=True)
 class Site:
-    """A hospital. anatomy_traits go to ``draw_parameters``: what its patients and injection protocol shift."""
+    """A hospital. anatomy_traits go to ``draw_parameters``: what its patients and injections shift."""
 
     name: str
     scanner: Scanner

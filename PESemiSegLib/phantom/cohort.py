@@ -1,0 +1,30 @@
+"""A cohort of made-up patients: which of them have no emboli, and the recipe of each."""
+
+import numpy as np
+
+from PESemiSegLib.errors import ConfigError
+from PESemiSegLib.phantom.recipe import Recipe
+
+_FREE_SHARE = 0.35
+
+
+def free_count(patients: int) -> int:
+    """How many of ``patients`` have no emboli: the number nearest to 35 %.
+
+    That is 30 to 40 % wherever a whole number of patients is (4 and 7 allow none; there it is 1 and 2).
+    """
+    return int(patients * _FREE_SHARE + 0.5) if patients >= 3 else patients // 2
+
+
+def recipes(site: str, patients: int, seed: int, preset: str = "standard") -> list[Recipe]:
+    """The recipes of a cohort: 30-40 % without emboli, in an order that tells nothing.
+
+    The same seed gives the same cohort.
+
+    Raises ConfigError for an unknown site or preset, or a number of patients below 1.
+    """
+    if patients < 1:
+        raise ConfigError(f"a cohort needs at least 1 patient, not {patients}")
+    order = np.random.default_rng([seed, ord(site[0]), 0x5EED]).permutation(patients)
+    free = set(order[: free_count(patients)].tolist())
+    return [Recipe(site, seed, patient, preset, pe=patient not in free) for patient in range(patients)]

@@ -1,0 +1,120 @@
+"""One made-up patient: from the recipe to the scan, its exact masks and what the annotator drew."""
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from PESemiSegLib.phantom.breathing import Breath
+from PESemiSegLib.phantom.imaging import image_scene
+from PESemiSegLib.phantom.labels import annotate
+from PESemiSegLib.phantom.landmarks import landmarks
+from PESemiSegLib.phantom.parameters import PatientParameters, draw_parameters
+from PESemiSegLib.phantom.recipe import Recipe
+from PESemiSegLib.phantom.scanner import PRESETS, Acquisition, Preset
+from PESemiSegLib.phantom.scene import Scene, build_scene
+from PESemiSegLib.phantom.sites import site
+from PESemiSegLib.volumes.grid import Grid, make_affine
+
+
+@dataclass
+class PhantomCase:
+    """A scan and its truth, all (z, y, x) on the axial LPS grid of ``affine`` (4x4, (i, j, k) -> mm).
+
+    hu int16; clot uint8 as the annotator of the site drew it; clot_exact uint8; artery uint8, lumen with
+    clots; lesions int16, instance ids of the exact clots; facts: per lesion kind, level, volume_mm3 and so
+    on, bolus and scanner. For the non-contrast twin the masks are those of the contrast scan.
+    """
+
+    hu: np.ndarray
+    affine: np.ndarray
+    clot: np.ndarray
+    clot_exact: np.ndarray
+    artery: np.ndarray
+    lesions: np.ndarray
+    recipe: Recipe
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def grid(self) -> Grid:
+        return Grid(self.hu.shape, self.affine)  # type: ignore[arg-type]
+
+
+def make_case(recipe: Recipe) -> PhantomCase:
+    """Build the patient of a recipe; the same recipe gives the same bits."""
+    parameters, acquisition, grid = plan(recipe)
+    scene = build_scene(parameters, grid, recipe.rng("scene"))
+    clot, missed = _annotated(recipe, scene)
+    breath = None
+    hu, facts = scene.hu, scene.facts
+    if not recipe.contrast:
+        plain = build_scene(parameters.without_contrast(), grid, recipe.rng("scene"))
+        breath = Breath.draw(recipe.rng("breathing"))
+        hu = _after(breath, plain.hu, grid, parameters)
+    image = image_scene(hu, acquisition, recipe.rng("image"), landmarks(parameters, grid))
+    return PhantomCase(
+        hu=image,
+        affine=np.array(grid.affine),
+        clot=clot,
+        clot_exact=scene.clot,
+        artery=scene.artery,
+        lesions=scene.lesions,
+        recipe=recipe,
+        facts={
+            **facts,
+            "scanner": asdict(acquisition),
+            "label_style": site(recipe.label_site or recipe.site).labels.name,
+            "missed_lesions": missed,
+            "breath": asdict(breath) if breath else None,
+        },
+    )
+
+
+def make_noncontrast_twin(recipe: Recipe) -> PhantomCase:
+    """The same patient before the injection, in another breath; labels are those of the contrast scan."""
+    return make_case(replace(recipe, contrast=False))
+
+
+def plan(recipe: Recipe) -> tuple[PatientParameters, Acquisition, Grid]:
+    """Who lies on the table, with which settings the scanner runs, and where the image lies."""
+    home = site(recipe.site)
+    parameters = draw_parameters(recipe.rng("anatomy"), pe=recipe.pe, site_traits=home.anatomy_traits)
+    preset = PRESETS[recipe.preset]
+    acquisition = site(recipe.scanner_site or recipe.site).scanner.draw(preset, recipe.rng("scanner"))
+    return parameters, acquisition, image_grid(parameters, acquisition, preset)
+
+
+def image_grid(parameters: PatientParameters, acquisition: Acquisition, preset: Preset) -> Grid:
+    """The voxels of the scan: a square field of view about the body, and slices over the lungs.
+
+    A preset with too few slices for the lungs keeps the middle of the chest, where the hila are.
+    """
+    low, high = parameters.scan_range_mm
+    slices = int(np.ceil((high - low) / preset.increment_mm))
+    if preset.max_slices is not None and slices > preset.max_slices:
+        slices = preset.max_slices
+        low = (low + high - slices * preset.increment_mm) / 2.0
+    pixel = acquisition.pixel_mm
+    corner = np.array(parameters.centre_mm) + acquisition.offset_mm - pixel * (acquisition.matrix - 1) / 2.0
+    affine = make_affine((pixel, pixel, preset.increment_mm), (*corner, low + preset.increment_mm / 2.0))
+    return Grid((slices, acquisition.matrix, acquisition.matrix), affine)
+
+
+def _annotated(recipe: Recipe, scene: Scene) -> tuple[np.ndarray, list[int]]:
+    style = site(recipe.label_site or recipe.site).labels
+    return annotate(
+        style,
+        scene.clot_sdf_mm,
+        scene.lesions,
+        scene.artery,
+        scene.grid.spacing_mm,
+        recipe.rng("annotator"),
+        {lesion["id"]: lesion["level"] == "subsegmental" for lesion in scene.facts["lesions"]},
+    )
+
+
+def _after(breath: Breath, hu: np.ndarray, grid: Grid, parameters: PatientParameters) -> np.ndarray:
+    z, y, _ = grid.shape
+    z_mm = grid.origin[2] + grid.spacing_mm[2] * np.arange(z)
+    y_mm = grid.origin[1] + grid.spacing_mm[1] * np.arange(y)
+    return breath.apply(hu, z_mm, y_mm, parameters.scan_range_mm)

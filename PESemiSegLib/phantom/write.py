@@ -1,0 +1,70 @@
+"""Writing a made-up patient: the scan as DICOM series or NIfTI, its exact masks, and the recipe."""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from PESemiSegLib.errors import ConfigError, OutputError
+from PESemiSegLib.phantom.dicom import write_series
+from PESemiSegLib.phantom.patient import PhantomCase
+from PESemiSegLib.volumes.write import output_error, write_nifti
+
+Format = Literal["dicom", "nifti"]
+
+MASKS = ("clot", "clot_exact", "artery", "lesions")
+
+
+def write_case(case: PhantomCase, folder: Path, fmt: Format = "dicom", *, overwrite: bool = False) -> Path:
+    """Write one patient into ``folder``, which must not exist unless ``overwrite``.
+
+    ``ct/`` (a DICOM series) or ``ct.nii.gz``; ``clot.nii.gz`` as the site's annotator drew it; the exact
+    ``clot_exact``, ``artery`` and ``lesions`` (instance ids) as .nii.gz; ``recipe.json``, which reproduces
+    all of it, and ``facts.json``. Written aside and moved into place. Returns the folder.
+
+    Raises OutputError if it exists or cannot be written, ConfigError for another format.
+    """
+    if fmt not in ("dicom", "nifti"):
+        raise ConfigError(f"there is no format {fmt!r}: choose dicom or nifti")
+    folder = Path(folder)
+    if folder.exists() and not overwrite:
+        raise OutputError(f"{folder.name} exists already: choose another folder or allow overwriting")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise output_error(folder, error) from error
+    try:
+        aside.chmod(0o755)
+        _fill(case, aside, fmt)
+        if folder.exists():
+            shutil.rmtree(folder)
+        aside.rename(folder)
+    except OSError as error:
+        raise output_error(folder, error) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return folder
+
+
+def _fill(case: PhantomCase, folder: Path, fmt: Format) -> None:
+    if fmt == "dicom":
+        write_series(case, folder / "ct")
+    else:
+        write_nifti(folder / "ct.nii.gz", case.hu, case.grid, description="made-up CT pulmonary angiogram")
+    for name in MASKS:
+        write_nifti(folder / f"{name}.nii.gz", getattr(case, name), case.grid)
+    (folder / "recipe.json").write_text(case.recipe.to_json(), encoding="utf-8")
+    (folder / "facts.json").write_text(
+        json.dumps(case.facts, indent=2, default=_plain) + "\n", encoding="utf-8"
+    )
+
+
+def _plain(value: object) -> object:
+    """numpy numbers and arrays as JSON knows them."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is no part of a case's facts")
