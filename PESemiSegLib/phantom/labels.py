@@ -31,9 +31,9 @@ class LabelStyle:
 
 
 STRICT = LabelStyle("strict", erosion_voxels=(0.3, 0.5), miss_subsegmental=0.10)
-GENEROUS = LabelStyle("generous", dilation_mm=(2.0, 4.0), rim_voxels=1.0, miss_subsegmental=0.15)
+GENEROUS = LabelStyle("generous", dilation_mm=(2.0, 4.0), rim_voxels=1.2, miss_subsegmental=0.15)
 DISPLACED = LabelStyle(
-    "generous, displaced", dilation_mm=(2.0, 4.0), rim_voxels=1.0, displacement_mm=1.0, miss_subsegmental=0.20
+    "generous, displaced", dilation_mm=(2.0, 4.0), rim_voxels=1.2, displacement_mm=1.0, miss_subsegmental=0.20
 )
 
 

@@ -1,4 +1,4 @@
-"""How annotators of the sites draw: volumes relative to the exact clot, lumen limits, misses, displacement."""
+"""How annotators of the sites draw: volumes relative to the exact clot, limits, misses, displacement."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ SPACING = (0.7, 0.7, 1.0)
 
 
 def vessel(clots: int = 1, shape=(60, 64, 64)) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A vessel of 7 mm radius along z, with clots of 4 mm radius and 12 mm length in it: sdf, lesions, artery."""
+    """A vessel of 7 mm radius along z, clots of 4 mm radius and 12 mm length in it: sdf, lesions, artery."""
     z, y, x = np.meshgrid(
         *(np.arange(n) * s for n, s in zip(shape, SPACING[::-1], strict=True)), indexing="ij"
     )
