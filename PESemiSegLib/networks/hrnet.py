@@ -15,6 +15,7 @@ from PESemiSegLib.networks.config import SIZE_MULTIPLE, NetworkConfig
 
 STEM_CHANNELS = 64
 LAYER1_CHANNELS = 256
+CLASSIFIER_STD = 0.01
 
 
 class HRModule(nn.Module):
@@ -109,12 +110,13 @@ class HRNet(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        """Kaiming for all convolutions (fan out, ReLU), then CARAFE's own start."""
+        """Kaiming for convolutions in front of ReLU; the classifier starts near 0, CARAFE near a mean."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+        nn.init.normal_(cast(nn.Conv2d, self.head[-1]).weight, std=CLASSIFIER_STD)
         for module in self.modules():
             if isinstance(module, CARAFE):
                 module.reset_parameters()

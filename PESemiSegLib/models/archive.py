@@ -1,0 +1,109 @@
+"""Packs a package into a .zip, and unpacks one from a stranger: no surprise paths, links or sizes."""
+
+from __future__ import annotations
+
+import os
+import stat
+import zipfile
+from pathlib import Path, PurePosixPath
+from uuid import uuid4
+
+from PESemiSegLib.errors import OutputError, PackageError
+from PESemiSegLib.models.info import PACKAGE_FILES
+from PESemiSegLib.models.verify import INFO_NAME, MAX_FILE_BYTES
+
+MAX_ENTRIES = 64
+MAX_TOTAL_BYTES = 2 * MAX_FILE_BYTES
+MAX_RATIO = 200
+_CHUNK_BYTES = 2**20
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the same package gives the same archive, byte for byte
+
+
+def extract(archive: Path, folder: Path) -> None:
+    """Unpack the package in `archive` (its files at the top, or in one folder) into the empty `folder`.
+
+    Raises:
+        PackageError: if the archive is damaged, or an entry is not a plain file of sane name and size.
+    """
+    try:
+        with zipfile.ZipFile(archive) as source:
+            for entry, name in _checked_entries(source).items():
+                _copy(source, entry, folder / name)
+    except PackageError as error:
+        raise PackageError(f"model package {archive.name}: {error}") from error
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, ValueError) as error:
+        raise PackageError(
+            f"model package {archive.name} is not a readable .zip, or it is cut off"
+        ) from error
+    except OSError as error:
+        raise PackageError(f"model package {archive.name} cannot be unpacked: {error.strerror}") from error
+
+
+def _checked_entries(source: zipfile.ZipFile) -> dict[zipfile.ZipInfo, str]:
+    """Return the files to unpack with their plain names."""
+    entries = source.infolist()
+    if len(entries) > MAX_ENTRIES:
+        raise PackageError(f"{len(entries)} entries are too many: refused")
+    names: dict[zipfile.ZipInfo, str] = {}
+    total = 0
+    for entry in entries:
+        _check_entry(entry)
+        if not entry.is_dir():
+            names[entry] = PurePosixPath(entry.filename).name
+            total += entry.file_size
+    if total > MAX_TOTAL_BYTES:
+        raise PackageError(f"{total} bytes unpacked are too many: refused")
+    if len(set(names.values())) != len(names):
+        raise PackageError("two entries have the same name: refused")
+    if len({PurePosixPath(entry.filename).parent for entry in names}) > 1:
+        raise PackageError("its files lie in several folders: refused")
+    return names
+
+
+def _check_entry(entry: zipfile.ZipInfo) -> None:
+    # zipfile turns the system's separator into "/" and cuts at NUL; orig_filename is what the archive says.
+    name = entry.orig_filename
+    parts = name.rstrip("/").split("/")
+    if name.startswith("/") or "\\" in name or ":" in name or "\0" in name or ".." in parts or len(parts) > 2:
+        raise PackageError(f"the entry {name!r} has a path that leads elsewhere: refused")
+    kind = stat.S_IFMT(entry.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise PackageError(f"the entry {name!r} is a link or special file: refused")
+    if entry.flag_bits & 1:
+        raise PackageError(f"the entry {name!r} is encrypted: refused")
+    if entry.file_size > MAX_FILE_BYTES or entry.file_size > MAX_RATIO * max(entry.compress_size, 1):
+        raise PackageError(f"the entry {name!r} unpacks to {entry.file_size} bytes: refused")
+
+
+def _copy(source: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path) -> None:
+    """Unpack one entry, never more than it declared (zipfile also checks the CRC at the end)."""
+    left = entry.file_size
+    with source.open(entry) as reader, target.open("xb") as writer:
+        while chunk := reader.read(_CHUNK_BYTES):
+            left -= len(chunk)
+            if left < 0:
+                raise PackageError(f"the entry {entry.filename!r} is larger than it declares: refused")
+            writer.write(chunk)
+
+
+def pack(folder: Path, archive: Path, *, overwrite: bool = False) -> None:
+    """Write a verified package folder as a .zip: aside first, then moved into place.
+
+    Raises:
+        OutputError: if `archive` exists and `overwrite` is off, or cannot be written.
+    """
+    if archive.exists() and not overwrite:
+        raise OutputError(f"{archive.name} exists already: choose another name, or ask to overwrite")
+    aside = archive.with_name(f".pesemiseg-{os.getpid()}-{uuid4().hex[:8]}")
+    try:
+        with zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as target:
+            for name in (INFO_NAME, *PACKAGE_FILES):
+                entry = zipfile.ZipInfo(name, _EPOCH)
+                entry.external_attr = (stat.S_IFREG | 0o644) << 16
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                target.writestr(entry, (folder / name).read_bytes())
+        aside.replace(archive)
+    except OSError as error:
+        raise OutputError(f"{archive.name} cannot be written: {error.strerror or error}") from error
+    finally:
+        aside.unlink(missing_ok=True)

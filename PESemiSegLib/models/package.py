@@ -1,0 +1,111 @@
+"""Reads and writes model packages: weights, graphs, settings and card, verified as a whole."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PESemiSegLib.errors import PackageError
+from PESemiSegLib.models.archive import extract
+from PESemiSegLib.models.card import render_card
+from PESemiSegLib.models.info import PACKAGE_FILES, PackageInfo
+from PESemiSegLib.models.staging import staged_folder
+from PESemiSegLib.models.verify import INFO_NAME, sha256_of, verify_folder
+
+if TYPE_CHECKING:
+    from PESemiSegLib.networks.discriminator import Discriminator
+    from PESemiSegLib.networks.hrnet import HRNet
+
+
+@dataclass(frozen=True)
+class ModelPackage:
+    """A verified package.
+
+    Attributes:
+        info: its model.json.
+        path: where the user keeps it, a folder or a .zip.
+        folder: its files on disk; for a .zip a private copy that lives as long as this object.
+        sha256: stands for the whole package (hash of model.json, which holds the hashes of all other files).
+    """
+
+    info: PackageInfo
+    path: Path
+    folder: Path
+    sha256: str
+    _unpacked: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False, compare=False)
+
+    def file(self, name: str) -> Path:
+        """Return the path of one file, for engines that read by path.
+
+        ONNX graphs must be read so, not from bytes: they take their weights from the safetensors beside them.
+
+        Raises:
+            PackageError: if a package has no file of that name.
+        """
+        if name not in (INFO_NAME, *PACKAGE_FILES):
+            raise PackageError(f"model package {self.path.name} has no file {name!r}")
+        return self.folder / name
+
+    def read_bytes(self, name: str) -> bytes:
+        """Return the content of one file."""
+        return self.file(name).read_bytes()
+
+
+def read_package(path: str | Path) -> ModelPackage:
+    """Open and verify a package; needs no torch.
+
+    Args:
+        path: a package folder, or a .zip of one.
+
+    Raises:
+        PackageError: if it is not there, damaged, changed, of a wrong version, or could do harm.
+    """
+    path = Path(path)
+    if path.is_dir():
+        info, sha256 = verify_folder(path)
+        return ModelPackage(info, path, path, sha256)
+    if not path.is_file():
+        raise PackageError(f"model package {path.name} is not there")
+    unpacked = tempfile.TemporaryDirectory(prefix="pesemiseg-")
+    folder = Path(unpacked.name) / path.stem
+    folder.mkdir()
+    extract(path, folder)
+    info, sha256 = verify_folder(folder)
+    return ModelPackage(info, path, folder, sha256, unpacked)
+
+
+def write_package(
+    folder: str | Path,
+    info: PackageInfo,
+    segmenter: HRNet,
+    discriminator: Discriminator,
+    *,
+    overwrite: bool = False,
+) -> ModelPackage:
+    """Write both networks as a package folder: aside, verified, then moved into place. Needs torch and onnx.
+
+    Args:
+        folder: the package folder to make; its parent is made where missing.
+        info: its settings; `files` is filled in here.
+        segmenter, discriminator: networks built from `info`'s settings; they are not changed.
+        overwrite: replace an existing package.
+
+    Raises:
+        OutputError: if the folder exists and `overwrite` is off, or cannot be written.
+        PackageError: if the settings do not fit the networks, or weights are NaN or infinite.
+    """
+    from PESemiSegLib.models.export import export_discriminator, export_segmenter
+
+    folder = Path(folder)
+    if segmenter.config != info.network_config or discriminator.config != info.discriminator_config:
+        raise PackageError(f"model package {info.name}: its settings are not those of the networks given")
+    with staged_folder(folder, overwrite=overwrite) as stage:
+        export_segmenter(segmenter, stage)
+        export_discriminator(discriminator, segmenter.config.feature_channels, stage)
+        (stage / "README.md").write_text(render_card(info), encoding="utf-8", newline="\n")
+        complete = replace(info, files={name: sha256_of(stage / name) for name in PACKAGE_FILES})
+        (stage / INFO_NAME).write_text(complete.to_json(), encoding="utf-8", newline="\n")
+        verify_folder(stage)
+    return read_package(folder)

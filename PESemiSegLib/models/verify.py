@@ -1,0 +1,116 @@
+"""Decides whether a folder is a whole, untouched, harmless package; nothing here runs or unpickles."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from PESemiSegLib.errors import PackageError
+from PESemiSegLib.models.graph import read_facts
+from PESemiSegLib.models.info import PACKAGE_FILES, PackageInfo
+from PESemiSegLib.models.tensors import TensorSpan, read_spans
+
+INFO_NAME = "model.json"
+MAX_INFO_BYTES = 2**20
+MAX_FILE_BYTES = 2**30
+
+_PICKLE_SUFFIXES = frozenset(
+    {".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".npy", ".npz", ".joblib", ".dill", ".mat"}
+)
+_OUTPUTS = {"segmenter": ["logits", "features"], "discriminator": ["confidence_logits"]}
+
+
+def verify_folder(folder: Path) -> tuple[PackageInfo, str]:
+    """Check a package folder completely.
+
+    Returns:
+        The content of model.json and the SHA-256 of its bytes, which stands for the whole package because
+        model.json holds the SHA-256 of every other file.
+
+    Raises:
+        PackageError: one line that names the package and what is wrong with it.
+    """
+    try:
+        return _verify(folder)
+    except PackageError as error:
+        raise PackageError(f"model package {folder.name}: {error}") from error
+    except OSError as error:
+        raise PackageError(
+            f"model package {folder.name} cannot be read: {error.strerror or error}"
+        ) from error
+
+
+def _verify(folder: Path) -> tuple[PackageInfo, str]:
+    _check_listing(folder)
+    raw = (folder / INFO_NAME).read_bytes()
+    info = PackageInfo.from_json(raw)
+    if set(info.files) != set(PACKAGE_FILES):
+        raise PackageError(f"model.json must list the SHA-256 of exactly {', '.join(PACKAGE_FILES)}")
+    for name in PACKAGE_FILES:
+        _refuse_pickle(folder / name)
+        if sha256_of(folder / name) != info.files[name]:
+            raise PackageError(
+                f"{name} differs from its SHA-256 in model.json: damaged or changed; get it again"
+            )
+    for part in ("segmenter", "discriminator"):
+        _check_graph(folder / f"{part}.onnx", _inputs(part, info), read_spans(folder / f"{part}.safetensors"))
+    return info, hashlib.sha256(raw).hexdigest()
+
+
+def _check_listing(folder: Path) -> None:
+    """Exactly the known regular files: no folder, link, extra or missing file, none of absurd size."""
+    if not folder.is_dir():
+        raise PackageError("it is not there, or is not a folder")
+    expected = {INFO_NAME, *PACKAGE_FILES}
+    found = {entry.name: entry for entry in folder.iterdir()}
+    for name, entry in sorted(found.items()):
+        if entry.suffix.lower() in _PICKLE_SUFFIXES:
+            raise PackageError(f"{name} can carry a pickle, which can run code: refused")
+        if name not in expected:
+            raise PackageError(f"{name} does not belong in a package: refused")
+        if entry.is_symlink() or not entry.is_file():
+            raise PackageError(f"{name} is not a regular file: refused")
+        limit = MAX_INFO_BYTES if name == INFO_NAME else MAX_FILE_BYTES
+        if entry.stat().st_size > limit:
+            raise PackageError(f"{name} is larger than {limit} bytes: refused")
+    if missing := sorted(expected - set(found)):
+        raise PackageError(f"{', '.join(missing)} missing")
+
+
+def _refuse_pickle(path: Path) -> None:
+    """Refuse the two ways pickles travel: bare (protocol 2 and later) and inside torch's zip files."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    # A safetensors file begins with a 64-bit length whose upper bytes are 0; a pickle has an opcode there.
+    if start[:2] == b"PK" or (start[:1] == b"\x80" and start[1:2] <= b"\x05" and start[5:8] != b"\0\0\0"):
+        raise PackageError(f"{path.name} holds a zip archive or a pickle, which can run code: refused")
+
+
+def _inputs(part: str, info: PackageInfo) -> list[str]:
+    if part == "segmenter":
+        return ["image"]
+    return ["probability", "features"] if info.discriminator_config.kind == "feature" else ["probability"]
+
+
+def _check_graph(graph: Path, inputs: list[str], weights: dict[str, TensorSpan]) -> None:
+    """The graph has the agreed signature, and reaches no file but its own weights."""
+    facts = read_facts(graph)
+    outputs = _OUTPUTS[graph.stem]
+    if facts.inputs != inputs or facts.outputs != outputs:
+        raise PackageError(
+            f"{graph.name} maps {', '.join(facts.inputs)} to {', '.join(facts.outputs)}, "
+            f"expected {', '.join(inputs)} to {', '.join(outputs)}"
+        )
+    own = f"{graph.stem}.safetensors"
+    places = {(str(span.start), str(span.length)) for span in weights.values()}
+    for link in facts.links:
+        if link.get("location") != own:
+            raise PackageError(f"{graph.name} reaches for the file {link.get('location')!r}: refused")
+        if (link.get("offset"), link.get("length")) not in places:
+            raise PackageError(f"{graph.name} takes bytes from {own} that are no tensor: refused")
+
+
+def sha256_of(path: Path) -> str:
+    """Return a file's SHA-256 as lower-case hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
