@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from PESemiSegLib.errors import ConfigError, OutputError
+from PESemiSegLib.errors import OutputError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from PESemiSegLib.phantom.recipe import Recipe
 
 logger = logging.getLogger(__name__)
@@ -67,14 +69,15 @@ def phantom(
 
     wanted = recipes(site.value, patients, seed, preset.value)
     _prepare(output, overwrite)
-    strips = []
+    strips: list[np.ndarray] = []
     for recipe, strip in _made(wanted, output, file_format.value, noncontrast, contact_sheet, jobs):
         typer.echo(f"{recipe.name}: {'emboli' if recipe.pe else 'no emboli'}")
-        strips.append(strip)
-    if contact_sheet:
+        if strip is not None:
+            strips.append(strip)
+    if strips:
         from PESemiSegLib.phantom.contact_sheet import save_sheet
 
-        save_sheet([strip for strip in strips if strip is not None], output / "contact_sheet.png")
+        save_sheet(strips, output / "contact_sheet.png")
     typer.echo(f"{len(wanted)} made-up patients in {output} (research use only)")
 
 
@@ -98,7 +101,7 @@ def _prepare(output: Path, overwrite: bool) -> None:
 
 def _made(
     wanted: "list[Recipe]", output: Path, file_format: str, noncontrast: bool, sheet: bool, jobs: int
-) -> "Iterator[tuple[Recipe, object]]":
+) -> "Iterator[tuple[Recipe, np.ndarray | None]]":
     """Each recipe, once its patient is on the disk, with its strip for the contact sheet."""
     arguments = [(recipe, output, file_format, noncontrast, sheet) for recipe in wanted]
     if jobs == 1 or len(wanted) == 1:
@@ -108,15 +111,13 @@ def _made(
         yield from zip(wanted, pool.map(_make_one, arguments), strict=True)
 
 
-def _make_one(arguments: "tuple[Recipe, Path, str, bool, bool]") -> object:
+def _make_one(arguments: "tuple[Recipe, Path, str, bool, bool]") -> "np.ndarray | None":
     from PESemiSegLib.phantom.contact_sheet import strip
     from PESemiSegLib.phantom.patient import make_case, make_noncontrast_twin
     from PESemiSegLib.phantom.write import write_case
 
     recipe, output, file_format, noncontrast, sheet = arguments
     case = make_case(recipe)
-    if file_format not in ("dicom", "nifti"):
-        raise ConfigError(f"there is no format {file_format!r}")
     write_case(case, output / recipe.name, file_format)  # type: ignore[arg-type]
     pictures = strip(case) if sheet else None
     if noncontrast:

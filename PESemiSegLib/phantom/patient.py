@@ -37,14 +37,14 @@ class PhantomCase:
 
     @property
     def grid(self) -> Grid:
-        return Grid(self.hu.shape, self.affine)  # type: ignore[arg-type]
+        return Grid(self.hu.shape, self.affine)
 
 
 def make_case(recipe: Recipe) -> PhantomCase:
     """Build the patient of a recipe; the same recipe gives the same bits."""
     parameters, acquisition, grid = plan(recipe)
     scene = build_scene(parameters, grid, recipe.rng("scene"))
-    clot, missed = _annotated(recipe, scene)
+    clot, missed = _annotated(recipe, scene, grid)
     breath = None
     hu, facts = scene.hu, scene.facts
     if not recipe.contrast:
@@ -100,14 +100,14 @@ def image_grid(parameters: PatientParameters, acquisition: Acquisition, preset: 
     return Grid((slices, acquisition.matrix, acquisition.matrix), affine)
 
 
-def _annotated(recipe: Recipe, scene: Scene) -> tuple[np.ndarray, list[int]]:
+def _annotated(recipe: Recipe, scene: Scene, grid: Grid) -> tuple[np.ndarray, list[int]]:
     style = site(recipe.label_site or recipe.site).labels
     return annotate(
         style,
         scene.clot_sdf_mm,
         scene.lesions,
         scene.artery,
-        scene.grid.spacing_mm,
+        grid.spacing_mm,
         recipe.rng("annotator"),
         {lesion["id"]: lesion["level"] == "subsegmental" for lesion in scene.facts["lesions"]},
     )
