@@ -17,7 +17,8 @@ from .native import NativeGrid, arrange
 class SeriesFacts:
     """What is known of a series besides its voxels. Holds no patient name, identifier or date.
 
-    `warnings` are sentences for a radiologist; `other_series` describes what else lay in the folder;
+    `warnings` are sentences for a radiologist; `series` names the stack taken, `other_series` what else is
+    there;
     `description` is the site's free text and may contain anything: it is shown only when asked for.
     `source_files` (DICOM) are the files in the order of `Volume.to_source`; for a multi-frame file there is
     one, and `source_frames` holds the frame number (from 1) of each slice.
@@ -28,6 +29,7 @@ class SeriesFacts:
     modality: str = "CT"
     contrast_agent: bool | None = None
     description: str = field(default="", repr=False)
+    series: str = ""
     warnings: tuple[str, ...] = ()
     other_series: tuple[str, ...] = ()
     slice_thickness_mm: float | None = None
