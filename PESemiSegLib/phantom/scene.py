@@ -1,0 +1,216 @@
+"""Owns the drawing of an anatomy on a grid: ideal HU and the exact truth (Scene)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from PESemiSegLib.phantom import bolus
+from PESemiSegLib.phantom.anatomy import Anatomy, build_anatomy, organ_generator
+from PESemiSegLib.phantom.bones import paint_skeleton
+from PESemiSegLib.phantom.emboli import Clot, burden_index, clot_facts, distal_loss
+from PESemiSegLib.phantom.fields import Array, Axes, GridLike, coverage
+from PESemiSegLib.phantom.heart import Tube
+from PESemiSegLib.phantom.lungs import SEGMENTS
+from PESemiSegLib.phantom.parameters import PatientParameters
+from PESemiSegLib.phantom.raster import Canvas, Cones, tree_cones
+from PESemiSegLib.phantom.tissue import paint_background
+from PESemiSegLib.phantom.trees import Tree
+
+FAR_MM = 30.0
+
+
+@dataclass
+class Scene:
+    """A patient on a grid, before any scanner. All arrays are (z, y, x)."""
+
+    hu: Array  # float32, noiseless
+    grid: GridLike
+    clot_sdf_mm: Array  # float16, negative inside clot, FAR_MM away from it
+    clot: Array  # uint8, exact
+    artery: Array  # uint8, lumen including clots
+    lesions: Array  # int16 ids of the clots, 0 elsewhere
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def build_scene(patient: PatientParameters, grid: GridLike, rng: np.random.Generator | None = None) -> Scene:
+    """Draw a patient on an axis-aligned LPS grid.
+
+    `rng` seeds only the texture of the tissues; without it the texture too follows from `patient.seed`.
+    Raises InputError for a grid that is not axial LPS.
+    """
+    return render(build_anatomy(patient), grid, rng)
+
+
+def render(anatomy: Anatomy, grid: GridLike, rng: np.random.Generator | None = None) -> Scene:
+    """Draw an anatomy; see build_scene."""
+    patient = anatomy.patient
+    axes = Axes.of(grid)
+    texture = rng if rng is not None else organ_generator(patient, "texture")
+    hu = paint_background(axes, patient, anatomy.chest, texture)
+    canvas = Canvas.on(axes)
+    paint_skeleton(hu, axes, anatomy.skeleton)
+    _paint_heart(hu, axes, canvas, anatomy)
+    _paint_airway_walls(hu, canvas, anatomy)
+    _paint_veins(hu, canvas, anatomy)
+    artery = _paint_arteries(hu, canvas, anatomy)
+    truth = _paint_clots(hu, canvas, anatomy)
+    canvas.clear()
+    _paint_airway_lumen(hu, canvas, anatomy)
+    scene = Scene(hu, grid, *truth[:2], artery, truth[2])
+    scene.facts = _facts(anatomy, scene)
+    return scene
+
+
+def _mix(hu: Array, index: Array, share: Array, value: Array | float) -> None:
+    flat = hu.reshape(-1)
+    flat[index] += (value - flat[index]) * share
+
+
+def _draw_tubes(canvas: Canvas, tubes: list[Tube], grow_mm: float = 0.0) -> None:
+    for tube in tubes:
+        n = len(tube.points) - 1
+        r = tube.radii + grow_mm
+        canvas.draw(Cones(tube.points[:-1], tube.points[1:], r[:-1], r[1:], np.ones(n, np.int16)))
+
+
+def _paint_heart(hu: Array, axes: Axes, canvas: Canvas, anatomy: Anatomy) -> None:
+    """Walls, then cavities; each vessel of the mediastinum from its own pool."""
+    patient, heart = anatomy.patient, anatomy.heart
+    width = float(axes.spacing_mm[:2].mean())
+    noise, amplitude = bolus.mixing_noise(patient, organ_generator(patient, "mixing"))
+    for blob in (*heart.walls, *heart.chambers):
+        reach = blob.radii.max() + 2
+        box = axes.box(blob.centre - reach, blob.centre + reach)
+        if any(s.stop <= s.start for s in box):
+            continue
+        coords = axes.at(box)
+        share = coverage(blob.sdf(coords), 1.5 * width)
+        value = bolus.pool_hu(patient, blob.pool) + bolus.layering(patient, coords[1], blob.centre[1])
+        hu[box] += (value - hu[box]) * share
+    groups: dict[str, list[Tube]] = {}
+    for tube in (*anatomy.column, *heart.tubes):
+        groups.setdefault(tube.pool, []).append(tube)
+    for pool, tubes in groups.items():
+        if pool in ("aorta", "svc"):
+            _draw_tubes(canvas, tubes, 1.3)
+            index, share, _ = canvas.take()
+            _mix(hu, index, share, 48.0)
+            canvas.clear()
+        _draw_tubes(canvas, tubes)
+        index, share, _ = canvas.take()
+        value: Array | float = bolus.pool_hu(patient, pool)
+        if pool in ("svc", "ra"):
+            value = value * (1.0 + amplitude * noise(_places(axes, index))[:, 0].astype(np.float32))
+        _mix(hu, index, share, value)
+        canvas.clear()
+
+
+def _places(axes: Axes, index: Array) -> Array:
+    """(n, 3) mm of flat voxel indices."""
+    k, j, i = np.unravel_index(index, axes.shape)
+    return np.stack([axes.x[i], axes.y[j], axes.z[k]], 1)
+
+
+def _draw_tree(canvas: Canvas, tree: Tree, radii: Array) -> None:
+    canvas.draw(tree_cones(tree.points, tree.parents, radii, (np.arange(len(tree)) + 1).astype(np.int16)))
+
+
+def _paint_airway_walls(hu: Array, canvas: Canvas, anatomy: Anatomy) -> None:
+    tree = anatomy.vessels.airways
+    _draw_tree(canvas, tree, tree.radii * 1.12 + 0.55)
+    index, share, _ = canvas.take()
+    _mix(hu, index, share, 20.0)
+    canvas.clear()
+
+
+def _paint_airway_lumen(hu: Array, canvas: Canvas, anatomy: Anatomy) -> None:
+    tree = anatomy.vessels.airways
+    _draw_tree(canvas, tree, tree.radii)
+    index, share, _ = canvas.take()
+    _mix(hu, index, share, -990.0)
+    canvas.clear()
+
+
+def _paint_veins(hu: Array, canvas: Canvas, anatomy: Anatomy) -> None:
+    tree = anatomy.vessels.veins
+    level = bolus.vein_hu(anatomy.patient, tree, organ_generator(anatomy.patient, "veins"))
+    _draw_tree(canvas, tree, tree.radii)
+    index, share, owner = canvas.take()
+    _mix(hu, index, share, level[owner - 1].astype(np.float32))
+    canvas.clear()
+
+
+def _paint_arteries(hu: Array, canvas: Canvas, anatomy: Anatomy) -> Array:
+    """Arteries with their blood; leaves the canvas drawn and returns the exact lumen."""
+    tree = anatomy.vessels.arteries
+    level = bolus.artery_hu(anatomy.patient, tree, distal_loss(tree, anatomy.clots))
+    _draw_tree(canvas, tree, tree.radii)
+    index, share, owner = canvas.take()
+    _mix(hu, index, share, level[owner - 1].astype(np.float32))
+    return canvas.inside.copy()
+
+
+def _paint_clots(hu: Array, canvas: Canvas, anatomy: Anatomy) -> tuple[Array, Array, Array]:
+    """Put each clot into the artery that the canvas holds; returns its distance field, exact mask and ids."""
+    axes, patient = canvas.axes, anatomy.patient
+    width = float(axes.spacing_mm[:2].mean())
+    field_mm = np.full(axes.shape, FAR_MM, np.float16)
+    lesions = np.zeros(axes.shape, np.int16)
+    level = bolus.artery_hu(
+        patient, anatomy.vessels.arteries, distal_loss(anatomy.vessels.arteries, anatomy.clots)
+    )
+    for clot in anatomy.clots:
+        box = axes.box(*clot.bounds)
+        if any(s.stop <= s.start for s in box):
+            continue
+        x, y, z = axes.at(box)
+        points = np.stack(np.broadcast_arrays(x, y, z), -1).reshape(-1, 3).astype(float)
+        exact = clot.sdf(points)
+        seen = np.where(exact < 3.0, clot.visible_sdf(points, exact), exact)
+        shape = tuple(s.stop - s.start for s in box)
+        exact, seen = exact.reshape(shape), seen.reshape(shape).astype(np.float32)
+        blood = level[np.maximum(canvas.owner[box] - 1, 0)].astype(np.float32)
+        share = coverage(seen, width) * canvas.share[box].astype(np.float32) / 255.0
+        hu[box] += (clot_hu(clot, patient) - blood) * share
+        exact = np.where((exact < 0) & (canvas.inside[box] == 0), 0.05, exact)
+        field_mm[box] = np.minimum(field_mm[box], exact.astype(np.float16))
+        mine = (exact < 0) & (lesions[box] == 0)
+        lesions[box][mine] = clot.lesion
+    return field_mm, (lesions > 0).astype(np.uint8), lesions
+
+
+def clot_hu(clot: Clot, patient: PatientParameters) -> float:
+    return clot.embolus.hu if patient.contrast else clot.embolus.plain_hu
+
+
+def _facts(anatomy: Anatomy, scene: Scene) -> dict[str, Any]:
+    """What a study would want to know of the patient, with volumes as drawn on this grid."""
+    patient, tree = anatomy.patient, anatomy.vessels.arteries
+    voxel_mm3 = float(abs(np.linalg.det(scene.grid.affine[:3, :3])))
+    counts = np.bincount(scene.lesions.ravel(), minlength=len(anatomy.clots) + 1)
+    lesions = []
+    for clot in anatomy.clots:
+        middle = clot.line[len(clot.line) // 2]
+        lesions.append(
+            {
+                **clot_facts(clot, patient.contrast),
+                "volume_mm3": round(float(counts[clot.lesion]) * voxel_mm3, 2),
+                "centroid_lps_mm": [round(float(v), 1) for v in middle],
+            }
+        )
+    segmental = [2 * float(tree.radii[np.flatnonzero(tree.tags == t)[0]]) for t in range(len(SEGMENTS))]
+    return {
+        "lesions": lesions,
+        "contrast": patient.contrast,
+        "pa_hu": patient.bolus.pa_hu if patient.contrast else bolus.PLAIN_BLOOD_HU,
+        "mpa_diameter_mm": patient.mpa_diameter_mm,
+        "rpa_diameter_mm": patient.rpa_diameter_mm,
+        "lpa_diameter_mm": patient.lpa_diameter_mm,
+        "segmental_diameters_mm": [round(v, 2) for v in segmental],
+        "murray_exponent": patient.murray_exponent,
+        "burden_index": burden_index(anatomy.clots),
+        "rv_lv_ratio": anatomy.heart.rv_lv_ratio,
+    }
