@@ -1,0 +1,75 @@
+"""Where it is worth looking: points on emboli, on bright vessels and in lung, found once per volume."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+LUNG, VESSEL, EMBOLUS = 0, 1, 2
+_AIR_HU = -400
+_VESSEL_HU = (130, 600)
+_COARSE = 4
+_NEAR_LUNG_MM = 20.0
+_MAX_PER_KIND = 4000
+_MAX_PER_LESION = 64
+
+
+def find_anchors(
+    hu: np.ndarray, mask: np.ndarray | None, spacing_mm: tuple[float, float], rng: np.random.Generator
+) -> np.ndarray:
+    """Centres for crops, int16 (N, 4): kind (LUNG, VESSEL, EMBOLUS), z, y, x.
+
+    hu: int16 (z, y, x); mask: uint8 alike or None; spacing_mm: (in-plane, between slices). Every embolus gets about
+    the square root of its voxel count, so small clots are seen far more often than their share of voxels.
+    """
+    near = _near_lung(hu, spacing_mm)
+    found = [_emboli(mask, rng)] if mask is not None and mask.any() else []
+    fine = np.zeros(hu.shape, bool)
+    fine[:] = np.repeat(np.repeat(near, _COARSE, 1), _COARSE, 2)[:, : hu.shape[1], : hu.shape[2]]
+    vessel = fine & (hu > _VESSEL_HU[0]) & (hu < _VESSEL_HU[1])
+    found.append(_some(VESSEL, vessel, rng))
+    found.append(_some(LUNG, fine & (hu < _AIR_HU), rng))
+    if not sum(len(points) for points in found):  # no lung in the field: anywhere will do
+        found.append(_some(LUNG, np.ones(hu.shape, bool), rng))
+    return np.concatenate(found).astype(np.int16)
+
+
+def _near_lung(hu: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
+    """Lung and what lies within 20 mm of it, on every fourth pixel: air that does not touch the field's edge."""
+    pad = [(0, 0), (0, -hu.shape[1] % _COARSE), (0, -hu.shape[2] % _COARSE)]
+    coarse = np.pad(hu, pad, mode="edge")[:, ::_COARSE, ::_COARSE]
+    labels, count = ndimage.label(coarse < _AIR_HU)
+    if not count:
+        return np.zeros(coarse.shape, bool)
+    keep = np.bincount(labels.ravel(), minlength=count + 1) > 0.002 * coarse.size
+    keep[0] = False
+    for border in (labels[:, 0], labels[:, -1], labels[:, :, 0], labels[:, :, -1]):
+        keep[np.unique(border)] = False
+    lung = keep[labels]
+    if not lung.any():
+        return lung
+    step = spacing_mm[0] * _COARSE
+    distance = ndimage.distance_transform_edt(~lung, sampling=(max(spacing_mm[1], 1e-3), step, step))
+    near: np.ndarray = distance <= _NEAR_LUNG_MM
+    return near
+
+
+def _emboli(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    labels, _ = ndimage.label(mask > 0, structure=np.ones((3, 3, 3)))
+    voxels = np.argwhere(labels)
+    owner = labels[tuple(voxels.T)]
+    chosen = []
+    for lesion in range(1, int(owner.max()) + 1):
+        mine = np.flatnonzero(owner == lesion)
+        wanted = min(len(mine), max(4, min(_MAX_PER_LESION, int(np.sqrt(len(mine))))))
+        chosen.append(rng.choice(mine, wanted, replace=False))
+    points = voxels[np.concatenate(chosen)]
+    return np.column_stack([np.full(len(points), EMBOLUS), points])
+
+
+def _some(kind: int, where: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    flat = np.flatnonzero(where)
+    if len(flat) > _MAX_PER_KIND:
+        flat = rng.choice(flat, _MAX_PER_KIND, replace=False)
+    points = np.column_stack(np.unravel_index(np.sort(flat), where.shape))
+    return np.column_stack([np.full(len(points), kind), points])

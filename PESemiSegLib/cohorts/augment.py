@@ -1,0 +1,105 @@
+"""Augmentation in HU and in the plane: what scanners, breath and positioning change, nothing that anatomy forbids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from PESemiSegLib.errors import ConfigError
+
+_SOFT_TISSUE_HU = 40.0
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Ranges of the random changes (method 1A.6). Left-right flips are off: the heart is on one side."""
+
+    rotation_deg: float = 10.0
+    scale: float = 0.10
+    shift_hu: float = 20.0
+    contrast: float = 0.10  # HU above soft tissue are scaled by 1 +- this
+    noise_hu: float = 15.0  # largest sd of added white noise
+    blur_pixels: float = 0.7  # largest sigma of the Gaussian
+    blur_probability: float = 0.2
+    flip_lr: bool = False
+
+    def __post_init__(self) -> None:
+        values = (
+            self.rotation_deg,
+            self.scale,
+            self.shift_hu,
+            self.contrast,
+            self.noise_hu,
+            self.blur_pixels,
+        )
+        if min(values) < 0 or self.scale >= 0.5 or self.contrast >= 1 or not 0 <= self.blur_probability <= 1:
+            raise ConfigError(
+                "Augmentation ranges must be >= 0, scale < 0.5, contrast < 1, probability within 0..1."
+            )
+
+
+NO_AUGMENTATION = AugmentConfig(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+def crop_transform(
+    centre_yx: tuple[float, float], size: int, config: AugmentConfig, rng: np.random.Generator
+) -> np.ndarray:
+    """The 2x3 matrix from crop pixels (x, y, 1) to source pixels: random rotation and scale about the centre."""
+    angle = np.deg2rad(rng.uniform(-config.rotation_deg, config.rotation_deg))
+    zoom = 1.0 + rng.uniform(-config.scale, config.scale)
+    flip = -1.0 if config.flip_lr and rng.random() < 0.5 else 1.0
+    cos, sin = np.cos(angle) * zoom, np.sin(angle) * zoom
+    turn = np.array([[cos * flip, -sin], [sin * flip, cos]])
+    middle = (size - 1) / 2.0
+    offset = np.array([centre_yx[1], centre_yx[0]]) - turn @ np.array([middle, middle])
+    return np.column_stack([turn, offset])
+
+
+def warp(plane: np.ndarray, transform: np.ndarray, size: int, fill: int) -> np.ndarray:
+    """Bilinear crop of one int16 or uint8 plane (y, x) -> (size, size) of the same type."""
+    cv2 = _cv2()
+    crop: np.ndarray = cv2.warpAffine(
+        plane,
+        transform,
+        (size, size),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=fill,
+    )
+    return crop
+
+
+def change_intensity(image: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
+    """HU shift, contrast about 40 HU, blur and white noise, the same for all channels; float32 (C, H, W) in place."""
+    gain = 1.0 + rng.uniform(-config.contrast, config.contrast)
+    shift = rng.uniform(-config.shift_hu, config.shift_hu)
+    image *= np.float32(gain)
+    image += np.float32(_SOFT_TISSUE_HU * (1.0 - gain) + shift)
+    if config.blur_probability > 0 and rng.random() < config.blur_probability:
+        cv2 = _cv2()
+        sigma = max(0.05, rng.uniform(0.0, config.blur_pixels))
+        for channel in image:
+            cv2.GaussianBlur(channel, (5, 5), sigma, dst=channel)
+    if config.noise_hu > 0:
+        noise = rng.standard_normal(image.shape, dtype=np.float32)
+        noise *= np.float32(rng.uniform(0.0, config.noise_hu))
+        image += noise
+    return image
+
+
+def normalise(image: np.ndarray, hu_window: tuple[float, float]) -> np.ndarray:
+    """HU -> [-1, 1], clipped: the fixed affine map of the window (method 1A.6), float32, in place."""
+    low, high = hu_window
+    image -= np.float32((low + high) / 2.0)
+    image *= np.float32(2.0 / (high - low))
+    return np.clip(image, -1.0, 1.0, out=image)
+
+
+def _cv2() -> Any:
+    import cv2  # part of the [train] extra; its own threads would fight the network's
+
+    if cv2.getNumThreads() > 1:
+        cv2.setNumThreads(1)
+    return cv2

@@ -1,0 +1,196 @@
+"""The slice cache: each volume once, at the model's in-plane spacing, as memory-mapped int16 with an index."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from PESemiSegLib.cohorts.anchors import find_anchors
+from PESemiSegLib.cohorts.manifest import Case
+from PESemiSegLib.errors import InputError, OutputError
+
+_LOG = logging.getLogger(__name__)
+_VERSION = 1
+_FILES = ("image.npy", "mask.npy", "anchors.npy")
+
+
+@dataclass(frozen=True)
+class CachedVolume:
+    """One volume of the cache; arrays are read-only memory maps, `(z, y, x)` at (spacing_mm, slice_mm)."""
+
+    site: str
+    image: np.ndarray  # int16 HU
+    mask: np.ndarray | None  # uint8, None when the case has no label
+    anchors: np.ndarray  # int16 (N, 4): kind, z, y, x
+    spacing_mm: float
+    slice_mm: float
+
+
+class SliceCache:
+    """A folder of resampled volumes; built once, checked on every opening, rebuilt when source or cache differ."""
+
+    def __init__(self, folder: Path | str, spacing_mm: float) -> None:
+        if not 0.2 <= spacing_mm <= 5.0:
+            raise InputError(f"An in-plane spacing of {spacing_mm} mm is outside 0.2 to 5 mm.")
+        self.folder = Path(folder)
+        self.spacing_mm = float(spacing_mm)
+
+    def open(self, case: Case, *, with_mask: bool = True) -> CachedVolume:
+        """The case's volume, built first where it is missing, stale or damaged.
+
+        Raises InputError (unreadable source, mask on another grid) and OutputError (disk full, no permission).
+        """
+        entry = self._entry(case)
+        stamp = _stamp(case)
+        volume = _load(entry, case, stamp)
+        if volume is None:
+            if entry.exists():
+                _LOG.info("a cached volume is stale or damaged and is built again")
+            self._build(case, entry, stamp)
+            volume = _load(entry, case, stamp)
+            if volume is None:
+                raise OutputError("A volume written to the slice cache cannot be read back; check the disk.")
+        if not with_mask and volume.mask is not None:
+            return CachedVolume(
+                volume.site, volume.image, None, volume.anchors, self.spacing_mm, volume.slice_mm
+            )
+        return volume
+
+    def open_all(
+        self,
+        cases: Iterable[Case],
+        *,
+        with_mask: bool = True,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[CachedVolume]:
+        """Every case in order; `progress(done, total)` after each."""
+        cases = list(cases)
+        volumes = []
+        for done, case in enumerate(cases, start=1):
+            volumes.append(self.open(case, with_mask=with_mask))
+            if progress is not None:
+                progress(done, len(cases))
+        return volumes
+
+    def _entry(self, case: Case) -> Path:
+        # a hash, because patient identifiers do not belong in file names
+        name = f"{case.key}|{case.image.resolve()}|{case.mask and case.mask.resolve()}|{self.spacing_mm:.4f}"
+        return self.folder / hashlib.sha256(name.encode()).hexdigest()[:20]
+
+    def _build(self, case: Case, entry: Path, stamp: str) -> None:
+        hu, mask, spacing, slice_mm = _read_pair(case)
+        image = resample_slices(hu, spacing, self.spacing_mm)
+        label = None if mask is None else resample_mask(mask, spacing, self.spacing_mm)
+        rng = np.random.default_rng(int(hashlib.sha256(stamp.encode()).hexdigest()[:8], 16))
+        anchors = find_anchors(image, label, (self.spacing_mm, slice_mm), rng)
+        arrays = {"image.npy": image, "mask.npy": label, "anchors.npy": anchors}
+        aside = entry.with_name(f"{entry.name}.{os.getpid()}.part")
+        try:
+            aside.mkdir(parents=True, exist_ok=True)
+            sizes = {}
+            for name, array in arrays.items():
+                if array is not None:
+                    np.save(aside / name, array)
+                    sizes[name] = (aside / name).stat().st_size
+            index = {
+                "version": _VERSION,
+                "stamp": stamp,
+                "site": case.site,
+                "spacing_mm": self.spacing_mm,
+                "slice_mm": slice_mm,
+                "sizes": sizes,
+            }
+            (aside / "index.json").write_text(json.dumps(index))
+            if entry.exists():
+                shutil.rmtree(entry)
+            os.replace(aside, entry)
+        except OSError as error:
+            shutil.rmtree(aside, ignore_errors=True)
+            free = shutil.disk_usage(self.folder).free if self.folder.exists() else 0
+            full = error.errno == errno.ENOSPC or free < image.nbytes
+            advice = "the disk is full; free some space or choose another folder" if full else str(error)
+            raise OutputError(f"The slice cache {self.folder.name} cannot be written: {advice}.") from error
+
+
+def resample_slices(hu: np.ndarray, spacing_mm: tuple[float, float], target_mm: float) -> np.ndarray:
+    """Bilinear in-plane resampling, int16 (z, y, x) at spacing (x, y) -> int16 at target_mm; edges stay put.
+
+    Within 1 % the pixels are kept as they are, like at inference for small differences.
+    """
+    if max(abs(s / target_mm - 1.0) for s in spacing_mm) < 0.01:
+        return np.ascontiguousarray(hu, dtype=np.int16)
+    import cv2  # part of the [train] extra
+
+    size = tuple(max(16, round(n * s / target_mm)) for n, s in zip(hu.shape[:0:-1], spacing_mm, strict=True))
+    return np.stack(
+        [cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR) for plane in hu.astype(np.int16)]
+    )
+
+
+def resample_mask(mask: np.ndarray, spacing_mm: tuple[float, float], target_mm: float) -> np.ndarray:
+    """The mask on the grid of `resample_slices`: bilinear, cut at one half; a lone pixel survives enlargement."""
+    return (resample_slices((mask > 0).astype(np.int16) * 1000, spacing_mm, target_mm) >= 500).astype(
+        np.uint8
+    )
+
+
+def _read_pair(case: Case) -> tuple[np.ndarray, np.ndarray | None, tuple[float, float], float]:
+    from PESemiSegLib.volumes.reader import read
+
+    volume = read(case.image)
+    mask = None
+    if case.mask is not None:
+        label = read(case.mask)
+        if label.shape != volume.shape or not np.allclose(label.affine, volume.affine, atol=0.05):
+            raise InputError(
+                f"The mask {case.mask.name} does not lie on the grid of {case.image.name}; export it on the scan's grid."
+            )
+        mask = label.hu > 0
+    x, y, z = volume.spacing_mm
+    return volume.hu, mask, (x, y), z
+
+
+def _stamp(case: Case) -> str:
+    """Sizes and times of the source files: cheap, and different as soon as one of them is written again."""
+    parts = []
+    for path in (case.image, case.mask):
+        if path is not None:
+            files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+            try:
+                parts += [f"{s.st_size}:{s.st_mtime_ns}" for s in (file.stat() for file in files)]
+            except OSError as error:
+                raise InputError(f"{path.name} of the manifest cannot be read: {error.strerror}.") from error
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()
+
+
+def _load(entry: Path, case: Case, stamp: str) -> CachedVolume | None:
+    """The entry's arrays, or None where anything about it is not as it was written."""
+    try:
+        index: dict[str, Any] = json.loads((entry / "index.json").read_text())
+        if index["version"] != _VERSION or index["stamp"] != stamp:
+            return None
+        arrays: dict[str, np.ndarray] = {}
+        for name, size in index["sizes"].items():
+            if name not in _FILES or (entry / name).stat().st_size != size:
+                return None
+            arrays[name] = np.load(entry / name, mmap_mode="r", allow_pickle=False)
+        return CachedVolume(
+            site=case.site,
+            image=arrays["image.npy"],
+            mask=arrays.get("mask.npy"),
+            anchors=np.array(arrays["anchors.npy"]),
+            spacing_mm=float(index["spacing_mm"]),
+            slice_mm=float(index["slice_mm"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

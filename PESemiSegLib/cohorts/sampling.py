@@ -1,0 +1,163 @@
+"""Batches of crops: which slice, which place, how often; labelled and unlabelled as two separate types."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from PESemiSegLib.cohorts.anchors import EMBOLUS, LUNG, VESSEL
+from PESemiSegLib.cohorts.augment import AugmentConfig, change_intensity, crop_transform, normalise, warp
+from PESemiSegLib.cohorts.cache import CachedVolume
+from PESemiSegLib.errors import ConfigError, InputError
+
+_AIR_HU = -1024
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How a batch is drawn. The shares of crops centred on emboli and on vessels; the rest lies anywhere in lung."""
+
+    batch: int = 4
+    crop: int = 192
+    context: int = 1  # adjacent slices as channels; the middle one is predicted
+    emboli: float = 0.5
+    vessels: float = 0.3
+    jitter: float = 0.3  # largest offset of the centre, as a share of the crop
+    hu_window: tuple[float, float] = (-160.0, 240.0)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+    def __post_init__(self) -> None:
+        if self.batch < 1 or self.crop < 32 or self.crop % 16:
+            raise ConfigError(
+                "A batch needs at least 1 crop, and crops a multiple of 16 of at least 32 pixels."
+            )
+        if self.context < 1 or self.context % 2 == 0:
+            raise ConfigError(f"context={self.context}: give an odd number of slices.")
+        if (
+            min(self.emboli, self.vessels) < 0
+            or self.emboli + self.vessels > 1
+            or not 0 <= self.jitter <= 0.5
+        ):
+            raise ConfigError(
+                "The shares of emboli and vessels add to at most 1; jitter lies within 0 to 0.5."
+            )
+        if self.hu_window[0] >= self.hu_window[1]:
+            raise ConfigError("The lower end of hu_window must lie below the upper one.")
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """What an unlabelled set gives: image float32 (B, context, H, W) in [-1, 1], and no field for a mask."""
+
+    image: np.ndarray
+
+
+@dataclass(frozen=True)
+class LabelledBatch:
+    """image float32 (B, context, H, W) in [-1, 1]; mask float32 (B, 1, H, W) of 0 and 1."""
+
+    image: np.ndarray
+    mask: np.ndarray
+
+
+class _Crops:
+    """Draws crop centres; the batch of an iteration depends on the seed and the iteration alone."""
+
+    def __init__(self, volumes: Sequence[CachedVolume], config: SamplingConfig, seed: int) -> None:
+        if not volumes:
+            raise InputError("There is no scan to draw crops from; check role and split in the manifest.")
+        self.volumes = list(volumes)
+        self.config = config
+        self.seed = seed
+        self._points = {
+            kind: [np.flatnonzero(v.anchors[:, 0] == kind) for v in volumes]
+            for kind in (LUNG, VESSEL, EMBOLUS)
+        }
+
+    def _generator(self, iteration: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, iteration])
+
+    def _draw(self, kind: int, rng: np.random.Generator) -> tuple[CachedVolume, np.ndarray]:
+        """A volume and the (z, y, x) of an anchor: emboli each alike, other kinds each patient alike."""
+        points = self._points[kind]
+        counts = np.array([len(p) for p in points], float)
+        if not counts.any():
+            kind = LUNG if kind != LUNG else VESSEL
+            points = self._points[kind]
+            counts = np.array([len(p) for p in points], float)
+        weight = counts if kind == EMBOLUS else (counts > 0).astype(float)
+        chosen = int(rng.choice(len(points), p=weight / weight.sum()))
+        volume = self.volumes[chosen]
+        return volume, volume.anchors[points[chosen][rng.integers(len(points[chosen]))], 1:]
+
+    def _kind(self, rng: np.random.Generator) -> int:
+        draw = rng.random()
+        if draw < self.config.emboli:
+            return EMBOLUS
+        return VESSEL if draw < self.config.emboli + self.config.vessels else LUNG
+
+    def _transform(self, volume: CachedVolume, anchor: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        size, reach = self.config.crop, self.config.jitter * self.config.crop
+        centre = anchor[1:] + rng.uniform(-reach, reach, 2)
+        half = (size - 1) / 2.0
+        limits = [(min(half, (n - 1) / 2), max(n - 1 - half, (n - 1) / 2)) for n in volume.image.shape[1:]]
+        inside = [float(np.clip(c, *limit)) for c, limit in zip(centre, limits, strict=True)]
+        return crop_transform((inside[0], inside[1]), size, self.config.augment, rng)
+
+    def _image(
+        self, volume: CachedVolume, z: int, transform: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        reach, last = self.config.context // 2, volume.image.shape[0] - 1
+        planes = [
+            warp(volume.image[min(max(k, 0), last)], transform, self.config.crop, _AIR_HU)
+            for k in range(z - reach, z + reach + 1)
+        ]
+        image = change_intensity(np.stack(planes).astype(np.float32), self.config.augment, rng)
+        return normalise(image, self.config.hu_window)
+
+
+class LabelledCrops(_Crops):
+    """Crops with masks, from volumes that all carry one."""
+
+    def __init__(self, volumes: Sequence[CachedVolume], config: SamplingConfig, seed: int = 0) -> None:
+        super().__init__(volumes, config, seed)
+        if any(volume.mask is None for volume in volumes):
+            raise InputError("A labelled set holds a scan without a mask.")
+
+    def batch(self, iteration: int) -> LabelledBatch:
+        """The batch of this iteration; the same for the same seed, volumes and settings."""
+        rng = self._generator(iteration)
+        images, masks = [], []
+        for _ in range(self.config.batch):
+            volume, anchor = self._draw(self._kind(rng), rng)
+            transform = self._transform(volume, anchor, rng)
+            images.append(self._image(volume, int(anchor[0]), transform, rng))
+            assert volume.mask is not None
+            mask = warp(volume.mask[int(anchor[0])] * np.uint8(255), transform, self.config.crop, 0)
+            masks.append((mask > 127)[None].astype(np.float32))
+        return LabelledBatch(np.stack(images), np.stack(masks))
+
+
+class UnlabelledCrops(_Crops):
+    """Crops without masks: the masks of the volumes, if any, are dropped here and cannot be reached."""
+
+    def __init__(self, volumes: Sequence[CachedVolume], config: SamplingConfig, seed: int = 0) -> None:
+        bare = [
+            CachedVolume(
+                v.site, v.image, None, v.anchors[v.anchors[:, 0] != EMBOLUS], v.spacing_mm, v.slice_mm
+            )
+            for v in volumes
+        ]
+        super().__init__(bare, config, seed)
+
+    def batch(self, iteration: int) -> ImageBatch:
+        """The batch of this iteration, centred on vessels and lung in the ratio of the settings."""
+        rng = self._generator(iteration)
+        share = self.config.vessels / max(1e-9, 1.0 - self.config.emboli)
+        images = []
+        for _ in range(self.config.batch):
+            volume, anchor = self._draw(VESSEL if rng.random() < share else LUNG, rng)
+            images.append(self._image(volume, int(anchor[0]), self._transform(volume, anchor, rng), rng))
+        return ImageBatch(np.stack(images))

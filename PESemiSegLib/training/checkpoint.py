@@ -1,0 +1,54 @@
+"""Checkpoints: one safetensors file with all tensors, its scalars as JSON in the header; no pickle, no half file."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from PESemiSegLib.errors import InputError, OutputError
+
+FORMAT = 1
+
+
+def save_checkpoint(path: Path, tensors: dict[str, Tensor], scalars: dict[str, Any]) -> None:
+    """Write aside, flush to the disk and move into place, so that the last good checkpoint survives a kill.
+
+    Raises OutputError.
+    """
+    from safetensors.torch import save
+
+    data = save(
+        {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
+        metadata={"state": json.dumps(scalars | {"format": FORMAT})},
+    )
+    aside = path.with_name(path.name + ".part")
+    try:
+        with aside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise OutputError(f"The checkpoint {path.name} cannot be written: {error.strerror}.") from error
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and scalars of a checkpoint; raises InputError where it is missing, cut short or of another format."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            scalars: dict[str, Any] = json.loads((file.metadata() or {})["state"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise InputError(f"The checkpoint {path.name} cannot be read: {error}") from error
+    if scalars.get("format") != FORMAT:
+        raise InputError(
+            f"The checkpoint {path.name} has format {scalars.get('format')}; this version reads {FORMAT}."
+        )
+    return tensors, scalars

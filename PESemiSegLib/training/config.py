@@ -1,0 +1,187 @@
+"""The settings of a training run: frozen, self-validating dataclasses, and their YAML form."""
+
+from __future__ import annotations
+
+import types
+import typing
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from PESemiSegLib.cohorts.sampling import SamplingConfig
+from PESemiSegLib.errors import ConfigError
+from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
+
+T = TypeVar("T")
+OPTIMISERS = ("adamw", "adam", "sgd")
+PRECISIONS = ("fp32", "bf16")
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """One network's optimiser; the rate rises linearly over the warm-up, then falls as (1 - progress)^power."""
+
+    kind: str = "adamw"
+    lr: float = 2e-3
+    weight_decay: float = 1e-2
+    momentum: float = 0.9  # sgd
+    betas: tuple[float, float] = (0.9, 0.99)  # adam, adamw
+    warmup_iterations: int = 100
+    poly_power: float = 0.9
+    clip_norm: float = 5.0  # largest gradient norm; 0 = no clipping
+
+    def __post_init__(self) -> None:
+        _require(self.kind in OPTIMISERS, f"optimiser '{self.kind}' is not one of {', '.join(OPTIMISERS)}")
+        _require(0 < self.lr < 10, f"lr={self.lr} must lie within 0 to 10")
+        _require(
+            min(self.weight_decay, self.warmup_iterations, self.poly_power, self.clip_norm) >= 0,
+            "negative setting",
+        )
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of L_seg and the guards of L_D (method 1A.5, 1A.9)."""
+
+    bce: float = 0.5
+    dice: float = 1.0
+    dice_over: str = (
+        "sample"  # "sample" as published; "batch" pools the crops, so that false marks cost Dice too
+    )
+    real_label: float = 1.0  # label smoothing of the annotator's masks; 0.9 is the usual guard
+    soften_mask_pixels: float = 0.0  # sigma of the blur that keeps D from telling 0/1 from soft values
+    background_weight: float = 1.0  # weight in L_D of pixels far from every mark
+
+    def __post_init__(self) -> None:
+        _require(self.dice_over in ("sample", "batch"), "dice_over is 'sample' or 'batch'")
+        _require(
+            min(self.bce, self.dice) >= 0 and self.bce + self.dice > 0,
+            "bce and dice must be >= 0, not both 0",
+        )
+        _require(0.5 < self.real_label <= 1, "real_label must lie within 0.5 to 1")
+        _require(0 <= self.soften_mask_pixels <= 5, "soften_mask_pixels must lie within 0 to 5")
+        _require(0 <= self.background_weight <= 1, "background_weight must lie within 0 to 1")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides a run besides the data."""
+
+    name: str = "custom"
+    strategy: str = "supervised"
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    losses: LossConfig = field(default_factory=LossConfig)
+    segmenter_optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    discriminator_optimiser: OptimiserConfig = field(
+        default_factory=lambda: OptimiserConfig("adam", lr=1e-4, weight_decay=0.0)
+    )
+    spacing_mm: float = 0.9  # in-plane
+    iterations: int = 3000
+    max_minutes: float = 0.0  # 0 = no limit; else the schedule ends when the time does
+    discriminator_start: float = 0.0  # share of the run after which D is trained
+    discriminator_every: int = 1  # iterations per step of D
+    ema_decay: float = 0.0  # 0 = the plain weights are exported
+    precision: str = "fp32"
+    validate_every: int = 250
+    validation_batches: int = 16
+    checkpoint_every: int = 250
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(0.2 <= self.spacing_mm <= 5, f"spacing_mm={self.spacing_mm} must lie within 0.2 to 5")
+        _require(
+            self.iterations >= 1 and self.max_minutes >= 0, "iterations must be >= 1 and max_minutes >= 0"
+        )
+        _require(0 <= self.discriminator_start <= 1, "discriminator_start is a share of the run, 0 to 1")
+        _require(
+            min(self.discriminator_every, self.validate_every, self.checkpoint_every, self.validation_batches)
+            >= 1,
+            "discriminator_every, validate_every, checkpoint_every and validation_batches must be >= 1",
+        )
+        _require(0 <= self.ema_decay < 1, "ema_decay must lie within 0 to 1")
+        _require(self.precision in PRECISIONS, f"precision is one of {', '.join(PRECISIONS)}")
+        _require(
+            self.network.context == self.sampling.context,
+            f"network.context={self.network.context} and sampling.context={self.sampling.context} must be equal",
+        )
+
+    def with_overrides(self, **changes: Any) -> TrainConfig:
+        """A copy with the changes that are not None; `width` and `context` reach into the parts they belong to."""
+        changes = {name: value for name, value in changes.items() if value is not None}
+        network, sampling = self.network, self.sampling
+        if "width" in changes:
+            network = replace(network, width=changes.pop("width"))
+        if "context" in changes:
+            network = replace(network, context=changes["context"])
+            sampling = replace(sampling, context=changes.pop("context"))
+        return replace(self, network=network, sampling=sampling, **changes)
+
+    @property
+    def discriminator_from(self) -> int:
+        """The first iteration with a step of D, when no time limit moves the schedule."""
+        return int(self.discriminator_start * self.iterations)
+
+
+def to_plain(config: Any) -> dict[str, Any]:
+    """Dataclass -> dicts, lists and scalars."""
+    plain: dict[str, Any] = _listed(asdict(config))
+    return plain
+
+
+def from_plain(kind: type[T], values: dict[str, Any]) -> T:
+    """The inverse of `to_plain`; raises ConfigError on unknown names and wrong types."""
+    if not isinstance(values, dict):
+        raise ConfigError(f"{kind.__name__}: expected a mapping, got {type(values).__name__}.")
+    known = {entry.name for entry in fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ConfigError(f"{kind.__name__} has no setting {', '.join(map(str, unknown))}.")
+    hints = get_type_hints(kind)
+    return kind(**{name: _typed(f"{kind.__name__}.{name}", hints[name], v) for name, v in values.items()})
+
+
+def write_yaml(config: TrainConfig, path: Path) -> None:
+    """Write the settings as YAML, in the order of the fields."""
+    import yaml
+
+    path.write_text(yaml.safe_dump(to_plain(config), sort_keys=False), encoding="utf-8")
+
+
+def read_yaml(path: Path) -> TrainConfig:
+    """Read settings; raises ConfigError for files that are not there, not YAML, or not a run's settings."""
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"The settings {path.name} cannot be read: {error}") from error
+    return from_plain(TrainConfig, values)
+
+
+def _typed(name: str, hint: Any, value: Any) -> Any:
+    if isinstance(hint, type) and is_dataclass(hint):
+        return from_plain(hint, value)
+    if get_origin(hint) is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise ConfigError(f"{name}: expected a list, got {value!r}.")
+        return tuple(value)
+    choices = get_args(hint) if get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    if float in choices and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    plain = tuple(c for c in choices if isinstance(c, type))
+    if plain and (not isinstance(value, plain) or (isinstance(value, bool) and bool not in plain)):
+        raise ConfigError(f"{name}: expected {' or '.join(c.__name__ for c in plain)}, got {value!r}.")
+    return value
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _listed(entry) for name, entry in value.items()}
+    return [_listed(entry) for entry in value] if isinstance(value, (tuple, list)) else value
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(f"Training settings: {message}.")

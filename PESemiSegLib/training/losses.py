@@ -1,0 +1,72 @@
+"""The losses of the method (1A.5), each a small function of logits and targets of shape (B, 1, H, W)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+EPSILON = 1e-5
+
+
+def dice_loss(logits: Tensor, target: Tensor, over: str = "sample", valid: Tensor | None = None) -> Tensor:
+    """1 - mean_n (2 sum p m + eps) / (sum p + sum m + eps); p = sigmoid(logits), m = target, scalar.
+
+    over: "sample" takes n over the images as published, "batch" makes one ratio of all. valid: 0/1, or None = all.
+    """
+    probability = logits.sigmoid()
+    if valid is not None:
+        probability, target = probability * valid, target * valid
+    axes = (1, 2, 3) if over == "sample" else (0, 1, 2, 3)
+    overlap = 2.0 * (probability * target).sum(axes)
+    return 1.0 - ((overlap + EPSILON) / (probability.sum(axes) + target.sum(axes) + EPSILON)).mean()
+
+
+def segmentation_loss(
+    logits: Tensor, target: Tensor, bce: float = 0.5, dice: float = 1.0, over: str = "sample"
+) -> Tensor:
+    """L_seg = 0.5 BCE + Dice; equals MONAI's DiceCELoss(sigmoid=True, lambda_ce=0.5, lambda_dice=1)."""
+    return bce * F.binary_cross_entropy_with_logits(logits, target) + dice * dice_loss(logits, target, over)
+
+
+def discriminator_loss(
+    real: Tensor, fake: Tensor, real_label: float = 1.0, weight: Tensor | None = None
+) -> Tensor:
+    """L_D = 1/2 BCE(D([w m, f]), 1) + 1/2 BCE(D([w p, f]), 0), from D's logits; means weighted by `weight`."""
+    return 0.5 * _bce_to(real, real_label, weight) + 0.5 * _bce_to(fake, 0.0, weight)
+
+
+def adversarial_loss(confidence: Tensor) -> Tensor:
+    """L_adv = BCE(D([w p, f]), 1), from D's logits on the prediction; D itself must be frozen by the caller."""
+    return _bce_to(confidence, 1.0, None)
+
+
+def trusted_loss(logits: Tensor, trusted: Tensor, bce: float = 1.0, dice: float = 0.0) -> Tensor:
+    """L_semi: the prediction against its own cut 1[p > 0.5], over the pixels where `trusted` is 1; 0 where none is."""
+    label = (logits.detach() > 0).to(logits.dtype)
+    pixels = F.binary_cross_entropy_with_logits(logits, label, reduction="none")
+    total = bce * (pixels * trusted).sum() / trusted.sum().clamp_min(1.0)
+    return total + dice * dice_loss(logits, label, valid=trusted) if dice else total
+
+
+def soften(mask: Tensor, sigma_pixels: float) -> Tensor:
+    """Gaussian-blurred mask: what D sees as real, so that 0/1 against soft values is no shortcut (1A.9)."""
+    if sigma_pixels <= 0:
+        return mask
+    reach = max(1, round(3 * sigma_pixels))
+    steps = torch.arange(-reach, reach + 1, dtype=mask.dtype, device=mask.device)
+    kernel = torch.exp(-0.5 * (steps / sigma_pixels) ** 2)
+    kernel = kernel / kernel.sum()
+    padded = F.pad(mask, (reach, reach, reach, reach), mode="replicate")
+    return F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))
+
+
+def near_marks(mask: Tensor, probability: Tensor, reach_pixels: int = 8) -> Tensor:
+    """1 within `reach_pixels` (a square) of a pixel that the annotator or the segmenter marked, else 0."""
+    marked = torch.maximum(mask, (probability > 0.5).to(mask.dtype))
+    return F.max_pool2d(marked, 2 * reach_pixels + 1, stride=1, padding=reach_pixels)
+
+
+def _bce_to(logits: Tensor, label: float, weight: Tensor | None) -> Tensor:
+    pixels = F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label), reduction="none")
+    return pixels.mean() if weight is None else (pixels * weight).sum() / weight.sum().clamp_min(EPSILON)

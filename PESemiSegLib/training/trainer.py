@@ -1,0 +1,192 @@
+"""The training loop: one optimiser step per iteration, validation, health, checkpoints, and an orderly stop."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from PESemiSegLib.cohorts.prefetch import Prefetcher
+from PESemiSegLib.cohorts.sampling import ImageBatch, LabelledBatch, LabelledCrops, UnlabelledCrops
+from PESemiSegLib.errors import Cancelled, InputError
+from PESemiSegLib.networks.build import build_discriminator, build_segmenter
+from PESemiSegLib.training.checkpoint import load_checkpoint, save_checkpoint
+from PESemiSegLib.training.config import TrainConfig, from_plain, to_plain
+from PESemiSegLib.training.ema import WeightAverage
+from PESemiSegLib.training.health import HealthMonitor
+from PESemiSegLib.training.learner import Learner, NonFiniteLoss
+from PESemiSegLib.training.strategies import build_strategy
+from PESemiSegLib.training.strategies.base import Clock, ImageTensors, LabelledTensors
+
+_LOG = logging.getLogger(__name__)
+CHECKPOINT = "checkpoint.safetensors"
+_VALIDATION_SEED = 977
+
+Event = dict[str, Any]
+"""`kind` (timeline, step, validation, health, checkpoint, done) and its values."""
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Where the batches come from."""
+
+    train: LabelledCrops
+    validation: LabelledCrops | None = None
+    unlabelled: UnlabelledCrops | None = None
+
+
+class Trainer:
+    """Owns the networks and the state of one run; `run()` goes on from where the state is.
+
+    Args:
+        config: all settings. crops: the sampled data. folder: where checkpoints go.
+        listen: called with every Event, for logs and progress. cancelled: asked before every step.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        crops: Crops,
+        folder: Path,
+        *,
+        device: str = "cpu",
+        listen: Callable[[Event], None] = lambda event: None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.config, self.crops, self.folder = config, crops, folder
+        self.device = torch.device(device)
+        self._listen, self._cancelled = listen, cancelled
+        segmenter = build_segmenter(config.network, seed=config.seed)
+        discriminator = build_discriminator(
+            config.discriminator,
+            config.network.feature_channels,
+            config.network.feature_stride,
+            seed=config.seed + 1,
+        )
+        self.segmenter = Learner("segmenter", self._placed(segmenter), config.segmenter_optimiser)
+        self.discriminator = Learner(
+            "discriminator", self._placed(discriminator), config.discriminator_optimiser
+        )
+        self.strategy = build_strategy(self.segmenter, self.discriminator, config)
+        self.average = WeightAverage(self.segmenter.module, config.ema_decay)
+        self.health = HealthMonitor()
+        self.iteration = 0
+        self.seconds = 0.0
+
+    def run(self) -> None:
+        """Train until the iterations or the minutes are used up.
+
+        Raises NonFiniteLoss (the last checkpoint stays as it was) and Cancelled (after saving one).
+        """
+        self._say("timeline", sentences=self.strategy.timeline(), iterations=self.config.iterations)
+        with Prefetcher(self._draw, self.iteration, self.config.iterations) as batches:
+            started = time.monotonic() - self.seconds
+            for batch in batches:
+                if self._cancelled():
+                    self.save()
+                    raise Cancelled(
+                        f"Training stopped at iteration {self.iteration}; --resume goes on from there."
+                    )
+                self._step(*batch)
+                self.seconds = time.monotonic() - started
+                over = self._progress() >= 1.0
+                if over or self.iteration % self.config.validate_every == 0:
+                    self._look()
+                if over or self.iteration % self.config.checkpoint_every == 0:
+                    self.save()
+                if over:
+                    break
+        self._say("done", seconds=self.seconds)
+
+    def _step(self, labelled: LabelledBatch, unlabelled: ImageBatch | None) -> None:
+        clock = Clock(self.iteration, self._progress())
+        rates = {n: p.schedule(clock.iteration, clock.progress) for n, p in self.strategy.learners.items()}
+        try:
+            figures = self.strategy.step(
+                LabelledTensors(self._tensor(labelled.image), self._tensor(labelled.mask)),
+                None if unlabelled is None else ImageTensors(self._tensor(unlabelled.image)),
+                clock,
+            )
+        except NonFiniteLoss as error:
+            _LOG.error("%s Iteration %d; the last checkpoint is kept.", error, self.iteration)
+            raise
+        self.iteration += 1
+        self.average.update(self.iteration)
+        self.health.add(figures)
+        self._say("step", lr=rates["segmenter"], **figures)
+
+    def _look(self) -> None:
+        """Validation figures and the health report."""
+        if self.crops.validation is not None:
+            self._say("validation", **self.validate(self.crops.validation))
+        report = self.health.report()
+        self._say("health", figures=report.figures, sentences=report.sentences, warnings=report.warnings)
+
+    def validate(self, crops: LabelledCrops) -> dict[str, float]:
+        """Pooled Dice, sensitivity and precision at 0.5 over fixed crops, with the averaged weights."""
+        hits = marked = true = 0.0
+        with self.average.applied() as segmenter, torch.inference_mode():
+            for index in range(self.config.validation_batches):
+                batch = crops.batch(index)
+                mask = self._tensor(batch.mask) > 0.5
+                prediction = segmenter(self._tensor(batch.image)) > 0
+                hits += float((prediction & mask).sum())
+                marked += float(prediction.sum())
+                true += float(mask.sum())
+        return {
+            "dice": 2 * hits / max(1.0, marked + true),
+            "sensitivity": hits / max(1.0, true),
+            "precision": hits / max(1.0, marked),
+        }
+
+    def save(self) -> None:
+        """Write the checkpoint of the present iteration."""
+        tensors: dict[str, Tensor] = {f"average/{n}": v for n, v in self.average.state().items()}
+        scalars: dict[str, Any] = {"iteration": self.iteration, "seconds": self.seconds}
+        scalars["config"] = to_plain(self.config)
+        for name, learner in self.strategy.learners.items():
+            values, rest = learner.state()
+            tensors |= {f"{name}/{n}": v for n, v in values.items()}
+            scalars[name] = rest
+        save_checkpoint(self.folder / CHECKPOINT, tensors, scalars)
+        self._say("checkpoint")
+
+    def resume(self) -> None:
+        """Go back to the folder's checkpoint; raises InputError when it was made with another network."""
+        tensors, scalars = load_checkpoint(self.folder / CHECKPOINT)
+        if from_plain(TrainConfig, scalars["config"]).network != self.config.network:
+            raise InputError(f"The checkpoint in {self.folder.name} holds another network; start a new run.")
+        for name, learner in self.strategy.learners.items():
+            learner.restore(_under(tensors, name), scalars[name])
+        self.average.restore(_under(tensors, "average"))
+        self.iteration, self.seconds = int(scalars["iteration"]), float(scalars["seconds"])
+
+    def _progress(self) -> float:
+        share = self.iteration / self.config.iterations
+        if self.config.max_minutes > 0:
+            share = max(share, self.seconds / (60.0 * self.config.max_minutes))
+        return min(1.0, share)
+
+    def _draw(self, iteration: int) -> tuple[LabelledBatch, ImageBatch | None]:
+        unlabelled = self.crops.unlabelled
+        return self.crops.train.batch(iteration), None if unlabelled is None else unlabelled.batch(iteration)
+
+    def _placed(self, module: torch.nn.Module) -> torch.nn.Module:
+        return module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(self.device, memory_format=torch.channels_last)
+
+    def _say(self, kind: str, **values: Any) -> None:
+        self._listen({"kind": kind, "iteration": self.iteration, "seconds": self.seconds, **values})
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {n.removeprefix(prefix + "/"): v for n, v in tensors.items() if n.startswith(prefix + "/")}
