@@ -10,6 +10,7 @@ from PESemiSegLib.phantom.bones import Skeleton, build_skeleton
 from PESemiSegLib.phantom.emboli import Clot, place_emboli
 from PESemiSegLib.phantom.heart import Heart, Tube, build_heart, mediastinum_field, soft_column
 from PESemiSegLib.phantom.lungs import Chest, atlas_coords, build_chest
+from PESemiSegLib.phantom.mimics import Mimicry, build_mimics
 from PESemiSegLib.phantom.parameters import PatientParameters
 from PESemiSegLib.phantom.vessels import Vessels, grow_vessels, stem_tubes
 
@@ -25,6 +26,7 @@ class Anatomy:
     vessels: Vessels
     skeleton: Skeleton
     clots: list[Clot]
+    mimicry: Mimicry
 
 
 def organ_generator(patient: PatientParameters, organ: str) -> np.random.Generator:
@@ -43,7 +45,8 @@ def build_anatomy(patient: PatientParameters) -> Anatomy:
     vessels = grow_vessels(patient, chest, organ_generator(patient, "vessels"))
     clots = place_emboli(vessels.arteries, patient.emboli, organ_generator(patient, "emboli"))
     skeleton = build_skeleton(patient, chest, organ_generator(patient, "bones"))
-    return Anatomy(patient, chest, heart, column, vessels, skeleton, clots)
+    mimicry = build_mimics(patient, chest, vessels, clots, organ_generator(patient, "mimics"))
+    return Anatomy(patient, chest, heart, column, vessels, skeleton, clots, mimicry)
 
 
 def _strain(patient: PatientParameters) -> float:

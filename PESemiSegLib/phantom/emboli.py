@@ -112,7 +112,7 @@ def _rank(e: Embolus) -> str:
 
 def _candidates(tree: Tree, level: str, free: Array) -> Array:
     orders = {"central": (1, 1), "lobar": (2, 2), "segmental": (3, 3), "subsegmental": (4, 5)}[level]
-    wide = {"central": 4.0, "lobar": 3.0, "segmental": 1.7, "subsegmental": 0.95}[level]
+    wide = {"central": 4.0, "lobar": 3.0, "segmental": 1.7, "subsegmental": 1.0}[level]
     return np.flatnonzero(
         (tree.orders >= orders[0]) & (tree.orders <= orders[1]) & (tree.radii > wide) & free
     )
@@ -123,15 +123,27 @@ def _place(tree: Tree, embolus: Embolus, free: Array, rng: np.random.Generator) 
     for _ in range(20):
         if not len(seeds):
             return None
-        nodes = _stretch(tree, int(rng.choice(seeds)), embolus.length_mm, rng)
-        if len(nodes) >= 2 and free[nodes].all():
+        nodes = _stretch(tree, int(rng.choice(seeds)), embolus.length_mm, rng, rng.uniform(0.2, 0.8))
+        length = np.linalg.norm(np.diff(tree.points[nodes], axis=0), axis=1).sum()
+        if length > 0.5 * embolus.length_mm and free[nodes].all():
             return _lay(tree, embolus, nodes, rng)
     return None
 
 
-def _stretch(tree: Tree, start: int, length_mm: float, rng: np.random.Generator) -> Array:
-    """Follow the flow from `start`, at forks into the wider branch (now and then the other one)."""
+def _stretch(
+    tree: Tree, start: int, length_mm: float, rng: np.random.Generator, upstream: float = 0.0
+) -> Array:
+    """Nodes along the flow through `start`: a share of the length against it, then with it.
+
+    At forks the wider branch is taken (now and then the other one); much thinner branches end the stretch.
+    """
     nodes, gone = [start], 0.0
+    while gone < upstream * length_mm:
+        parent = int(tree.parents[nodes[0]])
+        if parent < 0 or tree.orders[parent] < tree.orders[start]:
+            break
+        gone += float(np.linalg.norm(tree.points[parent] - tree.points[nodes[0]]))
+        nodes.insert(0, parent)
     while gone < length_mm:
         kids = np.flatnonzero(tree.parents == nodes[-1])
         if not len(kids):

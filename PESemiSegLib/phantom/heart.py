@@ -53,7 +53,7 @@ def build_heart(patient: PatientParameters, rng: np.random.Generator, strain: fl
     scale = np.array(patient.size)
     jitter = rng.normal(0.0, 2.0, 3)
     k = patient.heart_scale * scale.mean()
-    rv_width = (25.0 + 11.0 * strain) * k * rng.uniform(0.93, 1.06)
+    rv_width = (21.5 + 14.0 * strain) * k * rng.uniform(0.93, 1.06)
     lv_width = (25.5 - 5.0 * strain) * k * rng.uniform(0.95, 1.05)
     drop = -0.35 * patient.inspiration_mm
 

@@ -10,7 +10,7 @@ from PESemiSegLib.phantom.fields import Array, CoarseField, smooth_max, smooth_m
 from PESemiSegLib.phantom.parameters import PatientParameters
 
 STEP_MM = 3.0
-LOW = np.array([-204.0, -150.0, -204.0])  # atlas box, mm (x, y, z); z = 0 is the carina
+LOW = np.array([-204.0, -201.0, -204.0])  # atlas box, mm (x, y, z); z = 0 is the carina
 HIGH = np.array([204.0, 162.0, 135.0])
 
 # Chest cavity by level: half width, half depth, centre y.
@@ -155,11 +155,16 @@ def _dome(coords: tuple[Array, Array, Array], patient: PatientParameters, rng: n
     """Height above the diaphragm: two domes that fall to the recesses."""
     x, y, z = coords
     shift = -patient.inspiration_mm
-    tops = np.array([-104.0, -113.0]) + shift + rng.normal(0.0, 3.0, 2)
+    noise = rng.normal(0.0, 3.0, 2)
+    domes = [  # x, y, top, fall, half width; the middle one carries the heart
+        (-62.0, -2.0, -104.0 + shift + noise[0], 0.0, 72.0),
+        (64.0, -2.0, -113.0 + shift + noise[1], 0.0, 72.0),
+        (12.0, -28.0, -113.0 + 0.35 * shift, -10.0, 62.0),
+    ]
     sheet = None
-    for top, cx in zip(tops, (-62.0, 64.0), strict=True):
-        r2 = ((x - cx) / 72.0) ** 2 + ((y - np.where(y > -2, -2.0, -2.0)) / np.where(y > -2, 92.0, 88.0)) ** 2
-        fall = np.where(y > -2, 62.0, 40.0)
+    for cx, cy, top, extra, width in domes:
+        r2 = ((x - cx) / width) ** 2 + ((y - cy) / 90.0) ** 2
+        fall = 51.0 + extra + 11.0 * np.tanh((y - cy) / 35.0)
         one = top - fall * r2 / (0.65 + 0.35 * r2)
         sheet = one if sheet is None else -smooth_min(-sheet, -one, 14.0)
     assert sheet is not None

@@ -48,7 +48,6 @@ class Mimics:
     nodes: int
     mucus_plugs: int
     flow_artefacts: int
-    motion_mm: float
     effusion_mm: float
     consolidations: int
 
@@ -206,7 +205,6 @@ def _draw_mimics(rng: np.random.Generator) -> Mimics:
         nodes=int(rng.integers(4, 15)),
         mucus_plugs=int(rng.choice([0, 0, 1, 2, 4])),
         flow_artefacts=int(rng.choice([0, 1, 2, 3])),
-        motion_mm=float(max(0.0, rng.normal(0.2, 0.8))),
         effusion_mm=float(max(0.0, rng.normal(-8.0, 12.0))),
         consolidations=int(rng.choice([0, 0, 0, 1, 2])),
     )

@@ -49,7 +49,7 @@ def render(anatomy: Anatomy, grid: GridLike, rng: np.random.Generator | None = N
     patient = anatomy.patient
     axes = Axes.of(grid)
     texture = rng if rng is not None else organ_generator(patient, "texture")
-    hu = paint_background(axes, patient, anatomy.chest, texture)
+    hu = paint_background(axes, patient, anatomy.chest, anatomy.mimicry.patches, texture)
     canvas = Canvas.on(axes)
     paint_skeleton(hu, axes, anatomy.skeleton)
     _paint_heart(hu, axes, canvas, anatomy)
@@ -58,7 +58,7 @@ def render(anatomy: Anatomy, grid: GridLike, rng: np.random.Generator | None = N
     artery = _paint_arteries(hu, canvas, anatomy)
     truth = _paint_clots(hu, canvas, anatomy)
     canvas.clear()
-    _paint_airway_lumen(hu, canvas, anatomy)
+    _paint_airway_lumen(hu, canvas, anatomy, artery)
     scene = Scene(hu, grid, *truth[:2], artery, truth[2])
     scene.facts = _facts(anatomy, scene)
     return scene
@@ -93,6 +93,10 @@ def _paint_heart(hu: Array, axes: Axes, canvas: Canvas, anatomy: Anatomy) -> Non
     groups: dict[str, list[Tube]] = {}
     for tube in (*anatomy.column, *heart.tubes):
         groups.setdefault(tube.pool, []).append(tube)
+    for blob, node_hu in zip(anatomy.mimicry.nodes, anatomy.mimicry.node_hu, strict=True):
+        box = axes.box(blob.centre - blob.radii.max() - 2, blob.centre + blob.radii.max() + 2)
+        if all(s.stop > s.start for s in box):
+            hu[box] += (node_hu - hu[box]) * coverage(blob.sdf(axes.at(box)), 1.5 * width)
     for pool, tubes in groups.items():
         if pool in ("aorta", "svc"):
             _draw_tubes(canvas, tubes, 1.3)
@@ -126,11 +130,15 @@ def _paint_airway_walls(hu: Array, canvas: Canvas, anatomy: Anatomy) -> None:
     canvas.clear()
 
 
-def _paint_airway_lumen(hu: Array, canvas: Canvas, anatomy: Anatomy) -> None:
+def _paint_airway_lumen(hu: Array, canvas: Canvas, anatomy: Anatomy, artery: Array) -> None:
+    """Air or mucus; an artery in the way is left alone."""
     tree = anatomy.vessels.airways
     _draw_tree(canvas, tree, tree.radii)
-    index, share, _ = canvas.take()
-    _mix(hu, index, share, -990.0)
+    index, share, owner = canvas.take()
+    value = np.full(len(tree), -990.0, np.float32)
+    for node, mucus in anatomy.mimicry.plugs.items():
+        value[node] = mucus
+    _mix(hu, index, share * (artery.reshape(-1)[index] == 0), value[owner - 1])
     canvas.clear()
 
 
@@ -149,8 +157,23 @@ def _paint_arteries(hu: Array, canvas: Canvas, anatomy: Anatomy) -> Array:
     level = bolus.artery_hu(anatomy.patient, tree, distal_loss(tree, anatomy.clots))
     _draw_tree(canvas, tree, tree.radii)
     index, share, owner = canvas.take()
-    _mix(hu, index, share, level[owner - 1].astype(np.float32))
+    blood = level[owner - 1].astype(np.float32)
+    _mix(hu, index, share, blood)
+    if anatomy.patient.contrast:
+        _paint_flow(hu, canvas, anatomy)
     return canvas.inside.copy()
+
+
+def _paint_flow(hu: Array, canvas: Canvas, anatomy: Anatomy) -> None:
+    """Badly mixed blood: darker spots with soft edges inside the arteries."""
+    axes, pa_hu = canvas.axes, anatomy.patient.bolus.pa_hu
+    for spot in anatomy.mimicry.flows:
+        box = axes.box(spot.centre - 2.2 * spot.radius, spot.centre + 2.2 * spot.radius)
+        if any(s.stop <= s.start for s in box):
+            continue
+        away2 = sum((c - m) ** 2 for c, m in zip(axes.at(box), spot.centre, strict=True))
+        dark = spot.loss * (pa_hu - 60.0) * np.exp(-away2 / (0.9 * spot.radius) ** 2)
+        hu[box] -= (dark * (canvas.share[box] / 255.0)).astype(np.float32)
 
 
 def _paint_clots(hu: Array, canvas: Canvas, anatomy: Anatomy) -> tuple[Array, Array, Array]:

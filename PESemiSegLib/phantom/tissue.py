@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from PESemiSegLib.phantom.fields import Array, Axes, coverage, lattice_noise
+from PESemiSegLib.phantom.fields import Array, Axes, CoarseField, coverage, lattice_noise
 from PESemiSegLib.phantom.lungs import HIGH, LOW, Chest
+from PESemiSegLib.phantom.mimics import Patch
 from PESemiSegLib.phantom.parameters import PatientParameters
 
 AIR, FAT, MUSCLE, SKIN = -1000.0, -102.0, 52.0, 30.0
 
 
-def paint_background(axes: Axes, patient: PatientParameters, chest: Chest, rng: np.random.Generator) -> Array:
+def paint_background(
+    axes: Axes,
+    patient: PatientParameters,
+    chest: Chest,
+    patches: tuple[Patch, ...],
+    rng: np.random.Generator,
+) -> Array:
     """Ideal HU (z, y, x) of everything but bones, heart, vessels and airways."""
     low, high = LOW * chest.scale, HIGH * chest.scale
     muscle_rng, fine_rng, patch_rng, organ_rng = rng.spawn(4)
@@ -39,7 +46,7 @@ def paint_background(axes: Axes, patient: PatientParameters, chest: Chest, rng: 
             tissue += (_abdomen(axes, k, chest, contrast, seam, dome.slice(k), inner) - tissue) * below
         tissue += (SKIN - tissue) * coverage(-skin - 1.6, 1.2)
         plane += (tissue - plane) * coverage(skin, width)
-        _breathe(plane, axes, k, patient, lung.slice(k), fissure, fine, patchy, width)
+        _breathe(plane, axes, k, patient, patches, lung.slice(k), fissure, fine, patchy, width)
         hu[k] = plane
     _table(hu, axes, patient)
     return hu
@@ -63,7 +70,18 @@ def _muscle(
     return np.maximum(layer * under * groups, glands * (1 - layer) * float(patient.breasts_mm > 0))
 
 
-def _breathe(plane, axes, k, patient, lung, fissure, fine, patchy, width) -> None:  # type: ignore[no-untyped-def]
+def _breathe(
+    plane: Array,
+    axes: Axes,
+    k: int,
+    patient: PatientParameters,
+    patches: tuple[Patch, ...],
+    lung: Array,
+    fissure: CoarseField,
+    fine: CoarseField,
+    patchy: CoarseField,
+    width: float,
+) -> None:
     """Lung parenchyma of one slice: dependent gradient, patches, fine vessel texture and fissures."""
     rows, columns = np.flatnonzero((lung < 3).any(1)), np.flatnonzero((lung < 3).any(0))
     if not len(rows):
@@ -77,8 +95,18 @@ def _breathe(plane, axes, k, patient, lung, fissure, fine, patchy, width) -> Non
     if patient.emphysema > 0:
         air -= 70.0 * patient.emphysema * coverage(0.9 - patch, 0.6)
     air += 90.0 * np.exp(-((fissure.slice(k, *box) / 0.7) ** 2)) * min(1.0, 0.8 / width + 0.3)
+    air = np.minimum(air, -350.0)
+    for p in patches:
+        if abs(axes.z[k] - p.centre[2]) < 1.6 * p.radius:
+            away = np.hypot(axes.x[None, box[1]] - p.centre[0], axes.y[box[0], None] - p.centre[1])
+            ball = np.hypot(away, axes.z[k] - p.centre[2]) - p.radius * (1.0 + 0.16 * patch)
+            air += (p.hu + 20.0 * grain - air) * coverage(ball, 7.0)
+    if patient.mimics.effusion_mm > 0:
+        low = np.clip((axes.y[box[0], None] - 15.0) / 70.0, 0, 1) * np.clip((-10.0 - axes.z[k]) / 90.0, 0, 1)
+        fluid = -lung[box] - 2.2 * patient.mimics.effusion_mm * low
+        air += (12.0 - air) * coverage(fluid + 1.0, 1.5)
     share = coverage(lung[box], width)
-    plane[box] += (np.minimum(air, -350.0) - plane[box]) * share
+    plane[box] += (air - plane[box]) * share
 
 
 def _abdomen(

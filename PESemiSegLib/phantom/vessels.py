@@ -113,8 +113,7 @@ def grow_vessels(patient: PatientParameters, chest: Chest, rng: np.random.Genera
     airways = _accompany(patient, arteries)
     wave = WaveNoise.draw(wave_rng, 32.0, channels=3, waves=12)
     for tree in (arteries, veins, airways):
-        away = np.linalg.norm((tree.points / chest.scale - (0, 0, -30)) / (1, 1, 1.3), axis=1)
-        fade = np.clip((away - 45.0) / 35.0, 0.0, 1.0)[:, None]
+        fade = np.clip((np.abs(tree.points[:, :1]) - 40.0) / 30.0, 0.0, 1.0)
         tree.points = tree.points + patient.tortuosity_mm * fade * wave(tree.points)
     return Vessels(arteries, veins, airways)
 
@@ -260,7 +259,10 @@ def _accompany(patient: PatientParameters, arteries: Tree) -> Tree:
         root, twin = builder.points[parent], {}
         for node in nodes[1:]:
             radius = 0.62 * arteries.radii[node]
-            place = arteries.points[node] + aside * (arteries.radii[node] + 1.35 * radius + 0.5)
+            along = arteries.points[node] - arteries.points[arteries.parents[node]]
+            across = aside - (aside @ along) * along / (along @ along + 1e-9)
+            across /= np.linalg.norm(across) + 0.3
+            place = arteries.points[node] + across * (arteries.radii[node] + 1.35 * radius + 0.6)
             above = twin.get(int(arteries.parents[node]))
             if above is None and twin:
                 continue
