@@ -3,6 +3,7 @@
 import numpy as np
 
 from PESemiSegLib.errors import ConfigError
+from PESemiSegLib.phantom.parameters import EMBOLUS_KINDS
 from PESemiSegLib.phantom.recipe import Recipe
 
 _FREE_SHARE = 0.35
@@ -19,12 +20,20 @@ def free_count(patients: int) -> int:
 def recipes(site: str, patients: int, seed: int, preset: str = "standard") -> list[Recipe]:
     """The recipes of a cohort: 30-40 % without emboli, in an order that tells nothing.
 
-    The same seed gives the same cohort.
+    With five patients with emboli or more, every kind of embolus occurs. The same seed gives the same cohort.
 
     Raises ConfigError for an unknown site or preset, or a number of patients below 1.
     """
     if patients < 1:
         raise ConfigError(f"a cohort needs at least 1 patient, not {patients}")
     order = np.random.default_rng([seed, ord(site[0]), 0x5EED]).permutation(patients)
-    free = set(order[: free_count(patients)].tolist())
-    return [Recipe(site, seed, patient, preset, pe=patient not in free) for patient in range(patients)]
+    free, positive = np.split(order, [free_count(patients)])
+    kinds = (
+        dict(zip(positive.tolist(), EMBOLUS_KINDS, strict=False))
+        if len(positive) >= len(EMBOLUS_KINDS)
+        else {}
+    )
+    return [
+        Recipe(site, seed, patient, preset, pe=patient not in free, kind=kinds.get(patient))
+        for patient in range(patients)
+    ]

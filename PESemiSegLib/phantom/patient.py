@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from PESemiSegLib.phantom.anatomy import build_anatomy
 from PESemiSegLib.phantom.breathing import Breath
 from PESemiSegLib.phantom.imaging import image_scene
 from PESemiSegLib.phantom.labels import annotate
@@ -12,7 +13,7 @@ from PESemiSegLib.phantom.landmarks import landmarks
 from PESemiSegLib.phantom.parameters import PatientParameters, draw_parameters
 from PESemiSegLib.phantom.recipe import Recipe
 from PESemiSegLib.phantom.scanner import PRESETS, Acquisition, Preset
-from PESemiSegLib.phantom.scene import Scene, build_scene
+from PESemiSegLib.phantom.scene import Scene, render
 from PESemiSegLib.phantom.sites import site
 from PESemiSegLib.volumes.grid import Grid, make_affine
 
@@ -43,12 +44,14 @@ class PhantomCase:
 def make_case(recipe: Recipe) -> PhantomCase:
     """Build the patient of a recipe; the same recipe gives the same bits."""
     parameters, acquisition, grid = plan(recipe)
-    scene = build_scene(parameters, grid, recipe.rng("scene"))
+    anatomy = build_anatomy(parameters)
+    scene = render(anatomy, grid, recipe.rng("scene"))
     clot, missed = _annotated(recipe, scene, grid)
     breath = None
     hu, facts = scene.hu, scene.facts
     if not recipe.contrast:
-        plain = build_scene(parameters.without_contrast(), grid, recipe.rng("scene"))
+        before = replace(anatomy, patient=parameters.without_contrast())
+        plain = render(before, grid, recipe.rng("scene"))
         breath = Breath.draw(recipe.rng("breathing"))
         hu = _after(breath, plain.hu, grid, parameters)
     image = image_scene(hu, acquisition, recipe.rng("image"), landmarks(parameters, grid))
@@ -78,9 +81,13 @@ def make_noncontrast_twin(recipe: Recipe) -> PhantomCase:
 def plan(recipe: Recipe) -> tuple[PatientParameters, Acquisition, Grid]:
     """Who lies on the table, with which settings the scanner runs, and where the image lies."""
     home = site(recipe.site)
-    parameters = draw_parameters(recipe.rng("anatomy"), pe=recipe.pe, site_traits=home.anatomy_traits)
+    rng = recipe.rng("anatomy")
+    parameters = draw_parameters(rng, pe=recipe.pe, site_traits=home.anatomy_traits)
+    while recipe.kind and recipe.kind not in {embolus.kind for embolus in parameters.emboli}:
+        parameters = draw_parameters(rng, pe=True, site_traits=home.anatomy_traits)
     preset = PRESETS[recipe.preset]
-    acquisition = site(recipe.scanner_site or recipe.site).scanner.draw(preset, recipe.rng("scanner"))
+    scanner = site(recipe.scanner_site or recipe.site).scanner
+    acquisition = scanner.draw(preset, recipe.rng("scanner"))
     return parameters, acquisition, image_grid(parameters, acquisition, preset)
 
 

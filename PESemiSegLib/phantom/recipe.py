@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 import numpy as np
 
 from PESemiSegLib.errors import ConfigError, InputError
+from PESemiSegLib.phantom.parameters import EMBOLUS_KINDS
 
 GENERATOR_VERSION = 1
 """Raised whenever the same recipe would give another patient."""
@@ -18,8 +19,9 @@ class Recipe:
     """One made-up patient.
 
     site: whose patient, scanner and annotator; seed and patient: which one; preset: the size of the images;
-    pe: whether there are emboli (None: by chance); contrast False: the non-contrast twin. scanner_site and
-    label_site replace the hospital's scanner or annotator alone: same anatomy, other image or label style.
+    pe: whether there are emboli (None: by chance); kind: one of them, at least, is of that kind; contrast
+    False: the non-contrast twin. scanner_site and label_site replace the hospital's scanner or annotator alone:
+    same anatomy, other image or label style.
 
     Raises ConfigError for values that no generator knows.
     """
@@ -29,6 +31,7 @@ class Recipe:
     patient: int
     preset: str = "standard"
     pe: bool | None = None
+    kind: str | None = None
     contrast: bool = True
     scanner_site: str | None = None
     label_site: str | None = None
@@ -45,6 +48,10 @@ class Recipe:
                 raise ConfigError(f"there is no site {letter!r}: choose A, B or C")
         if self.preset not in ("ci", "medium", "standard"):
             raise ConfigError(f"there is no preset {self.preset!r}: choose ci, medium or standard")
+        if self.kind is not None and (self.kind not in EMBOLUS_KINDS or self.pe is not True):
+            raise ConfigError(
+                f"kind is one of {', '.join(EMBOLUS_KINDS)}, in a patient with emboli (pe true)"
+            )
         for name in ("seed", "patient"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
