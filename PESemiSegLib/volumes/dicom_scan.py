@@ -9,6 +9,7 @@ from pathlib import Path
 from ..errors import InputError
 from .dicom_headers import Plane, read_planes
 
+IMAGE_SUFFIXES = ("", ".dcm", ".dicom", ".ima", ".img")  # an empty file so named was meant to be an image
 DICOMDIR = "1.2.840.10008.1.3.10"
 
 
@@ -50,7 +51,7 @@ def _add(found: Scan, path: Path) -> None:
             found.foreign += 1
             return
         planes = read_planes(path)
-        empty = not planes and path.stat().st_size == 0 and not path.name.startswith(".")
+        empty = not planes and path.suffix.lower() in IMAGE_SUFFIXES and path.stat().st_size == 0
     except ValueError as error:
         found.problems.append(f"{path.name}: {error}")
         return

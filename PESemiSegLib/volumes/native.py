@@ -150,7 +150,9 @@ def arrange(
 
 def axial_grid_around(stack: Grid, order: tuple[int, int, int]) -> Grid:
     """The axis-parallel LPS grid that holds a stack, with the spacing of the stack's nearest axes."""
-    spacing = np.array([stack.spacing_mm[axis] for axis in order])
+    inverse = np.linalg.inv(stack.affine[:3, :3])
+    along = [1 / abs(inverse[axis, lps]) for lps, axis in enumerate(order)]  # mm between planes along L, P, S
+    spacing = np.minimum([stack.spacing_mm[axis] for axis in order], along)
     corners = stack.corners_lps()
     low, high = corners.min(axis=0), corners.max(axis=0)
     nx, ny, nz = (int(n) for n in np.ceil((high - low) / spacing - 1e-3) + 1)

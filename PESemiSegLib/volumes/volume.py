@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .file_values import hu_from_slabs
 from .grid import FloatArray, Grid
 from .native import NativeGrid, arrange
 
@@ -102,20 +103,19 @@ def from_array(hu: npt.NDArray[Any], affine_lps: npt.ArrayLike, **facts: Any) ->
     """A volume from an array in memory (a Slicer node, the phantom, a test).
 
     Args:
-        hu: (z, y, x) HU in any orientation and real dtype; copied, clipped to int16, turned to axial.
+        hu: (z, y, x) HU in any orientation and real dtype; copied, clipped to [-1024, 32767], made axial.
         affine_lps: 4x4, voxel (i, j, k) -> LPS mm.
         facts: fields of `SeriesFacts`.
 
     Raises:
         ValueError: if `hu` is not three-dimensional or the affine is not usable.
+        InputError: if its values cannot be HU.
     """
     if hu.ndim != 3:
         raise ValueError(f"hu has three axes (z, y, x), got shape {hu.shape}")
-    if hu.dtype != np.int16:
-        limits = np.iinfo(np.int16)
-        hu = np.clip(np.rint(np.nan_to_num(hu, nan=-1024.0)), limits.min, limits.max)
-    stack = np.array(hu, dtype=np.int16, order="C")
-    return build_volume(stack, np.asarray(affine_lps, dtype=np.float64), SeriesFacts(**facts))
+    stack, warnings = hu_from_slabs([hu], hu.shape, str(facts.get("source_name") or "volume"))
+    affine = np.asarray(affine_lps, dtype=np.float64)
+    return build_volume(stack, affine, SeriesFacts(**facts).with_warnings(*warnings))
 
 
 def build_volume(

@@ -1,0 +1,66 @@
+"""Voxel values of image files as int16 HU: rounding, clipping, padding, numbers that are none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InputError
+from .native import AIR_HU
+
+HIGHEST_HU = np.iinfo(np.int16).max
+NORMALISED_RANGE = 4.0  # fractional values within so few units are normalised intensities, not HU
+
+
+def hu_from_slabs(
+    slabs: Iterable[npt.NDArray[Any]], shape: tuple[int, int, int], name: str
+) -> tuple[npt.NDArray[np.int16], list[str]]:
+    """Gather slabs (n, y, x) of any real type into one int16 stack.
+
+    NaN, infinities and values below air become -1024.
+
+    Returns:
+        stack of `shape`, warnings.
+
+    Raises:
+        InputError: if more than half of the values are no numbers, or they cannot be HU.
+    """
+    stack = np.empty(shape, dtype=np.int16)
+    start, no_numbers = 0, 0
+    low, high = np.inf, -np.inf
+    fractions = False
+    for slab in slabs:
+        out = stack[start : start + len(slab)]
+        start += len(slab)
+        if np.issubdtype(slab.dtype, np.floating):
+            finite = np.isfinite(slab)
+            bad = slab.size - int(np.count_nonzero(finite))
+            if bad:
+                no_numbers += bad
+                slab = np.where(finite, slab, AIR_HU)
+            rounded = np.rint(slab)
+            fractions = fractions or bool((rounded != slab).any())
+            slab, values = rounded, slab[finite] if bad else slab
+            if values.size:
+                low, high = min(low, float(values.min())), max(high, float(values.max()))
+        elif slab.dtype.itemsize != 2 or slab.dtype.kind == "u":  # their own type cannot hold both limits
+            slab = slab.astype(np.int64)
+        out[...] = np.clip(slab, AIR_HU, HIGHEST_HU)
+    if no_numbers > stack.size / 2:
+        raise InputError(
+            f"{name}: {no_numbers / stack.size:.0%} of its values are not numbers; export it again"
+        )
+    if fractions and high - low <= NORMALISED_RANGE:
+        raise InputError(
+            f"{name}: its values lie between {low:.3g} and {high:.3g}: normalised, not Hounsfield units; "
+            "give the CT itself"
+        )
+    warnings = []
+    if no_numbers:
+        warnings.append(
+            f"{no_numbers} voxels hold no number (NaN or infinite) and were set to air (-1024 HU)."
+        )
+    return stack, warnings
