@@ -19,7 +19,8 @@ from PESemiSegLib.volumes.segments import EMBOLUS, Code, SegmentInfo
 from PESemiSegLib.volumes.write import writing
 
 if TYPE_CHECKING:
-    from highdicom.seg import Segmentation
+    from highdicom.seg import Segmentation, SegmentDescription
+    from highdicom.sr import CodedConcept
     from pydicom import Dataset
 
     from PESemiSegLib.volumes.volume import Volume
@@ -153,7 +154,7 @@ def _segmentation(frames: np.ndarray, sources: list[Dataset], segment: SegmentIn
         )
 
 
-def _description(segment: SegmentInfo) -> object:
+def _description(segment: SegmentInfo) -> SegmentDescription:
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
@@ -173,7 +174,7 @@ def _description(segment: SegmentInfo) -> object:
     )
 
 
-def _coded(code: Code) -> object:
+def _coded(code: Code) -> CodedConcept:
     import highdicom as hd
 
     return hd.sr.CodedConcept(code.value, code.scheme, code.meaning)

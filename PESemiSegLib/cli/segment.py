@@ -1,0 +1,139 @@
+"""Owns `pesemiseg segment`: from a scan on disk to a folder with the result."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from PESemiSegLib.cli import console
+from PESemiSegLib.cli.options import InputPath, SeriesOption, StrictOption, print_json
+
+if TYPE_CHECKING:
+    from PESemiSegLib.inference.result import Result
+    from PESemiSegLib.inference.save import Saved
+    from PESemiSegLib.models.package import ModelPackage
+
+_LISTED = 10  # findings shown on the terminal
+
+
+class Precision(StrEnum):
+    """Arithmetic of the network."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+
+class Engine(StrEnum):
+    """What runs the network."""
+
+    auto = "auto"
+    openvino = "openvino"
+    torch = "torch"
+
+
+class LungFilter(StrEnum):
+    """Which marks outside the lungs are dropped."""
+
+    hull = "hull"
+    paper = "paper"
+    none = "none"
+
+
+def segment(
+    input: InputPath,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the result.")],
+    model: Annotated[str, typer.Option(help="A model of the store, or the path of a package.")] = "demo",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    precision: Annotated[Precision, typer.Option(help="Arithmetic of the network.")] = Precision.auto,
+    engine: Annotated[Engine, typer.Option(help="What runs the network.")] = Engine.auto,
+    series: SeriesOption = None,
+    whole: Annotated[bool, typer.Option("--whole", help="Compute all slices, not only the lungs.")] = False,
+    lung_filter: Annotated[LungFilter, typer.Option(help="Drop marks outside the lungs.")] = LungFilter.hull,
+    threshold: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Probability of a mark. Default: the model's.")
+    ] = None,
+    min_size: Annotated[
+        float | None, typer.Option(min=0.0, metavar="MM3", help="Smallest finding. Default: the model's.")
+    ] = None,
+    strict: StrictOption = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older result in DIR.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Leave report.html out.")] = False,
+    no_dicom_seg: Annotated[
+        bool, typer.Option("--no-dicom-seg", help="Leave the DICOM SEG out: it carries the patient's data.")
+    ] = False,
+    identify: Annotated[
+        bool, typer.Option("--identify", help="Put the patient's ID and the input's name into the report.")
+    ] = False,
+    threads: Annotated[int | None, typer.Option(min=1, help="Processor cores to use. Default: all.")] = None,
+) -> None:
+    """Segment pulmonary emboli in a CT pulmonary angiogram. Research use only."""
+    from PESemiSegLib.inference.save import save_result
+    from PESemiSegLib.inference.staging import require_free
+    from PESemiSegLib.models.store import Store
+
+    require_free(output, overwrite=overwrite)  # before minutes of work, not after
+    package = Store().find(model)
+    settings = {
+        "device": device,
+        "precision": precision.value,
+        "engine": engine.value,
+        "whole": whole,
+        "lung_filter": lung_filter.value,
+        "threshold": threshold,
+        "min_lesion_mm3": min_size,
+        "threads": threads,
+    }
+    result = _computed(input, series, package, settings, strict=strict)
+    options = {"dicom_seg": not no_dicom_seg, "report": not no_report, "identify": identify}
+    saved = save_result(result, output, overwrite=overwrite, **options)
+    if as_json:
+        print_json(saved.summary | {"folder": str(output)})
+    else:
+        _show(result, saved)
+
+
+def _computed(
+    input: Path, series: str | None, package: ModelPackage, settings: dict[str, Any], *, strict: bool
+) -> Result:
+    """Read, check and segment, with the progress on stderr."""
+    from PESemiSegLib.inference.check import check
+    from PESemiSegLib.inference.progress import Progress
+    from PESemiSegLib.inference.segment import segment as run
+    from PESemiSegLib.volumes.reader import read
+
+    with console.shown_progress() as progress:
+        progress(Progress(0, 0, "read"))
+        volume = read(input, series=series)
+        if strict:
+            check(volume).require()
+        return run(volume, package, progress=progress, cancelled=console.stopping, **settings)
+
+
+def _show(result: Result, saved: Saved) -> None:
+    """The result in a few lines for a person."""
+    for line in result.check.problems:
+        print(f"{line.level}: {line.text}")
+    for note in saved.notes:
+        print(f"note: {note}")
+    if not result.findings:
+        print("No emboli were found. This does not exclude pulmonary embolism.")
+    else:
+        count = len(result.findings)
+        print(f"{count} finding{'s' if count > 1 else ''}, {result.total_volume_mm3 / 1000:.2f} ml in all")
+    for finding in result.findings[:_LISTED]:
+        first, last = (k + 1 for k in finding.slice_range)
+        print(
+            f"{finding.id:4}  {finding.volume_mm3:9.1f} mm3  {finding.side:<7}  slices {first}-{last}"
+            f"  probability {finding.mean_probability:.2f}  confidence {finding.mean_confidence:.2f}"
+        )
+    if len(result.findings) > _LISTED:
+        print(f"      ... {len(result.findings) - _LISTED} more in findings.csv")
+    shown = saved.folder / ("report.html" if "report.html" in saved.files else "findings.csv")
+    print(f"Result in {saved.folder}; open {shown}")
+    print(f"{saved.summary['notice']}.")

@@ -1,0 +1,118 @@
+"""Owns the overview pictures: maximum-intensity projections with the place of each finding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from PESemiSegLib.inference.lungs import LungField, lung_mask, to_coarse
+from PESemiSegLib.inference.report.encode import outline_path, png_uri, resized, windowed
+from PESemiSegLib.inference.report.planes import VIEWS, View
+
+if TYPE_CHECKING:
+    from PESemiSegLib.inference.result import Result
+
+WINDOW = (1000.0, 300.0)  # wider than for one plane: a ray finds the brightest of many vessels
+_SIDE_PX = 460.0
+
+
+@dataclass(frozen=True)
+class Marker:
+    """The place of a finding in an overview, in picture units."""
+
+    id: int
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A projection along one axis, with the shadows of all marks."""
+
+    view: View
+    width: float
+    height: float
+    image: str  # data URI
+    shadows: str  # SVG path of all marks, projected
+    markers: list[Marker]
+
+
+def overviews_of(result: Result) -> list[Overview]:
+    """The coronal and the sagittal projection of the computed box, at one scale.
+
+    Only what lies between the lungs' outer edges is projected: ribs and spine would hide every vessel.
+    """
+    inside = _between_lungs(result)
+    box, (along_z, *in_plane) = result.box, result.box.slices
+    views = [view for view in VIEWS if view.name != "axial"]
+    rays: dict[str, list[np.ndarray]] = {view.name: [] for view in views}
+    for k in range(along_z.start, along_z.stop):
+        plane = result.volume.hu[k]
+        seen = np.where(inside[k], plane, np.int16(-1024)) if inside is not None else plane
+        for view in views:
+            rays[view.name].append(seen[tuple(in_plane)].max(axis=view.normal - 1))
+    px_per_mm = _SIDE_PX / max(n * step for n, step in zip(box.shape, _spacing(result), strict=True))
+    return [_overview(result, view, np.stack(rays[view.name]), px_per_mm) for view in views]
+
+
+def _spacing(result: Result) -> tuple[float, float, float]:
+    x, y, z = result.volume.spacing_mm
+    return (z, y, x)
+
+
+def _between_lungs(result: Result) -> _Hulls | None:
+    """Per slice the convex hull of both lungs, on the full grid; None where there are no lungs."""
+    lungs = lung_mask(result.volume.hu, result.volume.spacing_mm)
+    return _Hulls(lungs) if lungs.found else None
+
+
+class _Hulls:
+    """Convex hulls of the lungs, made slice by slice when asked for: `hulls[k]` is bool (y, x)."""
+
+    def __init__(self, lungs: LungField) -> None:
+        self._lungs, self._both = lungs, lungs.both_sides()
+        self._index = [
+            to_coarse(np.arange(size), step, coarse)
+            for size, step, coarse in zip(lungs.full_shape, lungs.stride, self._both.shape, strict=True)
+        ]
+
+    def __getitem__(self, k: int) -> np.ndarray:
+        from skimage.morphology import convex_hull_image
+
+        coarse = self._both[self._index[0][k]]
+        if coarse.any():
+            coarse = convex_hull_image(coarse, offset_coordinates=False)
+        return np.asarray(coarse[np.ix_(self._index[1], self._index[2])])
+
+
+def _overview(result: Result, view: View, hu: np.ndarray, px_per_mm: float) -> Overview:
+    rows_mm, _, _ = spacing = _spacing(result)
+    shadow = result.mask[result.box.slices].max(axis=view.normal)[::-1] > 0
+    scale = (rows_mm * px_per_mm, spacing[view.columns] * px_per_mm)
+    height, width = hu.shape[0] * scale[0], hu.shape[1] * scale[1]
+    grey = windowed(resized(hu[::-1], (max(1, round(height)), max(1, round(width)))), *WINDOW)
+    return Overview(
+        view=view,
+        width=round(width, 1),
+        height=round(height, 1),
+        image=png_uri(grey),
+        shadows=outline_path(shadow, scale) if shadow.any() else "",
+        markers=_markers(result, view, scale, hu.shape[0]),
+    )
+
+
+def _markers(result: Result, view: View, scale: tuple[float, float], rows: int) -> list[Marker]:
+    if not result.findings:
+        return []
+    centres = np.array([finding.centroid_lps_mm for finding in result.findings])
+    kji = result.volume.grid.to_ijk(centres)[:, ::-1] - result.box.start
+    return [
+        Marker(
+            finding.id,
+            x=round(float(place[view.columns] + 0.5) * scale[1], 1),
+            y=round(float(rows - 0.5 - place[0]) * scale[0], 1),
+        )
+        for finding, place in zip(result.findings, kji, strict=True)
+    ]

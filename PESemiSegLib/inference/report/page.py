@@ -1,0 +1,75 @@
+"""Owns the page itself: what the template is given and how numbers are written on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PESemiSegLib.inference.report.encode import CONFIDENCE_RGB
+from PESemiSegLib.inference.report.overview import overviews_of
+from PESemiSegLib.inference.report.planes import WINDOW, pictures_of
+
+if TYPE_CHECKING:
+    from PESemiSegLib.inference.result import Result
+
+PICTURED = 20  # findings with pictures; the rest stand in the table
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render(result: Result, summary: dict[str, Any]) -> str:
+    """The report of `result` as one HTML page without outside references; `summary` is save.summarise's."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"mm3": _volume_mm3, "ml": _volume_ml, "figure": _figure}
+    shown = result.findings[:PICTURED]
+    return environment.get_template("report.html").render(
+        summary=summary,
+        findings=summary["findings"],
+        pictures={finding.id: pictures_of(result, finding) for finding in shown},
+        overviews=overviews_of(result),
+        window=WINDOW,
+        gradient=", ".join("rgb({} {} {})".format(*rgb) for rgb in CONFIDENCE_RGB),
+        slices=result.volume.shape[0],
+        model=_model_card(summary["provenance"]),
+        provenance=_flat(summary["provenance"]),
+    )
+
+
+def _volume_mm3(value: float) -> str:
+    """`1 234`, or one decimal below 100."""
+    return f"{value:,.0f}".replace(",", "\u202f") if value >= 100 else f"{value:.1f}"
+
+
+def _volume_ml(value_mm3: float) -> str:
+    return f"{value_mm3 / 1000:.2f}"
+
+
+def _figure(value: float | None, decimals: int = 2) -> str:
+    return "\u2013" if value is None else f"{value:.{decimals}f}".replace("-", "\u2212")
+
+
+def _model_card(provenance: dict[str, Any]) -> dict[str, Any]:
+    """What the reader must know of the model: its name, what it was trained on, its licence."""
+    package = provenance.get("package")
+    return package if isinstance(package, dict) else {}
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested provenance as rows of (name, value); lists are joined, nothing is dropped."""
+    rows: list[tuple[str, str]] = []
+    for key, value in values.items():
+        name = f"{prefix}{key}".replace("_", " ")
+        if isinstance(value, dict):
+            rows += _flat(value, f"{name} \u203a ")
+        elif isinstance(value, list):
+            rows.append((name, ", ".join(str(item) for item in value)))
+        elif value is not None:
+            rows.append((name, str(value)))
+    return rows

@@ -1,0 +1,191 @@
+"""Owns the saved result: which files a finished segmentation becomes, and what stands in them.
+
+Nothing here names the patient: no name, identifier, date or input name, unless `identify` asks for it. The
+exception is `segmentation.dcm`, which DICOM obliges to carry the attributes of the study it belongs to.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PESemiSegLib import __version__
+from PESemiSegLib.errors import OutputError
+from PESemiSegLib.inference.staging import KIND, SEAL, staged
+
+if TYPE_CHECKING:
+    from PESemiSegLib.inference.result import Finding, Result
+
+NOTICE = "Research use only - not a medical device"
+SEG_NRRD = "segmentation.seg.nrrd"
+NIFTI = "segmentation.nii.gz"
+CONFIDENCE = "confidence.nrrd"
+DICOM_SEG = "segmentation.dcm"
+FINDINGS = "findings.csv"
+REPORT = "report.html"
+FILES = (SEG_NRRD, NIFTI, CONFIDENCE, DICOM_SEG, FINDINGS, REPORT, SEAL)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Where a result lies: its folder, the names of its files, and what its `result.json` says."""
+
+    folder: Path
+    files: tuple[str, ...]
+    summary: dict[str, Any] = field(repr=False)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about what was left out or done differently."""
+        return tuple(self.summary["notes"])
+
+
+def save_result(
+    result: Result,
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    dicom_seg: bool = True,
+    report: bool = True,
+    identify: bool = False,
+) -> Saved:
+    """Write all files of `result` into `folder`, which appears whole or not at all.
+
+    Images lie on the input's own grid (`volume.output_grid`). `dicom_seg` and `report` leave those files
+    out when False; `identify` puts the patient's ID and the input's name into the report and the JSON.
+    Raises OutputError when the folder holds other files, holds a result and `overwrite` is False, or when
+    the disk refuses.
+    """
+    notes: list[str] = []
+    with staged(Path(folder), FILES, overwrite=overwrite) as stage:
+        _write_images(result, stage)
+        if dicom_seg:
+            notes += _write_dicom_seg(result, stage)
+        summary = summarise(result, notes=notes, identify=identify)
+        _write_csv(summary["findings"], stage / FINDINGS)
+        if report:
+            from PESemiSegLib.inference.report import render
+
+            (stage / REPORT).write_text(render(result, summary), encoding="utf-8")
+        names = tuple(name for name in FILES if name == SEAL or (stage / name).exists())
+        summary["files"] = list(names)
+        text = json.dumps(summary, indent=2, allow_nan=False)
+        (stage / SEAL).write_text(text + "\n", encoding="utf-8")
+    return Saved(Path(folder), names, summary)
+
+
+def summarise(result: Result, *, notes: list[str] | None = None, identify: bool = False) -> dict[str, Any]:
+    """What `result.json` holds, in plain types: findings, input check, provenance, the input's grid."""
+    grid = result.volume.output_grid
+    summary = {
+        "kind": KIND,
+        "format_version": 1,
+        "notice": NOTICE,
+        "program": f"PESemiSeg {__version__}",
+        "total_volume_mm3": result.total_volume_mm3,
+        "findings": [finding_row(result, finding) for finding in result.findings],
+        "check": result.check.to_dict(),
+        "input": {
+            "kind": result.volume.facts.kind,
+            "modality": result.volume.facts.modality,
+            "shape_zyx": grid.shape,
+            "spacing_mm_xyz": grid.spacing_mm,
+            "affine_lps": grid.affine.tolist(),
+            "warnings": result.volume.facts.warnings,
+        },
+        "provenance": result.provenance,
+        "notes": notes or [],
+    }
+    if identify:
+        summary["identity"] = _identity(result)
+    plain: dict[str, Any] = _plain(summary)
+    return plain
+
+
+def finding_row(result: Result, finding: Finding) -> dict[str, Any]:
+    """One finding as a flat row. Slices count from 1 at the feet; positions are patient LPS in mm."""
+    first, last = finding.slice_range
+    bottom, top = (result.volume.grid.to_lps((0, 0, k))[2] for k in finding.slice_range)
+    left, posterior, superior = finding.centroid_lps_mm
+    return {
+        "id": finding.id,
+        "volume_mm3": round(finding.volume_mm3, 3),
+        "side": finding.side,
+        "slice_first": first + 1,
+        "slice_last": last + 1,
+        "z_first_mm": round(float(bottom), 3),
+        "z_last_mm": round(float(top), 3),
+        "centroid_l_mm": round(left, 3),
+        "centroid_p_mm": round(posterior, 3),
+        "centroid_s_mm": round(superior, 3),
+        "longest_axis_mm": round(finding.longest_axis_mm, 3),
+        "mean_probability": round(finding.mean_probability, 4),
+        "mean_confidence": round(finding.mean_confidence, 4),
+    }
+
+
+_COLUMNS = (
+    *("id", "volume_mm3", "side", "slice_first", "slice_last", "z_first_mm", "z_last_mm"),
+    *("centroid_l_mm", "centroid_p_mm", "centroid_s_mm"),
+    *("longest_axis_mm", "mean_probability", "mean_confidence"),
+)
+
+
+def _write_images(result: Result, stage: Path) -> None:
+    from PESemiSegLib.volumes.seg_nrrd import write_seg_nrrd
+    from PESemiSegLib.volumes.write import write_nifti, write_nrrd
+
+    grid = result.volume.output_grid
+    mask = result.output_mask()
+    write_seg_nrrd(stage / SEG_NRRD, mask, grid)
+    write_nifti(stage / NIFTI, mask, grid, description=NOTICE)
+    del mask
+    write_nrrd(stage / CONFIDENCE, result.output_confidence(), grid, key_values={"notice": NOTICE})
+
+
+def _write_dicom_seg(result: Result, stage: Path) -> list[str]:
+    if result.volume.facts.kind != "dicom":
+        return []  # nobody expects one
+    from PESemiSegLib.volumes.dicom_seg import write_dicom_seg
+
+    outcome = write_dicom_seg(stage / DICOM_SEG, result.mask, result.volume)
+    return [outcome.note] if outcome.note else []
+
+
+def _write_csv(rows: list[dict[str, Any]], path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="") as handle:
+        table = csv.DictWriter(handle, _COLUMNS, lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+
+
+def _identity(result: Result) -> dict[str, str]:
+    """The input's name and, of a DICOM series, the patient's ID."""
+    facts = result.volume.facts
+    identity = {"input": facts.source_name}
+    if facts.source_files:
+        from pydicom import dcmread
+
+        try:
+            header = dcmread(facts.source_files[0], specific_tags=["PatientID"], force=True)
+        except OSError as error:
+            raise OutputError(f"cannot read the patient ID again: {error.strerror}") from error
+        identity["patient_id"] = str(header.get("PatientID", ""))
+    return identity
+
+
+def _plain(value: Any) -> Any:
+    """Plain JSON types: NumPy scalars become numbers, sequences lists, NaN and infinity None."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
