@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import stat
+import warnings
 from pathlib import Path
 
 from ..errors import InputError
@@ -22,24 +24,28 @@ def read(path: str | Path, series: str | int | None = None) -> Volume:
     """Read a CT.
 
     Args:
-        path: DICOM folder or file, .nii(.gz), .nrrd/.nhdr or .mha/.mhd.
-        series: which DICOM series, where there are several.
+        path: DICOM folder (searched with its subfolders) or file, .nii(.gz), .nrrd/.nhdr or .mha/.mhd.
+        series: which DICOM series, where there are several: a series number, a SeriesInstanceUID, or
+            "index:N" of the list that the error for an unclear choice prints.
 
     Raises:
         InputError: one line that says what is wrong, with which file, and what to do.
     """
-    path = Path(os.path.abspath(path))  # a name to show, for "." too
+    path = Path(os.path.abspath(path))  # so that "." has a name to show
     try:
-        path.stat()
-    except OSError as error:
-        raise InputError(
-            f"{path.name}: no such file or folder that can be read ({error.strerror})"
-        ) from error
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a usable path"
+        raise InputError(f"{path.name}: no file or folder that can be read ({reason})") from error
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise InputError(f"{path.name}: neither a file nor a folder; give an image")
     kind = next((k for suffix, k in FILE_KINDS.items() if path.name.lower().endswith(suffix)), None)
-    if kind and not path.is_dir():
+    if kind and stat.S_ISREG(mode):
         from .files import read_file
 
         return read_file(path, kind)
     from .dicom import read_dicom
 
-    return read_dicom(path, series)
+    with warnings.catch_warnings():  # pydicom warns of each odd value in each file
+        warnings.simplefilter("ignore")
+        return read_dicom(path, series)
