@@ -20,8 +20,8 @@ class Recipe:
 
     site: whose patient, scanner and annotator; seed and patient: which one; preset: the size of the images;
     pe: whether there are emboli (None: by chance); kind: one of them, at least, is of that kind; contrast
-    False: the non-contrast twin. scanner_site and label_site replace the hospital's scanner or annotator alone:
-    same anatomy, other image or label style.
+    False: the non-contrast twin. scanner_site and label_site replace the hospital's scanner or annotator
+    alone: same anatomy, other image or label style.
 
     Raises ConfigError for values that no generator knows.
     """
@@ -65,11 +65,13 @@ class Recipe:
     def rng(self, stream: str) -> np.random.Generator:
         """The random numbers of one stage; stages do not disturb each other.
 
-        The anatomy's streams know nothing of scanner_site, label_site, contrast and preset.
+        The anatomy's streams know nothing of scanner_site, label_site, contrast and preset; a twin is scanned
+        with the same settings, but its noise is another.
         """
         key = [self.version, self.seed, self.patient, ord(self.site), _STREAMS.index(stream)]
         if stream in ("scanner", "image"):
-            key += [ord(self.scanner_site or self.site), int(self.contrast)]
+            key += [ord(self.scanner_site or self.site)]
+            key += [int(self.contrast)] if stream == "image" else []
         elif stream == "annotator":
             key += [ord(self.label_site or self.site)]
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))

@@ -8,6 +8,7 @@ import pytest
 
 from PESemiSegLib.errors import ConfigError, InputError
 from PESemiSegLib.phantom.cohort import free_count, recipes
+from PESemiSegLib.phantom.parameters import EMBOLUS_KINDS
 from PESemiSegLib.phantom.recipe import GENERATOR_VERSION, Recipe
 
 
@@ -69,6 +70,8 @@ def test_streams_are_apart_and_anatomy_ignores_what_is_no_anatomy() -> None:
     assert draws(replace(base, label_site="B"), "annotator") != draws(base, "annotator")
     assert draws(replace(base, label_site="B"), "image") == draws(base, "image")
     assert draws(replace(base, contrast=False), "image") != draws(base, "image")
+    assert draws(replace(base, contrast=False), "scanner") == draws(base, "scanner")
+    assert draws(replace(base, scanner_site="C"), "scanner") != draws(base, "scanner")
     for other in (replace(base, site="B"), replace(base, seed=2), replace(base, patient=1)):
         assert draws(other, "anatomy") != draws(base, "anatomy")
 
@@ -93,6 +96,20 @@ def test_a_cohort_is_deterministic_and_seeds_and_sites_differ() -> None:
     assert len({r.name for r in first}) == 20
     positions = np.flatnonzero([not r.pe for r in recipes("C", 60, 1, "ci")])
     assert positions.max() - positions.min() > 40  # not all at one end
+
+
+@pytest.mark.parametrize("patients", [8, 12, 40])
+def test_every_kind_of_embolus_is_asked_for_in_a_cohort(patients: int) -> None:
+    for seed in range(3):
+        kinds = [r.kind for r in recipes("B", patients, seed, "ci") if r.kind]
+        assert sorted(kinds) == sorted(EMBOLUS_KINDS)
+
+
+def test_a_wanted_kind_needs_a_patient_with_emboli() -> None:
+    with pytest.raises(ConfigError, match="kind"):
+        Recipe("A", 1, 0, pe=False, kind="saddle")
+    with pytest.raises(ConfigError, match="kind"):
+        Recipe("A", 1, 0, pe=True, kind="cannonball")
 
 
 def test_an_empty_cohort_is_refused() -> None:
