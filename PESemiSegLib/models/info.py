@@ -85,9 +85,21 @@ class PackageInfo:
         """Whether the model has seen made-up patients only."""
         return self.data_origin == "phantom"
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready dict of all fields."""
+        return asdict(self) | {"hu_window": list(self.hu_window)}
+
     def to_json(self) -> str:
-        """Return model.json's text; the same info gives the same bytes."""
-        return json.dumps(asdict(self), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+        """Return model.json's text; the same info gives the same bytes.
+
+        Raises:
+            PackageError: if `training` or `metrics` hold what JSON cannot (NaN, objects).
+        """
+        try:
+            text = json.dumps(self.to_dict(), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+        except (TypeError, ValueError) as error:
+            raise PackageError(f"model.json cannot hold these facts: {error}") from error
+        return text + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes) -> PackageInfo:
