@@ -20,7 +20,7 @@ class Breath:
         """A breath hold that differs by at most 5 mm."""
         return cls(float(rng.uniform(-5.0, 5.0)), float(rng.uniform(-1.5, 1.5)))
 
-    def shift_mm(self, z_mm: np.ndarray, z_range_mm: tuple[float, float]) -> np.ndarray:
+    def share(self, z_mm: np.ndarray, z_range_mm: tuple[float, float]) -> np.ndarray:
         """Share of the motion at heights z: 1 at the bottom of the range, 0 at the top, smooth between."""
         t = np.clip((z_mm - z_range_mm[0]) / (z_range_mm[1] - z_range_mm[0]), 0.0, 1.0)
         return 1.0 - t * t * (3.0 - 2.0 * t)
@@ -29,7 +29,7 @@ class Breath:
         self, volume: np.ndarray, z_mm: np.ndarray, y_mm: np.ndarray, z_range_mm: tuple[float, float]
     ) -> np.ndarray:
         """The volume (z, y, x), float32, after the breath; z_mm, y_mm: where its planes and rows lie."""
-        share = self.shift_mm(z_mm, z_range_mm)
+        share = self.share(z_mm, z_range_mm)
         back, front = float(y_mm[-1]), float(y_mm[0])
         lever = np.clip((back - y_mm) / (back - front), 0.0, 1.0)  # the spine rests, the front wall moves
         source_z = np.interp(z_mm - self.diaphragm_mm * share, z_mm, np.arange(len(z_mm)))
