@@ -1,8 +1,9 @@
-"""Owns the lung field: where the lungs lie, found from the HU alone on a coarse copy, and the box around them."""
+"""Owns the lung field: where the lungs lie, found from the HU alone, and the box around them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
@@ -18,6 +19,7 @@ COARSE_MM = 3.0  # sampling of the coarse copy
 BOX_MARGIN_MM = 10.0  # around the lungs on every side; the hull between them holds the mediastinum anyway
 TRACHEA_MM2 = 900.0  # a windpipe's section stays below; 2.1 to 3.3 cm across at most
 MIN_LUNG_MM2 = 2000.0  # less lung than this in every slice is no lung
+CLOSING_MM = 12.0  # fills segmental vessels and septa, not the mediastinum
 EDGE_LUNG_MM2 = 100.0  # the least that makes a slice of the lung's range
 
 _IN_PLANE = np.zeros((3, 3, 3), dtype=bool)
@@ -79,9 +81,11 @@ class LungField:
 
     @property
     def slice_range(self) -> tuple[int, int]:
-        """First and last full-grid slice with lung, both inside."""
+        """First and last full-grid slice with lung, both inside, to half a coarse step."""
         ks = np.flatnonzero(self.area_mm2 >= EDGE_LUNG_MM2)
-        return int(ks[0]) * self.stride[0], min(int(ks[-1]) * self.stride[0], self.full_shape[0] - 1)
+        step = self.stride[0]
+        first, last = int(ks[0]) * step - step // 2, int(ks[-1]) * step + step // 2
+        return max(0, first), min(last, self.full_shape[0] - 1)
 
     def both_sides(self) -> np.ndarray:
         """The mask, with the only lung mirrored about the midline when the other is not visible."""
@@ -93,6 +97,20 @@ class LungField:
         out = self.mask.copy()
         out[..., columns[inside]] |= self.mask[..., mirror[inside]]
         return out
+
+    def solid_at(self, kji: np.ndarray) -> np.ndarray:
+        """Whether full-grid voxels (n, 3) lie in the lungs or their vessels; bool (n,)."""
+        index = tuple(to_coarse(kji[:, a], self.stride[a], self.mask.shape[a]) for a in range(3))
+        return np.asarray(self.solid[index])
+
+    @cached_property
+    def solid(self) -> np.ndarray:
+        """The mask with vessels and walls inside the lungs filled in, slice by slice (closing of 12 mm)."""
+        _, dy, dx = self.coarse_spacing_mm
+        steps = max(1, round(CLOSING_MM / 2 / max(dy, dx)))
+        padded = np.pad(self.mask, ((0, 0), (steps, steps), (steps, steps)))
+        closed = ndimage.binary_closing(padded, _IN_PLANE, iterations=steps)[:, steps:-steps, steps:-steps]
+        return np.stack([ndimage.binary_fill_holes(plane) for plane in closed])
 
     def box(self, margin_mm: float = BOX_MARGIN_MM) -> Box:
         """Full-grid box of both lungs with everything between them, and `margin_mm` on every side.
@@ -114,13 +132,18 @@ class LungField:
         return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
 
+def to_coarse(index: np.ndarray, step: int, size: int) -> np.ndarray:
+    """The coarse index nearest to each full-grid index along one axis of `size` coarse voxels."""
+    return np.minimum((np.asarray(index) + step // 2) // step, size - 1)
+
+
 def lung_mask(hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> LungField:
     """Find the lungs of `hu` int16 (z, y, x) with `spacing_mm` (x, y, z), by HU, size, place and texture.
 
-    Steps (1A.7, made robust): air below -320 HU with body on three of its four sides, less room air and padding
-    (joined to the in-plane border, emptier than lung), less trachea and main bronchi (small, central, empty
-    sections), less bowel gas. Lungs cut by the border or by the round field of view, single lungs and
-    two-slice volumes are found as well.
+    Steps (1A.7, made robust) on a coarse copy: air below -320 HU with body on three of its four sides, less
+    room air and padding (joined to the in-plane border, emptier than lung), less trachea and main bronchi
+    (small, central, empty sections), less bowel gas. Lungs cut by the border or by the round field of view,
+    single lungs and two-slice volumes are found as well.
     """
     x_mm, y_mm, z_mm = spacing_mm
     stride = tuple(max(1, round(COARSE_MM / mm)) for mm in (z_mm, y_mm, x_mm))
@@ -159,8 +182,8 @@ def _void(sub: np.ndarray) -> np.ndarray:
 def _enclosed(sub: np.ndarray, void: np.ndarray) -> np.ndarray:
     """Voxels with body on at least three of their four in-plane sides; leaves out what lies round the body.
 
-    Body is solid tissue thicker than 9 mm (no couch sheet, no gown). Beyond a border without room air the body
-    goes on, so that cropped chests keep their lungs.
+    Body is solid tissue thicker than 9 mm (no couch sheet, no gown). Beyond a border without room air the
+    body goes on, so that cropped chests keep their lungs.
     """
     solid = ndimage.binary_opening(sub > AIR_HU, _SQUARE)
     labels, count = ndimage.label(solid)
@@ -185,7 +208,7 @@ def _body_centre(sub: np.ndarray, void: np.ndarray) -> float:
 
 
 def _airways(sub: np.ndarray, air: np.ndarray, mm: tuple[float, ...], centre: float) -> np.ndarray:
-    """Sections of trachea and main bronchi: small, in the middle of the body, or near it and emptier than lung."""
+    """Sections of trachea and main bronchi: small, in the body's middle, or near it and emptier than lung."""
     labels, count = ndimage.label(air, _IN_PLANE)
     if not count:
         return np.zeros_like(air)
@@ -223,7 +246,7 @@ def _lung_components(sub: np.ndarray, air: np.ndarray, mm: tuple[float, ...]) ->
 
 
 def _midline(lungs: np.ndarray, centre: float, mm: tuple[float, ...]) -> float:
-    """Column (coarse) with the least lung within 60 mm of the body's middle; the middle itself when unclear."""
+    """Column (coarse) with the least lung within 60 mm of the body's middle; the middle when unclear."""
     profile = ndimage.uniform_filter1d(lungs.sum((0, 1)).astype(float), max(1, round(9 / mm[2])))
     columns = np.arange(profile.size)
     near = np.abs(columns - centre) * mm[2] <= 60

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass
+from typing import TypeVar
 
 from PESemiSegLib.errors import Cancelled
+
+POLL_S = 0.1  # how often a running computation asks whether to stop
+Poll = Callable[[], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -71,3 +78,23 @@ class Reporter:
             return
         left = (self._told - self._began) / done * (self._total - done) if done else None
         self._progress(Progress(done, self._total, self._stage, left))
+
+
+def wait_for(job: Future[T], poll: Poll) -> T:
+    """The result of `job`; meanwhile `poll`, which may raise to stop waiting, is called every 0.1 s."""
+    while True:
+        poll()
+        try:
+            return job.result(timeout=POLL_S)
+        except NotYet:
+            if job.done():  # the job's own TimeoutError, not ours
+                raise
+
+
+def run_polled(task: Callable[[], T], poll: Poll) -> T:
+    """Run `task` on a thread of its own and wait as `wait_for` does; a task given up on ends by itself."""
+    pool = ThreadPoolExecutor(1, thread_name_prefix="pesemiseg-task")
+    try:
+        return wait_for(pool.submit(task), poll)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,180 @@
+"""Owns the OpenVINO engine: segmenter and discriminator as one compiled graph, many slices in flight."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from PESemiSegLib.errors import DeviceError, PackageError
+from PESemiSegLib.inference.engines.base import EngineInfo, Output, is_out_of_memory
+from PESemiSegLib.inference.progress import POLL_S, Poll
+
+if TYPE_CHECKING:
+    from PESemiSegLib.models.package import ModelPackage
+
+log = logging.getLogger(__name__)
+
+# OpenVINO otherwise takes bfloat16 by itself wherever the CPU has it.
+_PRECISION_HINT = {"fp32": "f32", "bf16": "bf16"}
+
+
+class OpenVinoEngine:
+    """A package's two ONNX graphs, joined and compiled for a CPU and one input shape.
+
+    segmenter -> sigmoid -> discriminator -> sigmoid is one graph, so that the features never leave it. Slices
+    run side by side, one stream of one thread each: on CPUs that beats threads within a layer and batches.
+
+    Args:
+        package: a verified model package.
+        input_shape: (C, H, W) of every slice.
+        precision: "fp32" or "bf16"; set explicitly.
+        threads: number of streams.
+
+    Raises:
+        PackageError: the graphs cannot be read or joined.
+        DeviceError: the graph cannot be compiled for want of memory.
+    """
+
+    def __init__(
+        self, package: ModelPackage, input_shape: tuple[int, int, int], *, precision: str, threads: int
+    ) -> None:
+        import openvino as ov
+
+        self._core, self._shape, self._precision = ov.Core(), input_shape, precision
+        self._model = _joined(self._core, package)
+        self._model.reshape([1, *input_shape])
+        self._threads = max(1, threads)
+        self._compiled = self._compile()
+        self.info = EngineInfo(
+            engine="openvino",
+            device="cpu",
+            device_name=str(self._core.get_property("CPU", "FULL_DEVICE_NAME")).strip(),
+            precision=precision,
+            version=ov.__version__.split("-")[0],
+            threads=self._threads,
+        )
+
+    def _compile(self) -> Any:
+        settings = {
+            "INFERENCE_PRECISION_HINT": _PRECISION_HINT[self._precision],
+            "PERFORMANCE_HINT": "THROUGHPUT",
+            "NUM_STREAMS": str(self._threads),
+            "INFERENCE_NUM_THREADS": str(self._threads),
+        }
+        try:
+            return self._core.compile_model(self._model, "CPU", settings)
+        except (RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):
+                raise _no_memory(self._shape) from None
+            raise
+
+    def run(self, inputs: Iterable[np.ndarray], poll: Poll) -> Iterator[Output]:
+        """See `Engine.run`. When memory runs out, fewer slices run side by side; then DeviceError."""
+        waiting: deque[np.ndarray] = deque()
+        source = iter(inputs)
+        while True:
+            try:
+                yield from self._stream(source, waiting, poll)
+                return
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if self._threads == 1:
+                    raise _no_memory(self._shape) from None
+                self._threads = max(1, self._threads // 2)
+                log.warning("memory ran out; going on with %d slices at a time", self._threads)
+                self._compiled = None
+                self._compiled = self._compile()
+
+    def _stream(
+        self, source: Iterator[np.ndarray], waiting: deque[np.ndarray], poll: Poll
+    ) -> Iterator[Output]:
+        """Run what is in `waiting`, then `source`; `waiting` holds the inputs whose output is still owed."""
+        idle = [self._compiled.create_infer_request() for _ in range(self._threads + 1)]
+        busy: deque[Any] = deque()
+        pending = deque(waiting)
+        try:
+            while True:
+                while idle:
+                    if pending:
+                        item = pending.popleft()
+                    else:
+                        fresh = next(source, None)
+                        if fresh is None:
+                            break
+                        item = fresh
+                        waiting.append(item)
+                    request = idle.pop()
+                    request.set_input_tensor(_tensor(item))
+                    request.start_async()
+                    busy.append(request)
+                if not busy:
+                    return
+                poll()
+                while not busy[0].wait_for(int(POLL_S * 1000)):
+                    poll()
+                request = busy.popleft()
+                request.wait()  # raises what went wrong inside
+                probability, confidence = (
+                    np.array(request.get_output_tensor(n).data[0, 0], dtype=np.float32) for n in (0, 1)
+                )
+                idle.append(request)
+                waiting.popleft()
+                yield probability, confidence
+        finally:
+            for request in busy:
+                request.cancel()
+
+    def close(self) -> None:
+        """Release the compiled graph."""
+        self._compiled = self._model = None
+
+
+def _tensor(item: np.ndarray) -> Any:
+    import openvino as ov
+
+    return ov.Tensor(np.ascontiguousarray(item[None], dtype=np.float32))
+
+
+def _no_memory(shape: tuple[int, int, int]) -> DeviceError:
+    _, height, width = shape
+    return DeviceError(
+        f"the memory does not suffice for slices of {height}x{width} pixels; close other programs, choose a "
+        "model of smaller width, or leave out --whole"
+    )
+
+
+def _joined(core: Any, package: ModelPackage) -> Any:
+    """One graph: image -> (probability, confidence), from the package's segmenter and discriminator."""
+    import openvino as ov
+    from openvino import opset13 as ops
+
+    try:
+        segmenter = core.read_model(package.file("segmenter.onnx"))
+        discriminator = core.read_model(package.file("discriminator.onnx"))
+        probability = ops.sigmoid(_source(segmenter.output("logits")))
+        feeds = {"probability": probability.output(0), "features": _source(segmenter.output("features"))}
+        for parameter in discriminator.get_parameters():
+            parameter.output(0).replace(feeds[_name(parameter)])
+        confidence = ops.sigmoid(_source(discriminator.output("confidence_logits")))
+        model = ov.Model([probability.output(0), confidence.output(0)], segmenter.get_parameters())
+        model.validate_nodes_and_infer_types()
+    except (RuntimeError, KeyError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise PackageError(f"the ONNX graphs of {package.path.name} cannot be used: {first}") from None
+    return model
+
+
+def _source(result_output: Any) -> Any:
+    """The output that feeds a model's Result node."""
+    node = result_output.get_node()
+    return node.input_value(0) if node.get_type_name() == "Result" else result_output
+
+
+def _name(parameter: Any) -> str:
+    names = parameter.output(0).get_names()
+    return next((n for n in ("probability", "features") if n in names), parameter.get_friendly_name())

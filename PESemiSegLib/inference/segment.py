@@ -1,0 +1,207 @@
+"""Owns the walk from a volume and a model package to a Result, slice by slice."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from PESemiSegLib.errors import ConfigError
+from PESemiSegLib.inference import findings as marks
+from PESemiSegLib.inference.check import check
+from PESemiSegLib.inference.engines.base import Engine
+from PESemiSegLib.inference.engines.select import Choice, choose, open_engine
+from PESemiSegLib.inference.lung_filter import Mode, make_filter
+from PESemiSegLib.inference.lungs import LungField, lung_mask
+from PESemiSegLib.inference.prepare import SlicePreparer, grow_to_multiple
+from PESemiSegLib.inference.progress import CancelCheck, ProgressCallback, Reporter, run_polled
+from PESemiSegLib.inference.provenance import provenance
+from PESemiSegLib.inference.result import Box, BoxArray, Result
+
+if TYPE_CHECKING:
+    from PESemiSegLib.models.package import ModelPackage
+    from PESemiSegLib.volumes.volume import Volume
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the caller asked for; None takes the package's own value."""
+
+    device: str = "auto"
+    precision: str = "auto"
+    engine: str = "auto"
+    whole: bool = False
+    lung_filter: Mode = "hull"
+    threshold: float | None = None
+    min_lesion_mm3: float | None = None
+    fill_holes: bool = False
+    batch: int | None = None
+    threads: int | None = None
+
+    def resolved(self, package: ModelPackage) -> Settings:
+        """The same with the package's values filled in. Raises ConfigError for values out of range."""
+        threshold = package.info.threshold if self.threshold is None else self.threshold
+        smallest = package.info.min_lesion_mm3 if self.min_lesion_mm3 is None else self.min_lesion_mm3
+        if not 0.0 < threshold <= 1.0:
+            raise ConfigError(f"threshold {threshold} must lie above 0 and at most at 1")
+        if smallest < 0:
+            raise ConfigError(f"the smallest lesion, {smallest} mm3, must not be negative")
+        for name, value in (("batch", self.batch), ("threads", self.threads)):
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} {value} must be at least 1")
+        return Settings(**{**self.__dict__, "threshold": float(threshold), "min_lesion_mm3": float(smallest)})
+
+
+def segment(
+    volume: Volume,
+    package: ModelPackage,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    engine: str = "auto",
+    whole: bool = False,
+    lung_filter: Mode = "hull",
+    threshold: float | None = None,
+    min_lesion_mm3: float | None = None,
+    fill_holes: bool = False,
+    batch: int | None = None,
+    threads: int | None = None,
+    strict: bool = False,
+    progress: ProgressCallback | None = None,
+    cancelled: CancelCheck | None = None,
+) -> Result:
+    """Segment pulmonary emboli (1A.1, 1A.6, 1A.7) and map the discriminator's confidence (1A.3).
+
+    The discriminator sees the probability, not the thresholded mask (1A.5), and the encoder's features, which
+    it standardises per slice: the confidence therefore depends a little on the box that is computed.
+
+    Args:
+        volume: the CT. The result lies on its working grid.
+        package: a verified model package.
+        device, precision, engine: see `engines.select.choose`.
+        whole: compute every slice completely; else only the box of both lungs, see `LungField.box`.
+        lung_filter: "hull", "paper" or "none", see `lung_filter.make_filter`.
+        threshold: least probability of a marked voxel; the package's by default.
+        min_lesion_mm3: smaller marks are removed; the package's by default.
+        fill_holes: fill holes of marks within slices.
+        batch: slices at once on CUDA. threads: CPU threads.
+        strict: refuse an input that the check finds fault with.
+        progress: called at least once per stage and about every 0.1 s while slices run.
+        cancelled: asked every 0.1 s; when true, the run stops.
+
+    Raises:
+        InputError: `strict`, and the check found fault. ConfigError: a setting out of range.
+        DeviceError: the device cannot be used, or its memory is too small. Cancelled: the caller stopped it.
+    """
+    wanted = Settings(
+        device, precision, engine, whole, lung_filter, threshold, min_lesion_mm3, fill_holes, batch, threads
+    )
+    settings = wanted.resolved(package)
+    clock = _Clock()
+    reporter = Reporter(progress, cancelled)
+    choice = choose(device, precision, engine)
+    reporter.start("check")
+    lungs = lung_mask(volume.hu, volume.spacing_mm)
+    inspected = check(volume, lungs)
+    inspected.require(strict)
+    allowed = make_filter(lung_filter, volume.hu, lungs)
+    preparer, box = plan(volume, package, lungs, whole=whole)
+    clock.lap("check")
+
+    reporter.start("load")
+    log.info("running %s", choice.reason)
+    running = run_polled(lambda: _open(choice, package, preparer, settings), reporter.check_cancelled)
+    clock.lap("load")
+    try:
+        mask, probability, confidence = _run(running, preparer, box, volume, settings, reporter)
+    finally:
+        running.close()
+    clock.lap("slices")
+
+    reporter.start("findings")
+    allowed.apply(mask, box)
+    grid = volume.grid
+    marks.clean(
+        mask[box.slices],
+        grid.voxel_volume_mm3,
+        min_mm3=settings.min_lesion_mm3 or 0.0,
+        fill_holes=fill_holes,
+    )
+    found = marks.find(mask, grid, probability, confidence, lungs)
+    clock.lap("findings")
+    origin = provenance(volume, package, settings, running.info, choice, box, clock.seconds)
+    reporter.check_cancelled()
+    return Result(volume, mask, probability, confidence, found, inspected, origin)
+
+
+def plan(
+    volume: Volume, package: ModelPackage, lungs: LungField, *, whole: bool = False
+) -> tuple[SlicePreparer, Box]:
+    """The box to compute and what prepares its slices. Without lungs the box is the whole volume."""
+    box = Box.whole(volume.shape) if whole else lungs.box()
+    info = package.info
+
+    def preparer(box: Box) -> SlicePreparer:
+        return SlicePreparer(
+            volume.hu,
+            box,
+            volume.spacing_mm,
+            hu_window=info.hu_window,
+            wanted_mm=info.spacing_mm,
+            context=info.context,
+        )
+
+    first = preparer(box)
+    if first.resampled:
+        return first, box
+    box = grow_to_multiple(box, volume.shape)
+    return preparer(box), box
+
+
+def _open(choice: Choice, package: ModelPackage, preparer: SlicePreparer, settings: Settings) -> Engine:
+    return open_engine(choice, package, preparer.input_shape, batch=settings.batch, threads=settings.threads)
+
+
+def _run(
+    engine: Engine,
+    preparer: SlicePreparer,
+    box: Box,
+    volume: Volume,
+    settings: Settings,
+    reporter: Reporter,
+) -> tuple[np.ndarray, BoxArray, BoxArray]:
+    """Run the engine over the slices of `box`: mask (full grid), probability and confidence (box)."""
+    shape = volume.shape
+    mask = np.zeros(shape, dtype=np.uint8)
+    probability = np.zeros(box.shape, dtype=np.float16)
+    confidence = np.zeros(box.shape, dtype=np.float32)
+    z, y, x = box.slices
+    slices = range(z.start, z.stop)
+    reporter.start("slices", len(slices))
+    outputs = engine.run((preparer.input(k) for k in slices), reporter.check_cancelled)
+    for n, (k, (p, c)) in enumerate(zip(slices, outputs, strict=True)):
+        plane = preparer.back(p)
+        # Thresholded before it is rounded to float16, so that the mask is the engine's own.
+        mask[k, y, x] = plane >= settings.threshold
+        probability[n] = plane
+        confidence[n] = preparer.back(c)
+        reporter.advance(n + 1)
+    return mask, BoxArray(probability, box, shape), BoxArray(confidence, box, shape)
+
+
+class _Clock:
+    """Seconds of each stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage] = round(now - self._last, 3)
+        self._last = now
