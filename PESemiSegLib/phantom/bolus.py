@@ -58,13 +58,6 @@ def vein_hu(patient: PatientParameters, tree: Tree, rng: np.random.Generator) ->
     return bright + dark * (55.0 - bright)
 
 
-def layering(patient: PatientParameters, y: Array, centre_y: float) -> Array:
-    """Contrast sinks to the back: HU added at height y (mm) in a pool around centre_y."""
-    if not patient.contrast:
-        return np.zeros_like(y)
-    return patient.bolus.layering_hu * np.clip((y - centre_y) / 20.0, -1.0, 1.0)
-
-
 def mixing_noise(patient: PatientParameters, rng: np.random.Generator) -> tuple[WaveNoise, float]:
     """Swirls of unmixed blood in the right heart and vena cava: noise and its amplitude as a share of the HU."""
     return WaveNoise.draw(rng, 22.0), 0.28 * patient.bolus.mixing * float(patient.contrast)

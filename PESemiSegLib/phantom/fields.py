@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -56,6 +57,15 @@ class Axes:
         ]
         return spans[2], spans[1], spans[0]
 
+    def boxes(self, low: Array, high: Array) -> Iterator[tuple[int, tuple[slice, slice, slice]]]:
+        """Index and (z, y, x) box of each pair of corners (n, 3) mm that meets the grid."""
+        lines = (self.x, self.y, self.z)
+        first = np.stack([np.searchsorted(a, low[:, i]) for i, a in enumerate(lines)], 1)
+        last = np.stack([np.searchsorted(a, high[:, i], side="right") for i, a in enumerate(lines)], 1)
+        for i in np.flatnonzero((last > first).all(1)):
+            (x0, y0, z0), (x1, y1, z1) = first[i].tolist(), last[i].tolist()
+            yield int(i), (slice(z0, z1), slice(y0, y1), slice(x0, x1))
+
     def at(self, box: tuple[slice, slice, slice]) -> tuple[Array, Array, Array]:
         """Broadcastable (x, y, z) coordinates of a box: shapes (1,1,n), (1,n,1), (n,1,1)."""
         return self.x[None, None, box[2]], self.y[None, box[1], None], self.z[box[0], None, None]
@@ -63,8 +73,14 @@ class Axes:
 
 def coverage(sdf: Array, width_mm: float) -> Array:
     """Anti-aliased share of a voxel inside a surface: smoothstep over +-width/2 of the signed distance."""
-    t = np.clip(0.5 - sdf / width_mm, 0.0, 1.0)
-    return t * t * (3.0 - 2.0 * t)
+    t = np.multiply(sdf, -1.0 / width_mm, dtype=np.float32)
+    t += 0.5
+    np.maximum(t, 0.0, out=t)
+    np.minimum(t, 1.0, out=t)
+    rest = 3.0 - 2.0 * t
+    t *= t
+    t *= rest
+    return t
 
 
 def smooth_min(a: Array, b: Array, radius: float) -> Array:
@@ -153,7 +169,7 @@ class CoarseField:
         ]
         return CoarseField(self.values, self.origin, self.step, self.smooth, (w[0], w[1], w[2]))
 
-    def slice(self, k: int, rows: slice = slice(None), columns: slice = slice(None)) -> Array:
+    def plane(self, k: int, rows: slice = slice(None), columns: slice = slice(None)) -> Array:
         """The bound field on slice k, shape (y, x), float32."""
         assert self._w is not None, "bind the field to axes first"
         wx, wy, wz = self._w
@@ -167,7 +183,7 @@ class CoarseField:
 
     def block(self, box: tuple[slice, slice, slice]) -> Array:
         """The bound field on a (z, y, x) box."""
-        planes = [self.slice(k, box[1], box[2]) for k in range(box[0].start, box[0].stop)]
+        planes = [self.plane(k, box[1], box[2]) for k in range(box[0].start, box[0].stop)]
         return np.stack(planes) if planes else np.zeros((0, 0, 0), np.float32)
 
     def at(self, points: Array) -> Array:

@@ -38,10 +38,17 @@ class Blob:
 class Heart:
     """What lies in the mediastinum, patient mm, in painting order."""
 
-    walls: tuple[Blob, ...]
+    walls: tuple[Blob, ...]  # muscle of the right and of the left ventricle
     chambers: tuple[Blob, ...]
     tubes: tuple[Tube, ...]
     rv_lv_ratio: float
+
+    @property
+    def painting_order(self) -> tuple[Blob, ...]:
+        """Right ventricle, left ventricle with the septum, then the atria, which open into both."""
+        right, left = self.walls
+        of = {pool: [b for b in self.chambers if b.pool == pool] for pool in ("ra", "rv", "la", "lv")}
+        return (right, *of["rv"], left, *of["lv"], *of["la"], *of["ra"])
 
     @property
     def centre(self) -> Array:
@@ -65,8 +72,8 @@ def build_heart(patient: PatientParameters, rng: np.random.Generator, strain: fl
     rv = at(8, -46 - 4 * strain, -82)
     wall = rng.uniform(9.0, 11.5) * k
     walls = [
-        Blob("myocardium", lv, np.array([46 * k + wall * 0.7, lv_width + wall, lv_width + wall]), tilt),
         Blob("myocardium", rv, np.array([46 * k, rv_width + 3.5, 27 * k + 3]), tilt),
+        Blob("myocardium", lv, np.array([46 * k + wall * 0.7, lv_width + wall, lv_width + wall]), tilt),
     ]
     atrium = np.eye(3)
     chambers = [
@@ -178,31 +185,36 @@ def mediastinum_field(
     x, y, z = coords
     scale = np.array(patient.size)
     shape = np.broadcast_shapes(x.shape, y.shape, z.shape)
-    patient_coords = tuple(c * np.float32(s) for c, s in zip(coords, scale, strict=True))
-    spine = np.hypot(x / 1.12, y - 64.0) - 21.0
+    spine = np.hypot(x / 1.18, y - 64.0) - 18.5
     front = np.hypot(x * 1.4, (y + 70.0) / 1.3) - np.interp(z, [-120, -60, -20, 30, 60], [12, 12, 5, 10, 26])
-    upper = np.sqrt((x / 30.0) ** 2 + ((y + 4.0) / 40.0) ** 2) * 30.0 - np.interp(
-        z, [10, 40, 70, 100], [20, 24, 25, 24]
-    )
+    upper = np.hypot(x, (y + 4.0) * 0.75) - np.interp(z, [10, 40, 70, 100], [20, 24, 25, 24])
     upper = np.maximum(upper, 15.0 - z)
-    field = smooth_min(np.broadcast_to(spine, shape), np.broadcast_to(front, shape), 8.0)
-    field = smooth_min(field, upper, 8.0).astype(np.float32)
+    field = smooth_min(smooth_min(spine, front, 8.0), upper, 8.0)
+    field = np.broadcast_to(field, shape).astype(np.float32)
+    lines = [c.ravel() * np.float32(s) for c, s in zip(coords, scale, strict=True)]
     for blob in (*heart.walls, *heart.chambers):
-        field = smooth_min(field, (blob.sdf(patient_coords) - 3.5) / np.float32(scale.mean()), 9.0)
+        reach = blob.radii.max() + 16.0
+        spans = [
+            slice(*np.searchsorted(a, [c - reach, c + reach]))
+            for a, c in zip(lines, blob.centre, strict=True)
+        ]
+        box = (spans[2], spans[1], spans[0])
+        near = [a[s] for a, s in zip(lines, spans, strict=True)]
+        part = blob.sdf((near[0][None, None], near[1][None, :, None], near[2][:, None, None]))
+        field[box] = smooth_min(field[box], (part - 3.5) / np.float32(scale.mean()), 9.0)
+    near_tubes = np.full(shape, 60.0, np.float32)
     for tube in tubes:
-        field = _add_tube(field, coords, tube.points / scale, tube.radii + 2.0)
-    return field
+        _add_tube(near_tubes, coords, tube.points / scale, tube.radii + 2.0)
+    return smooth_min(field, near_tubes, 9.0)
 
 
-def _add_tube(field: Array, coords: tuple[Array, Array, Array], points: Array, radii: Array) -> Array:
-    """Smooth union with a chain of balls, evaluated only near it."""
+def _add_tube(field: Array, coords: tuple[Array, Array, Array], points: Array, radii: Array) -> None:
+    """Union, in place, with a chain of balls, evaluated only near it."""
     lines = [c.ravel() for c in coords]
-    near = np.full(field.shape, 60.0, np.float32)
     for p, r in zip(points, radii, strict=True):
         reach = r + 16.0
         spans = [slice(*np.searchsorted(a, [c - reach, c + reach])) for a, c in zip(lines, p, strict=True)]
         box = (spans[2], spans[1], spans[0])
-        d = [a[s] - c for a, s, c in zip(lines, spans, p, strict=True)]
-        ball = np.sqrt(d[0][None, None] ** 2 + d[1][None, :, None] ** 2 + d[2][:, None, None] ** 2) - r
-        np.minimum(near[box], ball, out=near[box])
-    return smooth_min(field, near, 9.0)
+        d = [np.float32(1.0) * (a[s] - np.float32(c)) ** 2 for a, s, c in zip(lines, spans, p, strict=True)]
+        ball = np.sqrt(d[0][None, None] + d[1][None, :, None] + d[2][:, None, None]) - np.float32(r)
+        np.minimum(field[box], ball, out=field[box])

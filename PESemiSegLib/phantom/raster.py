@@ -42,30 +42,35 @@ class Canvas:
         )
 
     def draw(self, cones: Cones) -> None:
-        """Union of the cones; a vessel thinner than a voxel is drawn one voxel wide and fainter."""
-        width = float(self.axes.spacing_mm[:2].mean())
-        footprint = width * width
-        for i in range(len(cones)):
-            p, q = cones.start[i], cones.end[i]
-            r0, r1 = float(cones.radius0[i]), float(cones.radius1[i])
-            reach = max(r0, r1, 0.5 * width) + 0.6 * width
-            box = self.axes.box(np.minimum(p, q) - reach, np.maximum(p, q) + reach)
-            if any(s.stop <= s.start for s in box):
-                continue
-            x, y, z = self.axes.at(box)
-            radius_gap, radius = _cone_distance(x, y, z, p, q, r0, r1)
-            mean = 0.5 * (r0 + r1)
-            if mean < 0.5 * width:
-                gain = min(1.0, np.pi * mean * mean / footprint)
-                share = gain * _step(radius_gap + (radius - 0.5 * width), width)
+        """Union of the cones; what is thinner than a voxel is drawn one voxel wide and fainter."""
+        wx, wy, wz = (float(v) for v in self.axes.spacing_mm)
+        plane = 0.5 * (wx + wy)
+        widest = max(plane, wz)
+        axis = cones.end - cones.start
+        axis /= np.linalg.norm(axis, axis=1, keepdims=True) + 1e-9
+        through_mm = 1.0 / np.sqrt((axis[:, 0] / wx) ** 2 + (axis[:, 1] / wy) ** 2 + (axis[:, 2] / wz) ** 2)
+        mean = 0.5 * (cones.radius0 + cones.radius1)
+        gain = np.minimum(1.0, np.pi * mean**2 * through_mm / (wx * wy * wz))
+        thin = mean < 0.5 * widest
+        reach = np.maximum(cones.radius0, cones.radius1) + 0.5 * widest
+        reach = np.where(thin, np.maximum(reach, widest), reach) + 0.15 * widest
+        low = np.minimum(cones.start, cones.end) - reach[:, None]
+        high = np.maximum(cones.start, cones.end) + reach[:, None]
+        for i, box in self.axes.boxes(low, high):
+            gap, across, radius = _cone_distance(self.axes.at(box), cones, i)
+            width = np.sqrt(plane**2 + np.float32(wz**2 - plane**2) * across)
+            if thin[i]:
+                drawn = np.maximum(radius, 0.5 * width)
+                weak = np.where(radius < 0.5 * width, np.float32(gain[i]), np.float32(1.0))
+                share = weak * _step(gap + (radius - drawn), width)
             else:
-                share = _step(radius_gap, width)
+                share = _step(gap, width)
             level = (share * 255.0 + 0.5).astype(np.uint8)
             here = self.share[box]
             more = level > here
             here[more] = level[more]
             self.owner[box][more] = cones.owner[i]
-            self.inside[box][radius_gap < 0] = 1
+            self.inside[box][gap < 0] = 1
 
     def take(self) -> tuple[Array, Array, Array]:
         """Flat voxel indices drawn so far, their share in 0..1 and their owner."""
@@ -78,23 +83,24 @@ class Canvas:
         self.inside[...] = 0
 
 
-def _step(sdf: Array, width: float) -> Array:
-    t = np.clip(0.5 - sdf * (0.8 / width), 0.0, 1.0)
+def _step(sdf: Array, width: Array) -> Array:
+    t = np.clip(0.5 - 0.8 * sdf / width, 0.0, 1.0)
     return t * t * (3.0 - 2.0 * t)
 
 
-def _cone_distance(
-    x: Array, y: Array, z: Array, p: Array, q: Array, r0: float, r1: float
-) -> tuple[Array, Array]:
-    """Distance to the surface of a rounded cone, and its radius at the foot point."""
-    axis = (q - p).astype(np.float32)
-    length2 = float(axis @ axis) + 1e-9
-    dx, dy, dz = x - np.float32(p[0]), y - np.float32(p[1]), z - np.float32(p[2])
-    along = (dx * axis[0] + dy * axis[1]) + dz * axis[2]
-    t = np.clip(along / np.float32(length2), 0.0, 1.0)
-    square = (dx * dx + dy * dy) + dz * dz + t * (t * np.float32(length2) - 2.0 * along)
-    radius = np.float32(r0) + t * np.float32(r1 - r0)
-    return np.sqrt(np.maximum(square, 0.0)) - radius, radius
+def _cone_distance(coords: tuple[Array, ...], cones: Cones, i: int) -> tuple[Array, Array, Array]:
+    """Distance to the surface of a rounded cone, square of the z part of its normal, radius at the foot point."""
+    p = cones.start[i].astype(np.float32)
+    axis = (cones.end[i] - cones.start[i]).astype(np.float32)
+    r0, r1 = np.float32(cones.radius0[i]), np.float32(cones.radius1[i])
+    inverse = np.float32(1.0 / (float(axis @ axis) + 1e-9))
+    dx, dy, dz = (c - m for c, m in zip(coords, p, strict=True))
+    t = np.clip(dx * (axis[0] * inverse) + dy * (axis[1] * inverse) + dz * (axis[2] * inverse), 0.0, 1.0)
+    fx, fy, fz = dx - t * axis[0], dy - t * axis[1], dz - t * axis[2]
+    fz *= fz
+    square = fx * fx + fy * fy + fz + np.float32(1e-8)
+    radius = r0 + t * (r1 - r0)
+    return np.sqrt(square) - radius, fz / square, radius
 
 
 def tree_cones(points: Array, parents: Array, radii: Array, owner: Array) -> Cones:

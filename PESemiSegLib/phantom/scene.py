@@ -12,7 +12,7 @@ from PESemiSegLib.phantom.anatomy import Anatomy, build_anatomy, organ_generator
 from PESemiSegLib.phantom.bones import paint_skeleton
 from PESemiSegLib.phantom.emboli import Clot, burden_index, clot_facts, distal_loss
 from PESemiSegLib.phantom.fields import Array, Axes, GridLike, coverage
-from PESemiSegLib.phantom.heart import Tube
+from PESemiSegLib.phantom.heart import Blob, Tube
 from PESemiSegLib.phantom.lungs import SEGMENTS
 from PESemiSegLib.phantom.parameters import PatientParameters
 from PESemiSegLib.phantom.raster import Canvas, Cones, tree_cones
@@ -77,39 +77,39 @@ def _draw_tubes(canvas: Canvas, tubes: list[Tube], grow_mm: float = 0.0) -> None
 
 
 def _paint_heart(hu: Array, axes: Axes, canvas: Canvas, anatomy: Anatomy) -> None:
-    """Walls, then cavities; each vessel of the mediastinum from its own pool."""
-    patient, heart = anatomy.patient, anatomy.heart
-    width = float(axes.spacing_mm[:2].mean())
+    """Nodes, walls of the great vessels, the heart, then the vessels' lumen, each from its own pool."""
+    patient, heart, mimicry = anatomy.patient, anatomy.heart, anatomy.mimicry
+    for blob, node_hu in zip(mimicry.nodes, mimicry.node_hu, strict=True):
+        _paint_blob(hu, axes, blob, node_hu)
+    _draw_tubes(canvas, [t for t in heart.tubes if t.pool in ("aorta", "svc")], 1.3)
+    index, share, _ = canvas.take()
+    _mix(hu, index, share, 48.0)
+    canvas.clear()
+    for blob in heart.painting_order:
+        _paint_blob(
+            hu, axes, blob, bolus.pool_hu(patient, blob.pool), patient.bolus.layering_hu * patient.contrast
+        )
     noise, amplitude = bolus.mixing_noise(patient, organ_generator(patient, "mixing"))
-    for blob in (*heart.walls, *heart.chambers):
-        reach = blob.radii.max() + 2
-        box = axes.box(blob.centre - reach, blob.centre + reach)
-        if any(s.stop <= s.start for s in box):
-            continue
-        coords = axes.at(box)
-        share = coverage(blob.sdf(coords), 1.5 * width)
-        value = bolus.pool_hu(patient, blob.pool) + bolus.layering(patient, coords[1], blob.centre[1])
-        hu[box] += (value - hu[box]) * share
-    groups: dict[str, list[Tube]] = {}
-    for tube in (*anatomy.column, *heart.tubes):
-        groups.setdefault(tube.pool, []).append(tube)
-    for blob, node_hu in zip(anatomy.mimicry.nodes, anatomy.mimicry.node_hu, strict=True):
-        box = axes.box(blob.centre - blob.radii.max() - 2, blob.centre + blob.radii.max() + 2)
-        if all(s.stop > s.start for s in box):
-            hu[box] += (node_hu - hu[box]) * coverage(blob.sdf(axes.at(box)), 1.5 * width)
-    for pool, tubes in groups.items():
-        if pool in ("aorta", "svc"):
-            _draw_tubes(canvas, tubes, 1.3)
-            index, share, _ = canvas.take()
-            _mix(hu, index, share, 48.0)
-            canvas.clear()
-        _draw_tubes(canvas, tubes)
+    tubes = (*anatomy.column, *heart.tubes)
+    for pool in dict.fromkeys(tube.pool for tube in tubes):
+        _draw_tubes(canvas, [t for t in tubes if t.pool == pool])
         index, share, _ = canvas.take()
         value: Array | float = bolus.pool_hu(patient, pool)
-        if pool in ("svc", "ra"):
+        if pool == "svc":
             value = value * (1.0 + amplitude * noise(_places(axes, index))[:, 0].astype(np.float32))
         _mix(hu, index, share, value)
         canvas.clear()
+
+
+def _paint_blob(hu: Array, axes: Axes, blob: Blob, value: float, layering_hu: float = 0.0) -> None:
+    """One ellipsoid; dense contrast sinks to its back."""
+    box = axes.box(blob.centre - blob.radii.max() - 2, blob.centre + blob.radii.max() + 2)
+    if any(s.stop <= s.start for s in box):
+        return
+    coords = axes.at(box)
+    share = coverage(blob.sdf(coords), 1.5 * float(axes.spacing_mm[:2].mean()))
+    level = value + layering_hu * np.clip((coords[1] - np.float32(blob.centre[1])) / 20.0, -1.0, 1.0)
+    hu[box] += (level.astype(np.float32) - hu[box]) * share
 
 
 def _places(axes: Axes, index: Array) -> Array:

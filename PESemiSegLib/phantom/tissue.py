@@ -32,21 +32,21 @@ def paint_background(
     hu = np.empty(axes.shape, np.float32)
     contrast = 1.0 if patient.contrast else 0.0
     for k in range(axes.shape[0]):
-        skin, inner = body.slice(k), cavity.slice(k)
+        skin, inner = body.plane(k), cavity.plane(k)
         plane = np.full(skin.shape, AIR, np.float32)
-        soft = MUSCLE + 4.0 * marbling.slice(k) + 6.0 * contrast
-        seam = marbling.slice(k)
+        soft = MUSCLE + 4.0 * marbling.plane(k) + 6.0 * contrast
+        seam = marbling.plane(k)
         muscle = _muscle(axes, k, patient, chest, skin, inner, seam)
         tissue = FAT + 8.0 * seam + (soft - FAT - 8.0 * seam) * muscle
         inside = coverage(inner + 1.5, 2.5)
         centre_fat = FAT + 6.0 * seam
         tissue += (centre_fat - tissue) * inside
-        below = coverage(dome.slice(k) + 2.0, 3.0) * coverage(inner + 2.0, 2.0)
+        below = coverage(dome.plane(k) + 2.0, 3.0) * coverage(inner + 2.0, 2.0)
         if below.max() > 0:
-            tissue += (_abdomen(axes, k, chest, contrast, seam, dome.slice(k), inner) - tissue) * below
+            tissue += (_abdomen(axes, k, chest, contrast, seam, dome.plane(k), inner) - tissue) * below
         tissue += (SKIN - tissue) * coverage(-skin - 1.6, 1.2)
         plane += (tissue - plane) * coverage(skin, width)
-        _breathe(plane, axes, k, patient, patches, lung.slice(k), fissure, fine, patchy, width)
+        _breathe(plane, axes, k, patient, patches, lung.plane(k), fissure, fine, patchy, width)
         hu[k] = plane
     _table(hu, axes, patient)
     return hu
@@ -88,13 +88,13 @@ def _breathe(
         return
     box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
     depth = (axes.y[box[0], None] - 10.0) / 180.0
-    grain = fine.slice(k, *box)
-    patch = patchy.slice(k, *box)
+    grain = fine.plane(k, *box)
+    patch = patchy.plane(k, *box)
     air = patient.lung_hu + 95.0 * depth + 14.0 * patch + 16.0 * grain
     air += 70.0 * np.maximum(grain - 1.15, 0.0) ** 1.5
     if patient.emphysema > 0:
         air -= 70.0 * patient.emphysema * coverage(0.9 - patch, 0.6)
-    air += 90.0 * np.exp(-((fissure.slice(k, *box) / 0.7) ** 2)) * min(1.0, 0.8 / width + 0.3)
+    air += 90.0 * np.exp(-((fissure.plane(k, *box) / 0.7) ** 2)) * min(1.0, 0.8 / width + 0.3)
     air = np.minimum(air, -350.0)
     for p in patches:
         if abs(axes.z[k] - p.centre[2]) < 1.6 * p.radius:

@@ -166,23 +166,24 @@ class _Colony:
         builder, first = self.builder, len(self.builder.points)
         order = np.argsort(self.nearest[alive], kind="stable")
         nodes, starts = np.unique(self.nearest[alive][order], return_index=True)
-        groups = np.split(alive[order], starts[1:])
-        proposals = []
-        for node, group in zip(nodes, groups, strict=True):
-            if self.kids[node] >= 2:
+        full = np.array([self.kids[n] >= 2 for n in nodes])
+        for group in np.split(alive[order], starts[1:]) if full.any() else []:
+            if self.kids[self.nearest[group[0]]] >= 2:
                 self.stalled[group] += 2
-                continue
-            pull = self.attractors[group] - builder.points[node]
-            pull = (pull / np.linalg.norm(pull, axis=1, keepdims=True)).mean(0)
-            proposals.append((int(node), self._steer(int(node), pull)))
-        if not proposals:
+        source = np.array(builder.points)[self.nearest[alive][order]]
+        pull = self.attractors[alive[order]] - source
+        pull /= np.linalg.norm(pull, axis=1, keepdims=True)
+        pull = np.add.reduceat(pull, starts, axis=0)[~full]
+        nodes = nodes[~full]
+        if not len(nodes):
             return True
-        places = np.array([builder.points[n] + STEP_MM * d for n, d in proposals])
-        sources = np.array([builder.points[n] for n, _ in proposals])
+        headings = self._steer(nodes, pull)
+        sources = np.array([builder.points[n] for n in nodes])
+        places = sources + STEP_MM * headings
         allowed = self.inside(places, sources) if self.inside is not None else np.ones(len(places), bool)
-        for (node, heading), place, ok in zip(proposals, places, allowed, strict=True):
-            if not ok:
-                continue
+        for node, heading, place in zip(
+            nodes[allowed].tolist(), headings[allowed], places[allowed], strict=True
+        ):
             builder.points.append(place)
             builder.parents.append(node)
             builder.tags.append(builder.tags[node])
@@ -193,22 +194,19 @@ class _Colony:
         self._claim(first)
         return True
 
-    def _steer(self, node: int, pull: Array) -> Array:
-        """Turn from the node's heading towards `pull`: gently when going on, by 28 +- 15 degrees when branching."""
-        old = self.heading[node]
-        new = pull / (np.linalg.norm(pull) + 1e-9) + 0.35 * old
-        new = new / (np.linalg.norm(new) + 1e-9)
-        limit = (
-            22.0 if self.kids[node] == 0 else float(np.clip(self.rng.normal(*self.angle) * 1.15, 14.0, 70.0))
-        )
-        angle = np.arccos(np.clip(old @ new, -1.0, 1.0))
-        limit = np.radians(limit)
-        if angle <= limit:
-            return new
-        across = new - (new @ old) * old
-        norm = np.linalg.norm(across)
-        across = self.rng.standard_normal(3) if norm < 1e-6 else across / norm
-        return np.cos(limit) * old + np.sin(limit) * across
+    def _steer(self, nodes: Array, pull: Array) -> Array:
+        """Turn from each node's heading to its pull: gently when going on, by 28 +- 15 degrees when branching."""
+        old = np.array([self.heading[n] for n in nodes])
+        new = pull / (np.linalg.norm(pull, axis=1, keepdims=True) + 1e-9) + 0.35 * old
+        new /= np.linalg.norm(new, axis=1, keepdims=True) + 1e-9
+        fork = np.clip(self.rng.normal(*self.angle, len(nodes)) * 1.15, 14.0, 70.0)
+        limit = np.radians(np.where([self.kids[n] == 0 for n in nodes], 22.0, fork))[:, None]
+        cosine = np.clip((old * new).sum(1, keepdims=True), -1.0, 1.0)
+        across = new - cosine * old
+        norm = np.linalg.norm(across, axis=1, keepdims=True)
+        across = np.where(norm < 1e-6, self.rng.standard_normal(old.shape), across / np.maximum(norm, 1e-6))
+        turned = np.cos(limit) * old + np.sin(limit) * across
+        return np.where(np.arccos(cosine) <= limit, new, turned)
 
 
 def _straighten(tree: Tree, stems: int, rounds: int = 3) -> None:
@@ -230,11 +228,8 @@ def murray_radii(tree: Tree, exponent: float, leaf_mm: float, keep: Array) -> No
 
 
 def branching_orders(tree: Tree, first: Array) -> Array:
-    """Order of each node: that of `first` (>= 0) where given, else one more at each fork where a lesser branch leaves."""
+    """Order of each node: that of `first` where given (>= 0), else one more where a lesser branch leaves."""
     weight = tree.leaf_weight()
-    heaviest = np.zeros(len(tree))
-    parent, child = tree.edges
-    np.maximum.at(heaviest, parent, weight[child])
     order = first.copy()
     for i in range(len(tree)):
         if order[i] < 0:
