@@ -11,9 +11,10 @@ from .dicom_geometry import stack_geometry
 from .dicom_headers import Plane
 from .dicom_pixels import load
 from .dicom_scan import Scan, scan
-from .dicom_series import Stack, build_stacks, choose, counted
+from .dicom_series import Stack, build_stacks, choose
 from .native import interpolated_slices
 from .volume import SeriesFacts, Volume, build_volume
+from .wording import counted, some
 
 
 def read_dicom(path: Path, series: str | int | None = None) -> Volume:
@@ -61,8 +62,7 @@ def _require_images(path: Path, found: Scan) -> None:
     if found.planes:
         return
     if found.problems:
-        more = f" (and {len(found.problems) - 1} more files)" if len(found.problems) > 1 else ""
-        raise InputError(f"{found.problems[0]}{more}; copy or export it again")
+        raise InputError(f"{some(found.problems, most=1)}; copy or export it again")
     if not path.is_dir():
         raise InputError(f"{path.name}: not an image that can be read; give DICOM, NIfTI, NRRD or MHA")
     raise InputError(
@@ -106,9 +106,8 @@ def _facts(
 def _problem_warnings(found: Scan) -> list[str]:
     if not found.problems:
         return []
-    named = "; ".join(found.problems[:4])
-    more = f"; and {len(found.problems) - 4} more" if len(found.problems) > 4 else ""
-    return [f"{counted(len(found.problems), 'file')} could not be read and left out ({named}{more})."]
+    count = counted(len(found.problems), "file")
+    return [f"Left out, because not readable: {count} ({some(found.problems, joint='; ')})."]
 
 
 def _choice_warnings(stack: Stack, stacks: list[Stack]) -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import InputError
 from .dicom_headers import Plane
 from .grid import FloatArray
+from .wording import some
 
 SAME_PLACE_MM = 0.02
 POSITION_ROUNDING_MM = 0.06  # headers that round positions to 0.1 mm are regular
@@ -67,11 +68,12 @@ def is_regular(along_normal: FloatArray) -> bool:
     """Whether sorted slice positions (mm) lie on a regular grid, within the rounding of a header."""
     if len(along_normal) < 3:
         return True
-    even = np.linspace(along_normal[0], along_normal[-1], len(along_normal))
-    spacing = (along_normal[-1] - along_normal[0]) / (len(along_normal) - 1)
+    index = np.arange(len(along_normal))
+    spacing, start = np.polyfit(index, along_normal, 1)
+    off = along_normal - start - spacing * index
     allowed = max(POSITION_ROUNDING_MM, SPACING_TOLERANCE * spacing)
-    gaps = np.diff(along_normal)
-    return bool(np.abs(along_normal - even).max() <= allowed and np.abs(gaps - spacing).max() <= 2 * allowed)
+    uneven = np.abs(np.diff(along_normal) - spacing).max()
+    return bool(np.abs(off).max() <= allowed and uneven <= 2 * allowed)
 
 
 def is_on_a_line(where: Places, pixel_mm: float) -> bool:
@@ -169,7 +171,7 @@ def _resampled_steps(along_normal: FloatArray, warnings: list[str]) -> tuple[flo
         wide = [f"{a - along_normal[0]:.1f}" for a, b in pairwise(along_normal) if b - a > 1.5 * step]
         warnings.append(
             f"{missing} of {count} slices are missing: slices are {step:.2f} mm apart, but there are gaps of "
-            f"up to {gaps.max():.1f} mm, {_some(wide)} mm from the first slice. They were filled by "
+            f"up to {gaps.max():.1f} mm, {some(wide)} mm from the first slice. They were filled by "
             "interpolation; findings there do not come from images."
         )
         positions = np.rint(positions)
@@ -179,11 +181,6 @@ def _resampled_steps(along_normal: FloatArray, warnings: list[str]) -> tuple[flo
             f"{step:.2f} mm by interpolation, and results are written on that grid."
         )
     return step, count, positions
-
-
-def _some(items: list[str], most: int = 4) -> str:
-    more = len(items) - most
-    return ", ".join(items[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _warn_of_thin_slices(plane: Plane, step: float, warnings: list[str]) -> None:

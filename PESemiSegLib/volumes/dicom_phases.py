@@ -10,6 +10,7 @@ import numpy as np
 
 from .dicom_geometry import SAME_PLACE_MM, is_regular, places
 from .dicom_headers import Plane
+from .grid import FloatArray
 
 Part = tuple[str, list[Plane]]  # how it was told apart, and its planes sorted along the normal
 WIDE_GAP_MM = 30.0  # more than this (and five slices) without an image: separate scan ranges
@@ -59,9 +60,11 @@ def split_phases(planes: list[Plane]) -> list[Part]:
     shared = int((np.diff(along) < SAME_PLACE_MM).sum())
     if not shared:
         return _interleaved(planes) or [("", planes)]
+    deepest = max(b - a for a, b in pairwise(_starts(along)))
     for name, value in NAMES.items():
         groups = _by_value(planes, value)
-        if 1 < len(groups) <= MOST_PHASES and all(_one_per_position(group) for group in groups):
+        few = 1 < len(groups) < 2 * deepest  # as many as share a position, or a few more that overlap in part
+        if few and all(_one_per_position(group) for group in groups):
             return _numbered(name, groups)
     for name, value in TIMES.items():
         ranked = _by_time(planes, value)
@@ -117,6 +120,11 @@ def _by_value(planes: list[Plane], value: Callable[[Plane], Hashable]) -> list[l
     return [groups[key] for key in keys]
 
 
+def _starts(along_normal: FloatArray) -> list[int]:
+    """Where each position begins among sorted images, and the end."""
+    return [0, *(np.flatnonzero(np.diff(along_normal) >= SAME_PLACE_MM) + 1).tolist(), len(along_normal)]
+
+
 def _one_per_position(planes: list[Plane]) -> bool:
     return bool((np.diff(places(planes).along_normal) >= SAME_PLACE_MM).all())
 
@@ -127,7 +135,7 @@ def _by_time(planes: list[Plane], value: Callable[[Plane], Any]) -> list[list[Pl
     if any(time is None for time in times):
         return []
     along = places(planes).along_normal
-    starts = [0, *(np.flatnonzero(np.diff(along) >= SAME_PLACE_MM) + 1).tolist(), len(planes)]
+    starts = _starts(along)
     sizes = {b - a for a, b in pairwise(starts)}
     if len(sizes) != 1:
         return []

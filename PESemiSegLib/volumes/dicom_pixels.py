@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from .dicom_headers import EXPLICIT_BIG, UNCOMPRESSED, PixelLayout, Plane
 from .native import AIR_HU
+from .wording import counted
 
 log = logging.getLogger(__name__)
 Raw = npt.NDArray[Any]
@@ -55,8 +56,8 @@ def load(planes: list[Plane]) -> tuple[npt.NDArray[np.int16], list[int], list[st
     warnings = []
     if padded:
         warnings.append(
-            f"In {len(padded)} slices a pixel value within the range of tissue is declared as padding; those "
-            "pixels were set to air."
+            f"In {counted(len(padded), 'slice')} a pixel value within the range of tissue is declared as "
+            "padding; those pixels were set to air."
         )
     return stack, sorted(failed), warnings
 

@@ -12,6 +12,7 @@ from ..errors import InputError
 from .dicom_geometry import axes_are_sound, places
 from .dicom_headers import Plane, is_ct_image
 from .dicom_phases import split_phases, split_ranges
+from .wording import counted, some
 
 NOT_HU = ("OD", "HU_MOD", "MGML", "Z_EFF", "ED", "EDW", "PCT")
 LOCALIZERS = ("LOCALIZER", "SCOUT", "TOPOGRAM", "SURVIEW", "REF_SURVIEW")
@@ -55,10 +56,6 @@ class Stack:
         frames = " in one file" if plane.pixels.frames > 1 else ""
         slices = counted(len(self.planes), "slice")
         return f"{head}: CT, {self.orientation}{projection}, {slices} of {size}{frames}"
-
-
-def counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def unfit_reason(plane: Plane) -> str:
@@ -204,9 +201,6 @@ def _named(stacks: list[Stack], series: str, name: str) -> Stack:
     return hits[0]
 
 
-def _listing(stacks: list[Stack], most: int = 12) -> str:
-    if not stacks:
-        return "no DICOM image"
-    lines = [f"[index:{n}] {stack.label}" for n, stack in enumerate(stacks[:most], start=1)]
-    more = len(stacks) - most
-    return "; ".join(lines) + (f"; and {more} more" if more > 0 else "")
+def _listing(stacks: list[Stack]) -> str:
+    lines = [f"[index:{n}] {stack.label}" for n, stack in enumerate(stacks, start=1)]
+    return some(lines, most=12, joint="; ") or "no DICOM image"

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ..errors import InputError
 from .native import AIR_HU
+from .wording import counted
 
 HIGHEST_HU = np.iinfo(np.int16).max
 NORMALISED_RANGE = 4.0  # fractional values within so few units are normalised intensities, not HU
@@ -61,6 +62,6 @@ def hu_from_slabs(
     warnings = []
     if no_numbers:
         warnings.append(
-            f"{no_numbers} voxels hold no number (NaN or infinite) and were set to air (-1024 HU)."
+            f"{counted(no_numbers, 'voxel')} held no number (NaN or infinite); set to air (-1024 HU)."
         )
     return stack, warnings

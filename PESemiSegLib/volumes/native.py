@@ -84,7 +84,7 @@ class NativeGrid:
 def interpolated_slices(stack: Array, positions: FloatArray) -> Array:
     """Slices (n, rows, columns) read linearly at fractional `positions` along a stack's first axis."""
     out = np.empty((len(positions), *stack.shape[1:]), dtype=stack.dtype)
-    rounds = np.issubdtype(stack.dtype, np.integer)
+    rounds = stack.dtype.kind in "iub"
     for row, position in zip(out, positions, strict=True):
         below = min(int(position), len(stack) - 1)
         part = position - below

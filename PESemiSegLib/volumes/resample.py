@@ -29,7 +29,7 @@ def resample(
         fill: value outside the input.
 
     Returns:
-        Array of `shape` and of the input's dtype; integers are rounded, not cut off.
+        Array of `shape` and of the input's dtype; integers (and masks) are rounded, not cut off.
     """
     import SimpleITK as sitk
 
@@ -39,7 +39,7 @@ def resample(
     transform = sitk.AffineTransform(3)
     transform.SetMatrix(matrix[:3, :3].ravel().tolist())
     transform.SetTranslation(matrix[:3, 3].tolist())
-    rounds = linear and np.issubdtype(dtype, np.integer)
+    rounds = linear and dtype.kind in "iub"
     pixel = sitk.sitkFloat32 if rounds else image.GetPixelID()
     out = np.empty(shape, dtype=dtype)
     step = max(1, SLAB_VOXELS // (shape[1] * shape[2]))
