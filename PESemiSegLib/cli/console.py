@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
 EXIT_OK, EXIT_DEFECT, EXIT_REFUSED, EXIT_CANCELLED = 0, 1, 2, 130
 _TRAINING_ONLY = {"torch", "monai", "onnx", "onnxscript", "safetensors", "cv2", "sklearn", "matplotlib"}
 _PLAIN_EVERY_S = 5.0
+_STAGES = {
+    "read": "reading the scan",
+    "check": "checking the scan",
+    "load": "loading the model",
+    "slices": "segmenting slices",
+    "findings": "measuring findings",
+    "write": "writing the result",
+}
 
 _stop = threading.Event()
 
@@ -54,10 +63,15 @@ def handle_signals() -> None:
     signal.signal(signal.SIGTERM, stop)
 
 
-def set_up_logging(*, debug: bool = False, quiet: bool = False) -> None:
-    """Log the library to stderr: warnings by default, everything with `debug`, errors only when `quiet`."""
+def set_up_logging(*, debug: bool = False) -> None:
+    """Log the library to stderr: warnings by default, everything with `debug`.
+
+    Other libraries' Python warnings are shown with `debug` only: they speak to programmers.
+    """
+    if not debug:
+        warnings.simplefilter("ignore")
     logger = logging.getLogger("PESemiSegLib")
-    logger.setLevel(logging.DEBUG if debug else logging.ERROR if quiet else logging.WARNING)
+    logger.setLevel(logging.DEBUG if debug else logging.WARNING)
     if not logger.handlers:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
@@ -69,7 +83,7 @@ def explain(problem: BaseException, *, debug: bool = False) -> int:
     if debug:
         traceback.print_exception(problem, file=sys.stderr)
     if isinstance(problem, (KeyboardInterrupt, Cancelled)) or stopping():
-        say("stopped; nothing was written")
+        say("stopped")
         return EXIT_CANCELLED
     if isinstance(problem, PESemiSegError):
         say(f"error: {_one_line(problem)}")
@@ -117,12 +131,12 @@ class PlainProgress:
         if not new and progress.done < progress.total and self._clock() - self._told < self._every_s:
             return
         self._stage, self._told = progress.stage, self._clock()
+        name = _STAGES.get(progress.stage, progress.stage)
         if not progress.total:
-            say(f"{progress.stage}")
+            say(name)
             return
-        left = "" if progress.seconds_left is None else f", {spoken_time(progress.seconds_left)} left"
-        share = f"{100 * progress.fraction:.0f} %"
-        say(f"{progress.stage} {progress.done}/{progress.total} ({share}){left}")
+        left = f", {spoken_time(progress.seconds_left)} left" if progress.seconds_left else ""
+        say(f"{name} {progress.done}/{progress.total} ({100 * progress.fraction:.0f} %){left}")
 
 
 def spoken_time(seconds: float) -> str:
@@ -143,17 +157,19 @@ def _bar() -> Iterator[Callable[[Progress], None]]:
 
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description:<9}"),
+        TextColumn("{task.description:<18}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[left]}"),
     )
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("read", total=None, left="")
+        task = bar.add_task("", total=None, left="")
 
         def callback(progress: Progress) -> None:
-            left = "" if progress.seconds_left is None else f"{spoken_time(progress.seconds_left)} left"
-            total = progress.total or None
-            bar.update(task, description=progress.stage, total=total, completed=progress.done, left=left)
+            name = _STAGES.get(progress.stage, progress.stage)
+            left = f"{spoken_time(progress.seconds_left)} left" if progress.seconds_left else ""
+            bar.update(
+                task, description=name, total=progress.total or None, completed=progress.done, left=left
+            )
 
         yield callback

@@ -28,6 +28,9 @@ _HELP = "Pulmonary embolism segmentation in CT pulmonary angiograms. Research us
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; returns its exit code: 0 done, 1 defect, 2 refused with a reason, 130 stopped."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given  # taken anywhere: it is added to a command that has just failed
+    given = [argument for argument in given if argument != "--debug"]
+    console.set_up_logging(debug=debug)
     console.handle_signals()
     try:
         code = build_app()(args=given or ["--help"], prog_name="pesemiseg", standalone_mode=False)
@@ -35,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()  # the reader of our output is gone, as with `pesemiseg ... | head`
         return console.EXIT_OK
     except (Exception, KeyboardInterrupt) as problem:
-        return console.explain(problem, debug="--debug" in given)
+        return console.explain(problem, debug=debug)
     if code == console.EXIT_CANCELLED:
         return console.explain(KeyboardInterrupt())
     return code if isinstance(code, int) else console.EXIT_OK
@@ -68,7 +71,7 @@ def _options(
     ),
     debug: bool = typer.Option(False, "--debug", help="Log everything, and show where an error arose."),
 ) -> None:
-    console.set_up_logging(debug=debug)
+    """Options of the program itself; `main` has acted on --debug already."""
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from PESemiSegLib.cli import console
 from PESemiSegLib.cli.options import InputPath, SeriesOption, StrictOption, print_json
 
 if TYPE_CHECKING:
+    from PESemiSegLib.inference.progress import ProgressCallback
     from PESemiSegLib.inference.result import Result
     from PESemiSegLib.inference.save import Saved
     from PESemiSegLib.models.package import ModelPackage
@@ -73,6 +74,7 @@ def segment(
     threads: Annotated[int | None, typer.Option(min=1, help="Processor cores to use. Default: all.")] = None,
 ) -> None:
     """Segment pulmonary emboli in a CT pulmonary angiogram. Research use only."""
+    from PESemiSegLib.inference.progress import Progress
     from PESemiSegLib.inference.save import save_result
     from PESemiSegLib.inference.staging import require_free
     from PESemiSegLib.models.store import Store
@@ -88,10 +90,19 @@ def segment(
         "threshold": threshold,
         "min_lesion_mm3": min_size,
         "threads": threads,
+        "strict": strict,
     }
-    result = _computed(input, series, package, settings, strict=strict)
-    options = {"dicom_seg": not no_dicom_seg, "report": not no_report, "identify": identify}
-    saved = save_result(result, output, overwrite=overwrite, **options)
+    with console.shown_progress() as progress:
+        result = _computed(input, series, package, settings, progress)
+        progress(Progress(0, 0, "write"))
+        saved = save_result(
+            result,
+            output,
+            overwrite=overwrite,
+            dicom_seg=not no_dicom_seg,
+            report=not no_report,
+            identify=identify,
+        )
     if as_json:
         print_json(saved.summary | {"folder": str(output)})
     else:
@@ -99,20 +110,19 @@ def segment(
 
 
 def _computed(
-    input: Path, series: str | None, package: ModelPackage, settings: dict[str, Any], *, strict: bool
+    input: Path,
+    series: str | None,
+    package: ModelPackage,
+    settings: dict[str, Any],
+    progress: ProgressCallback,
 ) -> Result:
-    """Read, check and segment, with the progress on stderr."""
-    from PESemiSegLib.inference.check import check
     from PESemiSegLib.inference.progress import Progress
     from PESemiSegLib.inference.segment import segment as run
     from PESemiSegLib.volumes.reader import read
 
-    with console.shown_progress() as progress:
-        progress(Progress(0, 0, "read"))
-        volume = read(input, series=series)
-        if strict:
-            check(volume).require()
-        return run(volume, package, progress=progress, cancelled=console.stopping, **settings)
+    progress(Progress(0, 0, "read"))
+    volume = read(input, series=series)
+    return run(volume, package, progress=progress, cancelled=console.stopping, **settings)
 
 
 def _show(result: Result, saved: Saved) -> None:

@@ -83,7 +83,7 @@ class _Hulls:
 
         coarse = self._both[self._index[0][k]]
         if coarse.any():
-            coarse = convex_hull_image(coarse, offset_coordinates=False)
+            coarse = convex_hull_image(coarse)
         return np.asarray(coarse[np.ix_(self._index[1], self._index[2])])
 
 

@@ -37,7 +37,7 @@ def render(result: Result, summary: dict[str, Any]) -> str:
         window=WINDOW,
         gradient=", ".join("rgb({} {} {})".format(*rgb) for rgb in CONFIDENCE_RGB),
         slices=result.volume.shape[0],
-        model=_model_card(summary["provenance"]),
+        model=summary["provenance"].get("model", {}),
         provenance=_flat(summary["provenance"]),
     )
 
@@ -53,12 +53,6 @@ def _volume_ml(value_mm3: float) -> str:
 
 def _figure(value: float | None, decimals: int = 2) -> str:
     return "\u2013" if value is None else f"{value:.{decimals}f}".replace("-", "\u2212")
-
-
-def _model_card(provenance: dict[str, Any]) -> dict[str, Any]:
-    """What the reader must know of the model: its name, what it was trained on, its licence."""
-    package = provenance.get("package")
-    return package if isinstance(package, dict) else {}
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

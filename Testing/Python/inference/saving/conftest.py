@@ -63,4 +63,4 @@ def made_up_result(volume: Volume | None = None, marks: int = 3, **provenance: A
         pa_hu=350.0,
     )
     package = {"name": "demo", "data_origin": "phantom", "intended_use": "Research <only>", "sha256": "ab" * 32}
-    return Result(volume, mask, probability, confidence, findings, check, {"package": package} | provenance)
+    return Result(volume, mask, probability, confidence, findings, check, {"model": package} | provenance)
