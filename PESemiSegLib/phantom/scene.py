@@ -13,11 +13,11 @@ from PESemiSegLib.phantom.bones import paint_skeleton
 from PESemiSegLib.phantom.emboli import Clot, burden_index, clot_facts, distal_loss
 from PESemiSegLib.phantom.fields import Array, Axes, GridLike, coverage
 from PESemiSegLib.phantom.heart import Blob, Tube
-from PESemiSegLib.phantom.lungs import SEGMENTS
 from PESemiSegLib.phantom.parameters import PatientParameters
 from PESemiSegLib.phantom.raster import Canvas, Cones, tree_cones
 from PESemiSegLib.phantom.tissue import paint_background
 from PESemiSegLib.phantom.trees import Tree
+from PESemiSegLib.phantom.vessels import segment_roots
 
 FAR_MM = 30.0
 
@@ -224,7 +224,7 @@ def _facts(anatomy: Anatomy, scene: Scene) -> dict[str, Any]:
                 "centroid_lps_mm": [round(float(v), 1) for v in middle],
             }
         )
-    segmental = [2 * float(tree.radii[np.flatnonzero(tree.tags == t)[0]]) for t in range(len(SEGMENTS))]
+    segmental = 2.0 * tree.radii[segment_roots(tree)]
     return {
         "lesions": lesions,
         "contrast": patient.contrast,
@@ -232,7 +232,7 @@ def _facts(anatomy: Anatomy, scene: Scene) -> dict[str, Any]:
         "mpa_diameter_mm": patient.mpa_diameter_mm,
         "rpa_diameter_mm": patient.rpa_diameter_mm,
         "lpa_diameter_mm": patient.lpa_diameter_mm,
-        "segmental_diameters_mm": [round(v, 2) for v in segmental],
+        "segmental_diameters_mm": [round(float(v), 2) for v in segmental],
         "murray_exponent": patient.murray_exponent,
         "burden_index": burden_index(anatomy.clots),
         "rv_lv_ratio": anatomy.heart.rv_lv_ratio,

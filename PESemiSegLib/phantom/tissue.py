@@ -21,7 +21,7 @@ def paint_background(
 ) -> Array:
     """Ideal HU (z, y, x) of everything but bones, heart, vessels and airways."""
     low, high = LOW * chest.scale, HIGH * chest.scale
-    muscle_rng, fine_rng, patch_rng, organ_rng = rng.spawn(4)
+    muscle_rng, fine_rng, patch_rng = rng.spawn(3)
     body, cavity, lung, dome, fissure = (
         f.bind(axes) for f in (chest.body, chest.cavity, chest.lung, chest.diaphragm, chest.fissure)
     )
@@ -39,7 +39,8 @@ def paint_background(
         muscle = _muscle(axes, k, patient, chest, skin, inner, seam)
         tissue = FAT + 8.0 * seam + (soft - FAT - 8.0 * seam) * muscle
         inside = coverage(inner + 1.5, 2.5)
-        centre_fat = FAT + 6.0 * seam
+        neck = float(np.clip((axes.z[k] / chest.scale[2] - 72.0) / 20.0, 0.0, 0.85))
+        centre_fat = FAT + 6.0 * seam + neck * (MUSCLE - FAT)
         tissue += (centre_fat - tissue) * inside
         below = coverage(dome.plane(k) + 2.0, 3.0) * coverage(inner + 2.0, 2.0)
         if below.max() > 0:

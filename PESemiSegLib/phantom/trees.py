@@ -197,10 +197,10 @@ class _Colony:
     def _steer(self, nodes: Array, pull: Array) -> Array:
         """Turn from each node's heading to its pull: gently when going on, by 28 +- 15 degrees when branching."""
         old = np.array([self.heading[n] for n in nodes])
-        new = pull / (np.linalg.norm(pull, axis=1, keepdims=True) + 1e-9) + 0.35 * old
+        new = pull / (np.linalg.norm(pull, axis=1, keepdims=True) + 1e-9) + 0.5 * old
         new /= np.linalg.norm(new, axis=1, keepdims=True) + 1e-9
-        fork = np.clip(self.rng.normal(*self.angle, len(nodes)) * 1.15, 14.0, 70.0)
-        limit = np.radians(np.where([self.kids[n] == 0 for n in nodes], 22.0, fork))[:, None]
+        fork = np.clip(self.rng.normal(*self.angle, len(nodes)) * 0.8, 10.0, 60.0)
+        limit = np.radians(np.where([self.kids[n] == 0 for n in nodes], 18.0, fork))[:, None]
         cosine = np.clip((old * new).sum(1, keepdims=True), -1.0, 1.0)
         across = new - cosine * old
         norm = np.linalg.norm(across, axis=1, keepdims=True)

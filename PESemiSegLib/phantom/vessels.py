@@ -35,7 +35,7 @@ ARTERY_STEMS: dict[str, Stem] = {
         "lpa",
     ),
     "interlobar L": ("lpa", [(52, 28, -34), (55, 28, -48)], [0.74, 0.64], "lpa"),
-    "lingula": ("lpa:50,26,-28", [(58, 14, -34), (64, 2, -38)], [0.42, 0.38], "lpa"),
+    "lingula": ("lpa:50,26,-28", [(60, 15, -33), (71, 4, -37)], [0.42, 0.38], "lpa"),
     "basal L": ("interlobar L", [(58, 29, -61), (61, 31, -71)], [0.56, 0.5], "lpa"),
 }
 ARTERY_SEGMENTS = {  # segment: (stem, place where it leaves)
@@ -114,7 +114,9 @@ def grow_vessels(patient: PatientParameters, chest: Chest, rng: np.random.Genera
     wave = WaveNoise.draw(wave_rng, 32.0, channels=3, waves=12)
     for tree in (arteries, veins, airways):
         fade = np.clip((np.abs(tree.points[:, :1]) - 40.0) / 30.0, 0.0, 1.0)
-        tree.points = tree.points + patient.tortuosity_mm * fade * wave(tree.points)
+        moved = tree.points + patient.tortuosity_mm * fade * wave(tree.points)
+        stays = inside.out(moved) & ~inside.out(tree.points)
+        tree.points = np.where(stays[:, None], tree.points, moved)
     return Vessels(arteries, veins, airways)
 
 
@@ -123,6 +125,9 @@ class _Inside(InsideTest):
 
     def __init__(self, lung: CoarseField) -> None:
         self.lung = lung
+
+    def out(self, points: Array) -> Array:
+        return self.lung.at(points) > -1.0
 
     def __call__(self, points: Array, sources: Array) -> Array:
         depth = self.lung.at(points)
@@ -191,22 +196,31 @@ def _grow_arteries(
         if place is not None:
             parent = builder.nearest(trunk, np.array(place) * chest.scale)
         start, heading = builder.points[parent], _heading(builder, parent)
-        goal = attractors[tags == tag].mean(0) if (tags == tag).any() else start + 20 * heading
-        reach = float(np.linalg.norm(goal - start))
-        first = start + 0.16 * reach * (0.45 * heading + (goal - start) / reach) / 1.2
-        path = curve(np.array([start, first, start + 0.5 * (goal - start)]), 4.0)[1:]
+        mine = attractors[tags == tag]
+        if not len(mine):
+            continue
+        half_way = 0.5 * (start + mine.mean(0))
+        end = mine[np.argmin(np.linalg.norm(mine - half_way, axis=1))]
+        first = start + 0.3 * (0.4 * np.linalg.norm(end - start) * heading + (end - start))
+        path = curve(np.array([start, first, end]), 4.0)[1:]
         builder.stem(name, path, np.zeros(len(path)), tag, parent)
     tree = builder.grow(attractors, tags, rng, patient.branch_angle_deg, inside)
     keep = np.arange(len(tree)) < central
-    roots = np.array([int(np.flatnonzero(tree.tags == t)[0]) for t in range(len(SEGMENTS))])
+    roots = segment_roots(tree)
     load = float(np.median(tree.leaf_weight()[roots]))
     leaf = patient.segmental_diameter_mm / 2 / load ** (1 / patient.murray_exponent)
-    murray_radii(tree, patient.murray_exponent, float(np.clip(leaf, 0.6, 0.9)), keep)
+    murray_radii(tree, patient.murray_exponent, float(np.clip(leaf, 0.45, 0.9)), keep)
     given = np.full(len(tree), -1)
     given[:central] = _central_orders(builder, central)
     given[roots] = 3
     tree.orders = branching_orders(tree, given)
     return tree
+
+
+def segment_roots(tree: Tree) -> Array:
+    """First node of each segmental artery."""
+    tags, first = np.unique(tree.tags, return_index=True)
+    return first[tags != CENTRAL]
 
 
 def _heading(builder: TreeBuilder, node: int) -> Array:
