@@ -133,8 +133,10 @@ def parse_header(file: BinaryIO, name: str) -> NiftiHeader:
 
 def _quaternion_affine(bcd: FloatArray, offset: FloatArray, pixdim: FloatArray) -> FloatArray:
     """The affine of a qform (NIfTI-1 standard, method 2)."""
-    b, c, d = bcd
-    a = np.sqrt(max(0.0, 1.0 - b * b - c * c - d * d))
+    rest = 1.0 - float(bcd @ bcd)
+    if rest < 1e-7:  # half a turn: the file's single precision must not become a small turn of its own
+        bcd, rest = bcd / np.linalg.norm(bcd), 0.0
+    a, (b, c, d) = np.sqrt(rest), bcd
     rotation = np.array(
         [
             [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
