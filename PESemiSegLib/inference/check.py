@@ -43,13 +43,12 @@ def check(volume: Volume, lungs: LungField | None = None) -> InputCheck:
         *_motion(volume.hu, lungs),
         *(_line("warning", "reader", text) for text in volume.facts.warnings),
     ]
-    first, last = lungs.slice_range if lungs.found else (0, -1)
     return InputCheck(
         sentences=sentences,
         pa_hu=blood.hu if blood else None,
         lung_volume_ml=lungs.volume_ml if lungs.found else None,
         slice_spacing_mm=volume.spacing_mm[2],
-        coverage_mm=(last - first + 1) * volume.spacing_mm[2] if lungs.found else None,
+        coverage_mm=lungs.length_mm if lungs.found else None,
         noise_hu=blood.noise_hu if blood else None,
         facts={"trunk_in_image": bool(blood and blood.trunk)},
     )
@@ -105,8 +104,7 @@ def _chest(lungs: LungField) -> Iterator[CheckLine]:
         text = f"There is little lung (at most {largest / 100:.0f} cm2 in a slice): hardly a chest."
         yield _line("warning", "little_lung", text)
     ends = [name for name, end in (("bases", 0), ("apices", -1)) if area[end] > CUT_SHARE * largest]
-    first, last = lungs.slice_range
-    length = (last - first + 1) * lungs.spacing_mm[2]
+    length = lungs.length_mm
     if ends:
         text = f"The lung {' and '.join(ends)} are cut off ({length:.0f} mm of lung are in the image)."
         yield _line("warning", "chest_cut", text)
@@ -126,7 +124,7 @@ def _enhancement(blood: Enhancement | None, lungs: LungField) -> Iterator[CheckL
     if blood is None:
         yield _line("warning", "trunk_unseen", "The enhancement of the pulmonary trunk cannot be measured.")
         return
-    where = "pulmonary trunk" if blood.trunk else "blood between the lungs (the trunk is not in the image)"
+    where = "pulmonary trunk" if blood.trunk else "blood between the lungs"
     if blood.hu < NO_CONTRAST_HU:
         text = f"There is no contrast agent in the {where} ({blood.hu:.0f} HU): emboli cannot be seen."
         yield _line("warning", "not_enhanced", text)

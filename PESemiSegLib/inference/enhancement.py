@@ -13,13 +13,14 @@ from PESemiSegLib.inference.lungs import LungField
 TRUNK_BELOW_CARINA_MM = 45.0
 TRUNK_LEFT_MM = (-10.0, 55.0)  # of the midline
 TRUNK_AHEAD_MM = 5.0  # of the windpipe's centre
+LONG_LUNG_MM = 150.0  # so much lung along z shows which part of the chest a slice belongs to
 LEAST_BLOOD_ML = 1.5
 CONTRAST_STEP_HU = 60.0  # between blood and muscle; less than this is one tissue with noise
 
 
 @dataclass(frozen=True)
 class Enhancement:
-    """HU of the blood. `trunk` tells whether the region of the pulmonary trunk was in the image."""
+    """HU of the blood. `trunk` tells whether the heights of the pulmonary trunk are in the image."""
 
     hu: float
     noise_hu: float  # standard deviation among voxels 3 mm apart within that blood
@@ -33,7 +34,8 @@ def estimate(hu: np.ndarray, lungs: LungField) -> Enhancement | None:
     The trunk lies left of and before the windpipe, within 45 mm below the carina, where neither bone nor the
     aortic arch is. There smooth voxels are parted into blood and muscle (Otsu); the median of the brighter
     part counts when it is bright enough to be another tissue, else the median of all (no contrast agent).
-    Where the carina is not in the image, the whole space between the lungs, before their middle, is taken.
+    Where the carina is not found, the space between the lungs, before their middle, is taken at the trunk's
+    usual height, or at every height of a short scan.
     """
     if not lungs.found:
         return None
@@ -60,7 +62,7 @@ def estimate(hu: np.ndarray, lungs: LungField) -> Enhancement | None:
     return Enhancement(
         hu=float(np.median(smooth[blood])),
         noise_hu=float(np.median(deviation[blood])),
-        trunk=carina is not None,
+        trunk=carina is not None or lungs.length_mm > LONG_LUNG_MM,
         volume_ml=float(blood.sum() * voxel_ml),
     )
 
@@ -68,29 +70,41 @@ def estimate(hu: np.ndarray, lungs: LungField) -> Enhancement | None:
 def find_carina(lungs: LungField) -> tuple[int, int, int] | None:
     """Coarse (z, y, x) of the lowest section of the windpipe; None where it cannot be followed.
 
-    Followed from the top: sections of 100 to 700 mm2 that move little from slice to slice; a main bronchus
-    leaves sideways.
+    Followed from the top: sections of 100 to 700 mm2, alike in area, that move little from slice to slice and
+    may be hidden for 30 mm. An end in the upper quarter of the lungs is a loss of the track, not the carina.
     """
     dz, dy, dx = lungs.coarse_spacing_mm
     middle = lungs.midline / lungs.stride[2]
-    last: tuple[int, float, float] | None = None
-    length = 0
+    track: list[tuple[int, float, float, float]] = []
     for k in range(lungs.airway.shape[0] - 1, -1, -1):
-        labels, count = ndimage.label(lungs.airway[k])
-        for y, x in ndimage.center_of_mass(lungs.airway[k], labels, range(1, count + 1)):
-            area = (labels == labels[round(y), round(x)]).sum() * dy * dx
-            if not 100 <= area <= 700 or abs(x - middle) * dx > 25:
+        for area, y, x in _sections(lungs.airway[k], dy * dx):
+            if abs(x - middle) * dx > 25 or not 100 <= area <= 700:
                 continue
-            if last is not None:
-                drop = (last[0] - k) * dz
-                sideways, back = abs(x - last[2]) * dx, abs(y - last[1]) * dy
-                if drop > 60 or sideways > 6 + 0.3 * drop or back > 8 + 0.7 * drop:
+            if track:
+                k0, y0, x0, area0 = track[-1]
+                drop = (k0 - k) * dz
+                moved = abs(x - x0) * dx > 6 + 0.2 * drop or abs(y - y0) * dy > 8 + 0.7 * drop
+                if drop > 30 or moved or not 0.55 < area / area0 < 1.8:
                     continue
-            last, length = (k, y, x), length + 1
+            track.append((k, y, x, area))
             break
-    if last is None or length * dz < 9 or length < 2:
+    if len(track) < 2:
         return None
-    return (last[0], round(last[1]), round(last[2]))
+    k, y, x, _ = track[-1]
+    first, last = (n / lungs.stride[0] for n in lungs.slice_range)
+    apex_seen = lungs.area_mm2[-1] < 0.1 * lungs.area_mm2.max()
+    if apex_seen and lungs.length_mm > LONG_LUNG_MM and k > last - 0.25 * (last - first):
+        return None
+    return (k, round(y), round(x))
+
+
+def _sections(plane: np.ndarray, pixel_mm2: float) -> list[tuple[float, float, float]]:
+    """Area (mm2), row and column of each connected piece of `plane`."""
+    labels, count = ndimage.label(plane)
+    index = range(1, count + 1)
+    sizes = ndimage.sum_labels(plane, labels, index)
+    centres = ndimage.center_of_mass(plane, labels, index)
+    return [(float(n) * pixel_mm2, *centre) for n, centre in zip(sizes, centres, strict=True)]
 
 
 def _trunk_region(lungs: LungField, carina: tuple[int, int, int]) -> np.ndarray:
@@ -112,6 +126,13 @@ def _between_lungs(lungs: LungField) -> np.ndarray:
     ahead = rows[None, :] < middle[:, None]
     columns = np.abs(np.arange(lungs.mask.shape[2]) - lungs.midline / lungs.stride[2])
     central = columns * lungs.coarse_spacing_mm[2] < 80
+    first, last = (n / lungs.stride[0] for n in lungs.slice_range)
+    slices = np.arange(lungs.mask.shape[0])
+    if lungs.length_mm > LONG_LUNG_MM:  # the heights at which the trunk lies
+        ahead = (
+            ahead
+            & ((slices > first + 0.4 * (last - first)) & (slices < last - 0.25 * (last - first)))[:, None]
+        )
     return ahead[:, :, None] & central[None, None, :] & _soft_space(lungs)
 
 

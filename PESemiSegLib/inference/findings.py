@@ -44,7 +44,7 @@ def bounding_box(mask: np.ndarray) -> Box | None:
     ks = np.flatnonzero(mask.any((1, 2)))
     if not ks.size:
         return None
-    flat: np.ndarray = mask[ks[0] : ks[-1] + 1].any(axis=0)
+    flat = np.asarray(mask[ks[0] : ks[-1] + 1].any(axis=0))
     js, is_ = np.flatnonzero(flat.any(axis=1)), np.flatnonzero(flat.any(axis=0))
     return Box((int(ks[0]), int(js[0]), int(is_[0])), (int(ks[-1]) + 1, int(js[-1]) + 1, int(is_[-1]) + 1))
 

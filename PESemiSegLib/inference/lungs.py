@@ -87,6 +87,12 @@ class LungField:
         first, last = int(ks[0]) * step - step // 2, int(ks[-1]) * step + step // 2
         return max(0, first), min(last, self.full_shape[0] - 1)
 
+    @property
+    def length_mm(self) -> float:
+        """Length of lung along z within the image."""
+        first, last = self.slice_range
+        return (last - first + 1) * self.spacing_mm[2]
+
     def both_sides(self) -> np.ndarray:
         """The mask, with the only lung mirrored about the midline when the other is not visible."""
         if not self.one_sided:
