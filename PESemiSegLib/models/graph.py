@@ -62,16 +62,15 @@ def _scan(message: memoryview, kind: str, facts: GraphFacts, depth: int) -> None
         if child := _CHILDREN.get(kind, {}).get(number):
             _scan(value, child, facts, depth + 1)
         elif kind == "tensor" and number == _EXTERNAL_DATA:
-            links.update([_pair(value)])
+            key, text = _text(value, 1), _text(value, 2)
+            if key in links:
+                raise ValueError("a link says one thing twice")
+            links[key] = text
         elif kind == "graph" and depth == 1 and number in (_INPUT, _OUTPUT):
             names = facts.inputs if number == _INPUT else facts.outputs
             names.append(_text(value, _VALUE_NAME))
     if links:
         facts.links.append(links)
-
-
-def _pair(entry: memoryview) -> tuple[str, str]:
-    return _text(entry, 1), _text(entry, 2)
 
 
 def _text(message: memoryview, wanted: int) -> str:

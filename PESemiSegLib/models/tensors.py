@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from PESemiSegLib.errors import PackageError
 
-MAX_HEADER_BYTES = 16 * 2**20
+MAX_HEADER_BYTES = 2**21 - 1
 ITEM_BYTES = {
     "F64": 8,
     "F32": 4,

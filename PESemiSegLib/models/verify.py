@@ -81,8 +81,9 @@ def _refuse_pickle(path: Path) -> None:
     """Refuse the two ways pickles travel: bare (protocol 2 and later) and inside torch's zip files."""
     with path.open("rb") as file:
         start = file.read(8)
-    # A safetensors file begins with a 64-bit length whose upper bytes are 0; a pickle has an opcode there.
-    if start[:2] == b"PK" or (start[:1] == b"\x80" and start[1:2] <= b"\x05" and start[5:8] != b"\0\0\0"):
+    # A safetensors file begins with its header's length, under 2 MB: its third byte is below any opcode.
+    bare = start[:1] == b"\x80" and start[1:2] <= b"\x05" and start[2:3] >= b"\x20"
+    if bare or start[:2] == b"PK":
         raise PackageError(f"{path.name} holds a zip archive or a pickle, which can run code: refused")
 
 

@@ -1,0 +1,33 @@
+"""The card says what the model is, and that it must not be used on patients."""
+
+from PESemiSegLib.models.card import GENERAL_WARNING, PHANTOM_WARNING, render_card, warning
+
+
+def test_phantom_models_say_so(info_maker):
+    card = render_card(info_maker())
+    assert PHANTOM_WARNING in card
+    assert "never seen a real scan" in card
+    assert warning(info_maker()) == PHANTOM_WARNING
+
+
+def test_other_models_do_not_claim_to_be_phantom(info_maker):
+    card = render_card(info_maker(data_origin="patients"))
+    assert GENERAL_WARNING in card
+    assert "made-up" not in card
+
+
+def test_settings_training_and_results_are_listed(info_maker):
+    card = render_card(info_maker(threshold=0.35, hu_window=(-100, 300), training={"seeds": [1, 2]}))
+    for text in ("0.35", "HU -100 to 300", "seeds: [1, 2]", "width 2", "dice: 0.5"):
+        assert text in card
+
+
+def test_a_hostile_text_cannot_break_the_table(info_maker):
+    card = render_card(info_maker(licence="a | b\n| c |"))
+    assert "| Licence | a \\| b \\| c \\| |" in card
+
+
+def test_empty_sections_are_left_out(info_maker):
+    card = render_card(info_maker(training={}, metrics={}))
+    assert "## Training" not in card
+    assert "## Results" not in card
