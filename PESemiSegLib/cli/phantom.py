@@ -1,6 +1,5 @@
-"""`pesemiseg phantom`: made-up patients for training, testing and trying things out."""
+"""Owns `pesemiseg phantom`: made-up patients for training, testing and trying things out."""
 
-import logging
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -10,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from PESemiSegLib.cli import console
 from PESemiSegLib.errors import OutputError
 
 if TYPE_CHECKING:
     import numpy as np
 
     from PESemiSegLib.phantom.recipe import Recipe
-
-logger = logging.getLogger(__name__)
 
 
 class SiteName(StrEnum):
@@ -71,14 +69,16 @@ def phantom(
     _prepare(output, overwrite)
     strips: list[np.ndarray] = []
     for recipe, strip in _made(wanted, output, file_format.value, noncontrast, contact_sheet, jobs):
-        typer.echo(f"{recipe.name}: {'emboli' if recipe.pe else 'no emboli'}")
+        console.say(f"{recipe.name}: {'emboli' if recipe.pe else 'no emboli'}")
         if strip is not None:
             strips.append(strip)
     if strips:
         from PESemiSegLib.phantom.contact_sheet import save_sheet
 
         save_sheet(strips, output / "contact_sheet.png")
-    typer.echo(f"{len(wanted)} made-up patients in {output} (research use only)")
+    typer.echo(
+        f"{len(wanted)} made-up patient{'' if len(wanted) == 1 else 's'} in {output} (research use only)"
+    )
 
 
 def _prepare(output: Path, overwrite: bool) -> None:

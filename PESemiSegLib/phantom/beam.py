@@ -15,11 +15,11 @@ _SHADING_PIXELS = 128
 _NOISE_PIXELS = 32
 _CUP_PER_HU = 3.0e-4
 """Of the water path squared; a 300 mm water cylinder cups by about 1 HU."""
-_HARDENING = 0.06
+_HARDENING = 0.10
 _DENSE_FROM_HU = 300.0
 _STREAK_FROM_HU = 450.0
 _STREAK_RADIUS_MM = 18.0
-_STREAK_INCONSISTENCY = 0.10
+_STREAK_INCONSISTENCY = 0.25
 _REFERENCE_PATH = 4.2
 _DOSE_EXPONENT = 0.5
 """Tube current modulation evens out about half of the log attenuation."""

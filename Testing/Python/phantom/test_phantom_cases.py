@@ -1,4 +1,4 @@
-"""Whole made-up patients: bit for bit again, HU of blood and clot, noise, label styles on one anatomy, the twin."""
+"""Whole made-up patients: bit for bit again, HU of blood and clot, noise, label styles, the twin."""
 
 import hashlib
 import subprocess

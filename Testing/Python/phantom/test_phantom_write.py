@@ -1,4 +1,4 @@
-"""A made-up patient on the disk: DICOM and NIfTI read back by others, identifiers, overwriting, no half results."""
+"""A made-up patient on the disk: read back by others, identifiers, overwriting, no half results."""
 
 import json
 from pathlib import Path
