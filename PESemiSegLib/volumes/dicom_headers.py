@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from .dicom_values import integer, number, numbers, text
+from .dicom_values import integer, number, numbers, tag_and_vr, text
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset
@@ -119,7 +119,9 @@ def read_planes(path: Path) -> list[Plane]:
         if not _sniff(file):
             return []
         try:
-            ds = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=TAGS)
+            ds = pydicom.dcmread(
+                file, stop_before_pixels=True, force=True, specific_tags=[tag_and_vr(t)[0] for t in TAGS]
+            )
         except Exception as error:  # a damaged header makes pydicom raise almost anything
             raise ValueError("its DICOM header is damaged") from error
         plane = _plane(path, ds)

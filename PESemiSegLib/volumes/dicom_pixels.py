@@ -50,9 +50,12 @@ def load(planes: list[Plane]) -> tuple[npt.NDArray[np.int16], list[int], list[st
 
     order = sorted(range(len(planes)), key=lambda i: (str(planes[i].path), planes[i].frame))
     files = [list(group) for _, group in groupby(order, key=lambda i: planes[i].path)]
-    compressed = first.transfer_syntax not in UNCOMPRESSED
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1) if compressed else 1) as pool:
-        list(pool.map(load_file, files))
+    if first.transfer_syntax in UNCOMPRESSED:
+        for file in files:
+            load_file(file)
+    else:
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            list(pool.map(load_file, files))
     warnings = []
     if padded:
         warnings.append(

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+    from pydicom.tag import BaseTag
+
+TEXT_VRS = ("DS", "IS", "CS", "UI", "TM", "DT")
 
 
 def text(ds: Dataset, keyword: str) -> str:
@@ -42,18 +46,26 @@ def _numbers(ds: Dataset, keyword: str) -> Iterator[float]:
         yield value
 
 
-def _strings(ds: Dataset, keyword: str) -> list[str]:
+@cache
+def tag_and_vr(keyword: str) -> tuple[BaseTag, str]:
+    """The tag of a keyword and its VR by the dictionary (looked up once: headers come by the hundred)."""
     from pydicom.datadict import dictionary_VR
+    from pydicom.tag import Tag
 
+    tag = Tag(keyword)
+    return tag, dictionary_VR(tag)
+
+
+def _strings(ds: Dataset, keyword: str) -> list[str]:
+    tag, usual_vr = tag_and_vr(keyword)
     try:
-        element = ds.get_item(keyword)
+        element = ds.get_item(tag)
         if element is None or element.value is None:
             return []
-        vr = element.VR or dictionary_VR(element.tag)
-        if isinstance(element.value, bytes) and vr in ("DS", "IS", "CS", "UI", "TM", "DT"):
+        if isinstance(element.value, bytes) and (element.VR or usual_vr) in TEXT_VRS:
             value: Any = element.value.decode("ascii", "replace").split("\\")
         else:
-            value = ds[keyword].value
+            value = ds[tag].value
     except Exception:  # a value that cannot be decoded is a missing value
         return []
     if value is None:
