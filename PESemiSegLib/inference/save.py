@@ -136,6 +136,8 @@ _COLUMNS = (
 
 
 def _write_images(result: Result, stage: Path) -> None:
+    from PESemiSegLib.inference.result import Box
+    from PESemiSegLib.volumes.planes import output_planes
     from PESemiSegLib.volumes.seg_nrrd import write_seg_nrrd
     from PESemiSegLib.volumes.write import write_nifti, write_nrrd
 
@@ -144,7 +146,10 @@ def _write_images(result: Result, stage: Path) -> None:
     write_seg_nrrd(stage / SEG_NRRD, mask, grid)
     write_nifti(stage / NIFTI, mask, grid, description=NOTICE)
     del mask
-    write_nrrd(stage / CONFIDENCE, result.output_confidence(), grid, key_values={"notice": NOTICE})
+    planes = output_planes(
+        result.volume, lambda start, stop: result.confidence.crop(Box(start, stop)), linear=True
+    )
+    write_nrrd(stage / CONFIDENCE, planes, grid, dtype="float32", key_values={"notice": NOTICE})
 
 
 def _write_dicom_seg(result: Result, stage: Path) -> list[str]:
