@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from PESemiSegLib.phantom.bones import Skeleton, build_skeleton
-from PESemiSegLib.phantom.emboli import Clot, place_emboli
+from PESemiSegLib.phantom.emboli import Clot, distal_loss, place_emboli
 from PESemiSegLib.phantom.heart import Heart, Tube, build_heart, mediastinum_field, soft_column
+from PESemiSegLib.phantom.hilum import stem_tubes
 from PESemiSegLib.phantom.lungs import Chest, atlas_coords, build_chest
 from PESemiSegLib.phantom.mimics import Mimicry, build_mimics
 from PESemiSegLib.phantom.parameters import PatientParameters
-from PESemiSegLib.phantom.vessels import Vessels, grow_vessels, stem_tubes
+from PESemiSegLib.phantom.vessels import Vessels, grow_vessels
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Anatomy:
     skeleton: Skeleton
     clots: list[Clot]
     mimicry: Mimicry
+    distal_loss: np.ndarray  # per artery node, 0..1: contrast missing behind occluding clots
 
 
 def organ_generator(patient: PatientParameters, organ: str) -> np.random.Generator:
@@ -44,13 +46,14 @@ def build_anatomy(patient: PatientParameters) -> Anatomy:
     chest = build_chest(patient, organ_generator(patient, "chest"), field)
     vessels = grow_vessels(patient, chest, organ_generator(patient, "vessels"))
     clots = place_emboli(vessels.arteries, patient.emboli, organ_generator(patient, "emboli"))
+    loss = distal_loss(vessels.arteries, clots)
     skeleton = build_skeleton(patient, chest, organ_generator(patient, "bones"))
     mimicry = build_mimics(patient, chest, vessels, clots, organ_generator(patient, "mimics"))
-    return Anatomy(patient, chest, heart, column, vessels, skeleton, clots, mimicry)
+    return Anatomy(patient, chest, heart, column, vessels, skeleton, clots, mimicry, loss)
 
 
 def _strain(patient: PatientParameters) -> float:
-    """Strain of the right ventricle (0..1) that the drawn clots cause: large and occluding ones count most."""
+    """Right ventricular strain (0..1) of the drawn clots: large and occluding ones count most."""
     weight = {"central": 0.22, "lobar": 0.14, "segmental": 0.05, "subsegmental": 0.015}
     load = sum(weight[e.level] * (1.5 if e.kind in ("occlusive", "saddle") else 1.0) for e in patient.emboli)
     return float(np.clip(load - 0.15, 0.0, 1.0))

@@ -1,11 +1,12 @@
-"""Owns the contrast agent: HU of each blood pool and of every vessel edge, with mixing and layering (7.2 item 3)."""
+"""Owns the contrast agent: HU of each blood pool and of every vessel node, and its bad mixing."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from PESemiSegLib.phantom.fields import Array, WaveNoise
+from PESemiSegLib.phantom.fields import WaveNoise
 from PESemiSegLib.phantom.parameters import PatientParameters
+from PESemiSegLib.phantom.shapes import Array
 from PESemiSegLib.phantom.trees import Tree
 
 PLAIN_BLOOD_HU = 41.0
@@ -59,5 +60,5 @@ def vein_hu(patient: PatientParameters, tree: Tree, rng: np.random.Generator) ->
 
 
 def mixing_noise(patient: PatientParameters, rng: np.random.Generator) -> tuple[WaveNoise, float]:
-    """Swirls of unmixed blood in the right heart and vena cava: noise and its amplitude as a share of the HU."""
+    """Swirls of unmixed blood in the vena cava: noise, and its amplitude as a share of the HU."""
     return WaveNoise.draw(rng, 22.0), 0.28 * patient.bolus.mixing * float(patient.contrast)

@@ -1,4 +1,4 @@
-"""Owns the skeleton: spine, 24 ribs with cartilage, sternum, clavicles, scapulae, as distance fields in local boxes."""
+"""Owns the skeleton: spine, 24 ribs with cartilage, sternum, clavicles and shoulder blades."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from PESemiSegLib.phantom.fields import Array, Axes, coverage, curve, frame_along
+from PESemiSegLib.phantom.fields import Axes
 from PESemiSegLib.phantom.lungs import Chest
 from PESemiSegLib.phantom.parameters import PatientParameters
+from PESemiSegLib.phantom.shapes import Array, coverage, curve
 
 VERTEBRA_MM = 22.5  # height of a vertebral body with its disc
 
@@ -133,33 +134,31 @@ def paint_skeleton(hu: Array, axes: Axes, skeleton: Skeleton) -> None:
     """Paint all bones into hu in place."""
     width = float(axes.spacing_mm[:2].mean())
     for slat in skeleton.slats:
-        for i in range(len(slat.points) - 1):
-            _paint_slat(hu, axes, slat, i, width)
+        _paint_slat(hu, axes, slat, width)
     _paint_spine(hu, axes, skeleton, width)
 
 
-def _paint_slat(hu: Array, axes: Axes, slat: Slat, i: int, width: float) -> None:
-    p, q = slat.points[i], slat.points[i + 1]
-    frame = frame_along(q - p, np.array([1e-3, 0.0, 1.0]))
-    normal = slat.normals[i] - (slat.normals[i] @ frame[0]) * frame[0]
-    normal /= np.linalg.norm(normal) + 1e-9
-    across = np.cross(frame[0], normal)
-    half = 0.5 * float(np.linalg.norm(q - p))
-    extent = (
-        half * np.abs(frame[0]) + slat.thickness * np.abs(normal) + slat.height * np.abs(across) + 2 * width
-    )
+def _paint_slat(hu: Array, axes: Axes, slat: Slat, width: float) -> None:
+    """Short elliptic rods from point to point."""
+    p, q = slat.points[:-1], slat.points[1:]
+    half = 0.5 * np.linalg.norm(q - p, axis=1, keepdims=True)
+    along = 0.5 * (q - p) / (half + 1e-9)
+    normal = slat.normals[:-1] - (slat.normals[:-1] * along).sum(1, keepdims=True) * along
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-9
+    across = np.cross(along, normal)
     centre = 0.5 * (p + q)
-    box = axes.box(centre - extent, centre + extent)
-    if any(s.stop <= s.start for s in box):
-        return
-    d = [c - np.float32(m) for c, m in zip(axes.at(box), centre, strict=True)]
-    along, u, v = (sum(np.float32(row[k]) * d[k] for k in range(3)) for row in (frame[0], normal, across))
-    q2 = np.sqrt((u / slat.thickness) ** 2 + (v / slat.height) ** 2) + 1e-6
-    slope = np.sqrt((u / slat.thickness**2) ** 2 + (v / slat.height**2) ** 2) / q2 + 1e-6
-    radial = (q2 - 1.0) / slope
-    _blend_bone(
-        hu[box], np.maximum(radial, np.abs(along) - half - 0.6), radial, width, slat.cortex_hu, slat.marrow_hu
-    )
+    extent = half * np.abs(along) + slat.thickness * np.abs(normal) + slat.height * np.abs(across) + 2 * width
+    frames = np.stack([along, normal / slat.thickness, across / slat.height], 1).astype(np.float32)
+    thin, high = np.float32(slat.thickness), np.float32(slat.height)
+    for i, box in axes.boxes(centre - extent, centre + extent):
+        x, y, z = (c - np.float32(m) for c, m in zip(axes.at(box), centre[i], strict=True))
+        t, u, v = (row[0] * x + row[1] * y + row[2] * z for row in frames[i])
+        q2 = np.sqrt(u * u + v * v) + np.float32(1e-6)
+        u /= thin
+        v /= high
+        radial = (q2 - 1.0) * q2 / (np.sqrt(u * u + v * v) + np.float32(1e-6))
+        ends = np.abs(t) - np.float32(half[i, 0] + 0.6)
+        _blend_bone(hu[box], np.maximum(radial, ends), radial, width, slat.cortex_hu, slat.marrow_hu)
 
 
 def _blend_bone(

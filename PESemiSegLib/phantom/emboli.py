@@ -1,4 +1,4 @@
-"""Owns the clots: where they lie on the arterial tree, their shapes as distance fields, and what they cause (7.2 item 4)."""
+"""Owns the clots: their places on the arterial tree, their shapes, and what they cause."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from PESemiSegLib.phantom.fields import Array, WaveNoise, curve
+from PESemiSegLib.phantom.fields import WaveNoise
+from PESemiSegLib.phantom.hilum import CENTRAL
 from PESemiSegLib.phantom.lungs import SEGMENTS
 from PESemiSegLib.phantom.parameters import Embolus
+from PESemiSegLib.phantom.shapes import Array, curve
 from PESemiSegLib.phantom.trees import Tree
-from PESemiSegLib.phantom.vessels import CENTRAL
 
 SAMPLE_MM = 0.5
 
@@ -35,12 +36,15 @@ class Clot:
         reach = float(self.lumen.max()) + 1.5
         return self.line.min(0) - reach, self.line.max(0) + reach
 
+    def hu(self, contrast: bool) -> float:
+        return self.embolus.hu if contrast else self.embolus.plain_hu
+
     @property
     def occludes(self) -> bool:
         return self.embolus.kind == "occlusive"
 
     def sdf(self, points: Array) -> Array:
-        """Distance (mm, negative inside) of (n, 3) points: the exact clot, before its visible edge is roughened."""
+        """Distance (mm, negative inside) of (n, 3) points to the exact clot."""
         from scipy.spatial import cKDTree
 
         reach = float(self.lumen.max()) + 1.5
@@ -85,7 +89,7 @@ class Clot:
 
 
 def place_emboli(tree: Tree, emboli: tuple[Embolus, ...], rng: np.random.Generator) -> list[Clot]:
-    """Choose a free stretch of artery for each embolus; large ones first. Those that find no room are left out."""
+    """A free stretch of artery for each embolus, large ones first; one that finds no room is left out."""
     free = np.ones(len(tree), bool)
     clots: list[Clot] = []
     order = sorted(range(len(emboli)), key=lambda i: ("saddle", "central", "lobar").index(_rank(emboli[i])))
@@ -223,7 +227,7 @@ def distal_loss(tree: Tree, clots: list[Clot]) -> Array:
 
 
 def burden_index(clots: list[Clot]) -> float:
-    """Obstruction in 0..1 after Qanadli 2001: segments below each clot, 1 if partly and 2 if fully obstructed."""
+    """Obstruction (0..1) after Qanadli 2001: 1 for each segment partly, 2 for each fully cut off."""
     score = np.zeros(len(SEGMENTS))
     for clot in clots:
         weight = 2.0 if clot.occludes else 1.0
@@ -244,7 +248,7 @@ def clot_facts(clot: Clot, contrast: bool) -> dict[str, Any]:
         "kind": clot.embolus.kind,
         "level": LEVEL_OF_ORDER.get(clot.order, "subsegmental"),
         "order": clot.order,
-        "hu": clot.embolus.hu if contrast else clot.embolus.plain_hu,
+        "hu": clot.hu(contrast),
         "length_mm": round((len(clot.line) - 1) * SAMPLE_MM, 1),
         "vessel_diameter_mm": round(2 * float(np.median(clot.lumen)), 2),
         "occluding": clot.occludes,

@@ -1,25 +1,17 @@
-"""Owns the numerical tools of the anatomy: sampling axes, coarse fields with smooth upsampling, noise, curves."""
+"""Owns what is sampled on grids: voxel axes, coarse fields read smoothly at any resolution, noise in mm."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from PESemiSegLib.errors import InputError
+from PESemiSegLib.volumes.grid import Grid
 
 Array = np.ndarray
-
-
-class GridLike(Protocol):
-    """What the phantom needs of volumes.grid.Grid."""
-
-    @property
-    def shape(self) -> tuple[int, int, int]: ...
-    @property
-    def affine(self) -> Array: ...
 
 
 @dataclass(frozen=True)
@@ -31,7 +23,7 @@ class Axes:
     z: Array
 
     @classmethod
-    def of(cls, grid: GridLike) -> Axes:
+    def of(cls, grid: Grid) -> Axes:
         """Axes of an axis-aligned LPS grid; raises InputError for a rotated or flipped one."""
         steps = np.diag(grid.affine)[:3]
         if not np.allclose(grid.affine[:3, :3], np.diag(steps)) or (steps <= 0).any():
@@ -69,64 +61,6 @@ class Axes:
     def at(self, box: tuple[slice, slice, slice]) -> tuple[Array, Array, Array]:
         """Broadcastable (x, y, z) coordinates of a box: shapes (1,1,n), (1,n,1), (n,1,1)."""
         return self.x[None, None, box[2]], self.y[None, box[1], None], self.z[box[0], None, None]
-
-
-def coverage(sdf: Array, width_mm: float) -> Array:
-    """Anti-aliased share of a voxel inside a surface: smoothstep over +-width/2 of the signed distance."""
-    t = np.multiply(sdf, -1.0 / width_mm, dtype=np.float32)
-    t += 0.5
-    np.maximum(t, 0.0, out=t)
-    np.minimum(t, 1.0, out=t)
-    rest = 3.0 - 2.0 * t
-    t *= t
-    t *= rest
-    return t
-
-
-def smooth_min(a: Array, b: Array, radius: float) -> Array:
-    """Polynomial smooth union of two distance fields, rounding over `radius` mm."""
-    h = np.maximum(radius - np.abs(a - b), 0.0) / radius
-    return np.minimum(a, b) - h * h * (radius * 0.25)
-
-
-def smooth_max(a: Array, b: Array, radius: float) -> Array:
-    return -smooth_min(-a, -b, radius)
-
-
-def ellipsoid(coords: tuple[Array, ...], centre: Array, radii: Array, frame: Array | None = None) -> Array:
-    """Approximate signed distance (mm) to an ellipsoid; rows of `frame` are its axes."""
-    d = [c - m for c, m in zip(coords, centre, strict=True)]
-    if frame is not None:
-        d = [row[0] * d[0] + row[1] * d[1] + row[2] * d[2] for row in np.asarray(frame, np.float32)]
-    q = [v / np.float32(r) for v, r in zip(d, radii, strict=True)]
-    k0 = np.sqrt(q[0] ** 2 + q[1] ** 2 + q[2] ** 2) + 1e-6
-    k1 = np.sqrt(sum((v / np.float32(r)) ** 2 for v, r in zip(q, radii, strict=True))) + 1e-6
-    return k0 * (k0 - 1.0) / k1
-
-
-def frame_along(direction: Array, up: Array = np.array([0.0, 0.0, 1.0])) -> Array:
-    """Right-handed frame (rows) whose first axis is `direction`."""
-    a = np.asarray(direction, float) / np.linalg.norm(direction)
-    b = np.cross(up, a)
-    if np.linalg.norm(b) < 1e-6:
-        b = np.array([1.0, 0.0, 0.0])
-    b /= np.linalg.norm(b)
-    return np.stack([a, b, np.cross(a, b)])
-
-
-def curve(points: Array, step_mm: float = 3.0) -> Array:
-    """Catmull-Rom curve through (n, d) points, resampled about every `step_mm` of the first three columns."""
-    p = np.asarray(points, float)
-    ends = np.concatenate([[2 * p[0] - p[1]], p, [2 * p[-1] - p[-2]]])
-    pieces = []
-    for i in range(len(p) - 1):
-        a, b, c, d = ends[i : i + 4]
-        n = max(1, int(np.ceil(np.linalg.norm((c - b)[:3]) / step_mm)))
-        t = (np.arange(n) / n)[:, None]
-        pieces.append(
-            0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
-        )
-    return np.concatenate([*pieces, p[-1:]])
 
 
 def _cubic(t: Array, smooth: bool) -> Array:
@@ -195,7 +129,7 @@ class CoarseField:
 
 
 def lattice_noise(rng: np.random.Generator, low: Array, high: Array, step_mm: float) -> CoarseField:
-    """Smooth noise of unit variance (at the lattice points) over a box given in mm; the same on every grid."""
+    """Smooth noise of unit variance over a box given in mm; the same on every grid."""
     counts = [int(np.ceil((h - lo) / step_mm)) + 3 for lo, h in zip(low, high, strict=True)]
     values = rng.standard_normal(counts[::-1], dtype=np.float32) * np.float32(2.9)  # B-spline shrinks the sd
     origin = tuple(float(v) - step_mm for v in low)

@@ -1,4 +1,4 @@
-"""Owns the heart and the great vessels: chambers as ellipsoids, vessels as tubes, each filled from one blood pool."""
+"""Owns heart and great vessels: chambers as ellipsoids, vessels as tubes, each with its blood pool."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from PESemiSegLib.phantom.fields import Array, curve, ellipsoid, frame_along, smooth_min
 from PESemiSegLib.phantom.parameters import PatientParameters
+from PESemiSegLib.phantom.shapes import Array, curve, ellipsoid, frame_along, smooth_min
 
 HEART_AXIS = np.array([0.66, -0.52, -0.54])  # base to apex
 
@@ -181,7 +181,7 @@ def soft_column(patient: PatientParameters) -> tuple[Tube, ...]:
 def mediastinum_field(
     coords: tuple[Array, Array, Array], patient: PatientParameters, heart: Heart, tubes: tuple[Tube, ...]
 ) -> Array:
-    """Distance field (atlas mm) that the lungs may not enter: heart, vessels, airways, spine, with their fat."""
+    """Distance field (atlas mm) that the lungs may not enter: heart, vessels, airways and spine in fat."""
     x, y, z = coords
     scale = np.array(patient.size)
     shape = np.broadcast_shapes(x.shape, y.shape, z.shape)

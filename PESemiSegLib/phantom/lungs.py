@@ -1,4 +1,4 @@
-"""Owns the chest cavity: lungs with lobes, segments and fissures, the diaphragm, and what lies in their way."""
+"""Owns the chest cavity: body surface, diaphragm, lungs with lobes, segments and fissures."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from PESemiSegLib.phantom.fields import Array, CoarseField, smooth_max, smooth_min
+from PESemiSegLib.phantom.fields import CoarseField
 from PESemiSegLib.phantom.parameters import PatientParameters
+from PESemiSegLib.phantom.shapes import Array, smooth_max, smooth_min
 
 STEP_MM = 3.0
 LOW = np.array([-204.0, -201.0, -204.0])  # atlas box, mm (x, y, z); z = 0 is the carina

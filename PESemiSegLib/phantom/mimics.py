@@ -1,4 +1,4 @@
-"""Owns what resembles a clot and is none: nodes, mucus plugs, flow artefacts, consolidations (7.2 item 5)."""
+"""Owns what resembles a clot and is none: nodes, mucus plugs, flow artefacts, consolidations."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from PESemiSegLib.phantom.emboli import Clot, downstream
-from PESemiSegLib.phantom.fields import Array
 from PESemiSegLib.phantom.heart import Blob
 from PESemiSegLib.phantom.lungs import Chest
 from PESemiSegLib.phantom.parameters import PatientParameters
+from PESemiSegLib.phantom.shapes import Array
 from PESemiSegLib.phantom.trees import Tree
 from PESemiSegLib.phantom.vessels import Vessels
 
@@ -29,7 +29,7 @@ class Patch:
 
 @dataclass(frozen=True)
 class FlowArtefact:
-    """A fuzzy spot (mm) in an artery where the blood is mixed badly: share of its contrast that is missing."""
+    """A fuzzy spot (mm) in an artery where blood mixed badly: the share of contrast that is missing."""
 
     centre: Array
     radius: float

@@ -1,4 +1,4 @@
-"""Owns what is drawn once per made-up patient: sizes, contrast bolus, emboli and mimics (PatientParameters)."""
+"""Owns what is drawn once per made-up patient: sizes, contrast bolus, emboli and mimics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TRAITS = {"pe_prevalence": 0.65, "pa_hu_shift": 0.0, "suboptimal_fraction": 0.08
 
 @dataclass(frozen=True)
 class Bolus:
-    """How contrast fills the blood pools, in HU (phantom.md 7.1, 7.2 item 3)."""
+    """How contrast fills the blood pools, in HU."""
 
     pa_hu: float  # pulmonary trunk
     order_drop_hu: float  # added at each branching order of the arteries (negative)
@@ -43,7 +43,7 @@ class Embolus:
 
 @dataclass(frozen=True)
 class Mimics:
-    """Look-alikes and disturbances that are not clots (phantom.md 7.2 item 5)."""
+    """Look-alikes and disturbances that are not clots."""
 
     nodes: int
     mucus_plugs: int
@@ -54,7 +54,7 @@ class Mimics:
 
 @dataclass(frozen=True)
 class PatientParameters:
-    """Everything drawn per patient. The same `seed` gives the same anatomy on every grid and without contrast."""
+    """Everything drawn per patient; one `seed` is one anatomy, on every grid, with or without contrast."""
 
     seed: int
     size: tuple[float, float, float]  # (x, y, z) scale of the atlas

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from PESemiSegLib.phantom.fields import Array, Axes
+from PESemiSegLib.phantom.fields import Axes
+from PESemiSegLib.phantom.shapes import Array
 
 
 @dataclass
@@ -89,7 +90,7 @@ def _step(sdf: Array, width: Array) -> Array:
 
 
 def _cone_distance(coords: tuple[Array, ...], cones: Cones, i: int) -> tuple[Array, Array, Array]:
-    """Distance to the surface of a rounded cone, square of the z part of its normal, radius at the foot point."""
+    """Distance to a rounded cone, square of the z part of its normal, radius at the foot point."""
     p = cones.start[i].astype(np.float32)
     axis = (cones.end[i] - cones.start[i]).astype(np.float32)
     r0, r1 = np.float32(cones.radius0[i]), np.float32(cones.radius1[i])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from PESemiSegLib.phantom.fields import Array, Axes, CoarseField, coverage, lattice_noise
+from PESemiSegLib.phantom.fields import Axes, CoarseField, lattice_noise
 from PESemiSegLib.phantom.lungs import HIGH, LOW, Chest
 from PESemiSegLib.phantom.mimics import Patch
 from PESemiSegLib.phantom.parameters import PatientParameters
+from PESemiSegLib.phantom.shapes import Array, coverage
 
 AIR, FAT, MUSCLE, SKIN = -1000.0, -102.0, 52.0, 30.0
 
@@ -56,7 +57,7 @@ def paint_background(
 def _muscle(
     axes: Axes, k: int, patient: PatientParameters, chest: Chest, skin: Array, inner: Array, seam: Array
 ) -> Array:
-    """Share of muscle: a layer on the ribs, thicker at the back and the shoulders, under the fat of the skin."""
+    """Share of muscle: a layer on the ribs, thicker at back and shoulders, under the fat of the skin."""
     x = np.abs(axes.x[None, :]) / np.float32(chest.scale[0])
     y = axes.y[:, None] / np.float32(chest.scale[1])
     z = float(axes.z[k]) / float(chest.scale[2])

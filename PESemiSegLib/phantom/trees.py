@@ -1,4 +1,4 @@
-"""Owns the branching trees: space colonisation of the lungs, Murray radii, tortuosity (phantom.md 7.2 item 2)."""
+"""Owns the branching trees: space colonisation of the lungs and Murray radii."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from PESemiSegLib.phantom.fields import Array
+from PESemiSegLib.phantom.shapes import Array
 
 MIN_RADIUS_MM = 0.6
 STEP_MM = 4.0
@@ -15,7 +15,7 @@ KILL_MM = 5.0
 
 @dataclass
 class Tree:
-    """Nodes (n, 3) mm with parents (-1: root, always before the child), radii mm, territory tags and orders."""
+    """Nodes (n, 3) mm with parents (-1: root; always before the child), radii mm, tags and orders."""
 
     points: Array
     parents: Array
@@ -58,7 +58,7 @@ class InsideTest:
 
 
 class TreeBuilder:
-    """Grows a tree: first named stems given as curves, then twigs that colonise attractors of the same tag."""
+    """Grows a tree: first named stems, given as curves, then twigs that colonise attractors."""
 
     def __init__(self) -> None:
         self.points: list[Array] = []
@@ -195,7 +195,7 @@ class _Colony:
         return True
 
     def _steer(self, nodes: Array, pull: Array) -> Array:
-        """Turn from each node's heading to its pull: gently when going on, by 28 +- 15 degrees when branching."""
+        """Turn from each node's heading to its pull: gently when going on, by the drawn angle at forks."""
         old = np.array([self.heading[n] for n in nodes])
         new = pull / (np.linalg.norm(pull, axis=1, keepdims=True) + 1e-9) + 0.5 * old
         new /= np.linalg.norm(new, axis=1, keepdims=True) + 1e-9
@@ -222,7 +222,7 @@ def _straighten(tree: Tree, stems: int, rounds: int = 3) -> None:
 
 
 def murray_radii(tree: Tree, exponent: float, leaf_mm: float, keep: Array) -> None:
-    """Fill radii by r_p^g = sum r_c^g from leaves of `leaf_mm`; nodes flagged in `keep` hold the radius they have."""
+    """Murray's law r_p^g = sum r_c^g from leaves of `leaf_mm` up; nodes in `keep` hold their radius."""
     grown = leaf_mm * tree.leaf_weight() ** (1.0 / exponent)
     tree.radii = np.where(keep, tree.radii, np.maximum(grown, MIN_RADIUS_MM))
 

@@ -1,0 +1,154 @@
+"""Owns the painting of organs onto the ideal HU: heart, airways, veins, arteries, clots."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from PESemiSegLib.phantom import bolus
+from PESemiSegLib.phantom.anatomy import Anatomy, organ_generator
+from PESemiSegLib.phantom.fields import Axes
+from PESemiSegLib.phantom.heart import Blob, Tube
+from PESemiSegLib.phantom.raster import Canvas, Cones, tree_cones
+from PESemiSegLib.phantom.shapes import Array, coverage
+from PESemiSegLib.phantom.trees import Tree
+
+FAR_MM = 30.0
+
+
+def _mix(hu: Array, index: Array, share: Array, value: Array | float) -> None:
+    flat = hu.reshape(-1)
+    flat[index] += (value - flat[index]) * share
+
+
+def _draw_tubes(canvas: Canvas, tubes: list[Tube], grow_mm: float = 0.0) -> None:
+    for tube in tubes:
+        n = len(tube.points) - 1
+        r = tube.radii + grow_mm
+        canvas.draw(Cones(tube.points[:-1], tube.points[1:], r[:-1], r[1:], np.ones(n, np.int16)))
+
+
+def paint_heart(hu: Array, axes: Axes, canvas: Canvas, anatomy: Anatomy) -> None:
+    """Nodes, walls of the great vessels, the heart, then the vessels' lumen, each from its own pool."""
+    patient, heart, mimicry = anatomy.patient, anatomy.heart, anatomy.mimicry
+    for blob, node_hu in zip(mimicry.nodes, mimicry.node_hu, strict=True):
+        _paint_blob(hu, axes, blob, node_hu)
+    _draw_tubes(canvas, [t for t in heart.tubes if t.pool in ("aorta", "svc")], 1.3)
+    index, share, _ = canvas.take()
+    _mix(hu, index, share, 48.0)
+    canvas.clear()
+    for blob in heart.painting_order:
+        _paint_blob(
+            hu, axes, blob, bolus.pool_hu(patient, blob.pool), patient.bolus.layering_hu * patient.contrast
+        )
+    noise, amplitude = bolus.mixing_noise(patient, organ_generator(patient, "mixing"))
+    tubes = (*anatomy.column, *heart.tubes)
+    for pool in dict.fromkeys(tube.pool for tube in tubes):
+        _draw_tubes(canvas, [t for t in tubes if t.pool == pool])
+        index, share, _ = canvas.take()
+        value: Array | float = bolus.pool_hu(patient, pool)
+        if pool == "svc":
+            value = value * (1.0 + amplitude * noise(_places(axes, index))[:, 0].astype(np.float32))
+        _mix(hu, index, share, value)
+        canvas.clear()
+
+
+def _paint_blob(hu: Array, axes: Axes, blob: Blob, value: float, layering_hu: float = 0.0) -> None:
+    """One ellipsoid; dense contrast sinks to its back."""
+    box = axes.box(blob.centre - blob.radii.max() - 2, blob.centre + blob.radii.max() + 2)
+    if any(s.stop <= s.start for s in box):
+        return
+    coords = axes.at(box)
+    share = coverage(blob.sdf(coords), 1.5 * float(axes.spacing_mm[:2].mean()))
+    level = value + layering_hu * np.clip((coords[1] - np.float32(blob.centre[1])) / 20.0, -1.0, 1.0)
+    hu[box] += (level.astype(np.float32) - hu[box]) * share
+
+
+def _places(axes: Axes, index: Array) -> Array:
+    """(n, 3) mm of flat voxel indices."""
+    k, j, i = np.unravel_index(index, axes.shape)
+    return np.stack([axes.x[i], axes.y[j], axes.z[k]], 1)
+
+
+def _draw_tree(canvas: Canvas, tree: Tree, radii: Array) -> None:
+    canvas.draw(tree_cones(tree.points, tree.parents, radii, (np.arange(len(tree)) + 1).astype(np.int16)))
+
+
+def paint_airway_walls(hu: Array, canvas: Canvas, anatomy: Anatomy) -> None:
+    tree = anatomy.vessels.airways
+    _draw_tree(canvas, tree, tree.radii * 1.12 + 0.55)
+    index, share, _ = canvas.take()
+    _mix(hu, index, share, 20.0)
+    canvas.clear()
+
+
+def paint_airway_lumen(hu: Array, canvas: Canvas, anatomy: Anatomy, artery: Array) -> None:
+    """Air or mucus; an artery in the way is left alone."""
+    tree = anatomy.vessels.airways
+    _draw_tree(canvas, tree, tree.radii)
+    index, share, owner = canvas.take()
+    value = np.full(len(tree), -990.0, np.float32)
+    for node, mucus in anatomy.mimicry.plugs.items():
+        value[node] = mucus
+    _mix(hu, index, share * (artery.reshape(-1)[index] == 0), value[owner - 1])
+    canvas.clear()
+
+
+def paint_veins(hu: Array, canvas: Canvas, anatomy: Anatomy) -> None:
+    tree = anatomy.vessels.veins
+    level = bolus.vein_hu(anatomy.patient, tree, organ_generator(anatomy.patient, "veins"))
+    _draw_tree(canvas, tree, tree.radii)
+    index, share, owner = canvas.take()
+    _mix(hu, index, share, level[owner - 1].astype(np.float32))
+    canvas.clear()
+
+
+def paint_arteries(hu: Array, canvas: Canvas, anatomy: Anatomy) -> Array:
+    """Arteries with their blood; leaves the canvas drawn and returns the exact lumen."""
+    tree = anatomy.vessels.arteries
+    level = bolus.artery_hu(anatomy.patient, tree, anatomy.distal_loss)
+    _draw_tree(canvas, tree, tree.radii)
+    index, share, owner = canvas.take()
+    blood = level[owner - 1].astype(np.float32)
+    _mix(hu, index, share, blood)
+    if anatomy.patient.contrast:
+        _paint_flow(hu, canvas, anatomy)
+    return canvas.inside.copy()
+
+
+def _paint_flow(hu: Array, canvas: Canvas, anatomy: Anatomy) -> None:
+    """Badly mixed blood: darker spots with soft edges inside the arteries."""
+    axes, pa_hu = canvas.axes, anatomy.patient.bolus.pa_hu
+    for spot in anatomy.mimicry.flows:
+        box = axes.box(spot.centre - 2.2 * spot.radius, spot.centre + 2.2 * spot.radius)
+        if any(s.stop <= s.start for s in box):
+            continue
+        away2 = sum((c - m) ** 2 for c, m in zip(axes.at(box), spot.centre, strict=True))
+        dark = spot.loss * (pa_hu - 60.0) * np.exp(-away2 / (0.9 * spot.radius) ** 2)
+        hu[box] -= (dark * (canvas.share[box] / 255.0)).astype(np.float32)
+
+
+def paint_clots(hu: Array, canvas: Canvas, anatomy: Anatomy) -> tuple[Array, Array, Array]:
+    """Put each clot into the artery that the canvas holds; returns its distance field, exact mask and ids."""
+    axes, patient = canvas.axes, anatomy.patient
+    width = float(axes.spacing_mm[:2].mean())
+    field_mm = np.full(axes.shape, FAR_MM, np.float16)
+    lesions = np.zeros(axes.shape, np.int16)
+    level = bolus.artery_hu(patient, anatomy.vessels.arteries, anatomy.distal_loss)
+    for clot in anatomy.clots:
+        box = axes.box(*clot.bounds)
+        if any(s.stop <= s.start for s in box):
+            continue
+        x, y, z = axes.at(box)
+        points = np.stack(np.broadcast_arrays(x, y, z), -1).reshape(-1, 3).astype(float)
+        exact = clot.sdf(points)
+        seen = np.where(exact < 3.0, clot.visible_sdf(points, exact), exact)
+        shape = tuple(s.stop - s.start for s in box)
+        exact, seen = exact.reshape(shape), seen.reshape(shape).astype(np.float32)
+        blood = level[np.maximum(canvas.owner[box] - 1, 0)].astype(np.float32)
+        share = coverage(seen, width) * canvas.share[box].astype(np.float32) / 255.0
+        hu[box] += (clot.hu(patient.contrast) - blood) * share
+        exact = np.where((exact < 0) & (canvas.inside[box] == 0), 0.05, exact)
+        field_mm[box] = np.minimum(field_mm[box], exact.astype(np.float16))
+        mine = (exact < 0) & (lesions[box] == 0)
+        lesions[box][mine] = clot.lesion
+    return field_mm, (lesions > 0).astype(np.uint8), lesions
