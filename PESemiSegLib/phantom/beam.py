@@ -19,7 +19,7 @@ _HARDENING = 0.10
 _DENSE_FROM_HU = 300.0
 _STREAK_FROM_HU = 450.0
 _STREAK_RADIUS_MM = 18.0
-_STREAK_INCONSISTENCY = 0.25
+_STREAK_INCONSISTENCY = 0.35
 _REFERENCE_PATH = 4.2
 _DOSE_EXPONENT = 0.5
 """Tube current modulation evens out about half of the log attenuation."""

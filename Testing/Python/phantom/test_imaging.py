@@ -5,8 +5,12 @@ import pytest
 from scipy.special import erf
 
 from PESemiSegLib.errors import ConfigError
+from PESemiSegLib.phantom.beam import scan_field
 from PESemiSegLib.phantom.imaging import apply_mtf, apply_tube_voltage, circle, image_scene, thick_slice
 from PESemiSegLib.phantom.kernels import Kernel, NoiseSource, radial_frequency
+from PESemiSegLib.phantom.landmarks import Landmarks
+from PESemiSegLib.phantom.motion import blur_motion
+from PESemiSegLib.phantom.projection import Projector
 from PESemiSegLib.phantom.scanner import MEDIUM, SHARP, SOFT, Acquisition
 
 KERNELS = (SOFT, MEDIUM, SHARP)
@@ -178,3 +182,50 @@ def test_cupping_lowers_the_middle() -> None:
 def test_impossible_settings_are_refused(wrong: dict) -> None:
     with pytest.raises(ConfigError):
         scan(slices=1, **wrong)
+
+
+def chest_with_vena_cava(contrast_hu: float) -> tuple[np.ndarray, Landmarks]:
+    hu = water(192, 12, 350.0, 140.0)
+    hu[:, 90:101, 70:81] = contrast_hu
+    return hu, Landmarks((6.0, 95.0, 110.0), 50.0, np.full((12, 2), (95.0, 75.0)))
+
+
+@pytest.mark.parametrize(("contrast_hu", "low", "high"), [(300.0, 0.0, 3.0), (900.0, 8.0, 60.0)])
+def test_dense_contrast_in_the_vena_cava_streaks(contrast_hu: float, low: float, high: float) -> None:
+    acquisition = Acquisition("t", SOFT, 120, 192, 350, 1.0, 1.0, 15.0, cup_hu=0.0, streak=1.0)
+    hu, marks = chest_with_vena_cava(contrast_hu)
+    field = scan_field(hu, acquisition, 4, np.random.default_rng(0), marks)
+    y, x = np.mgrid[:96, :96] * 2 + 0.5
+    distance = np.hypot(y - 95, x - 75) * acquisition.pixel_mm
+    ring = field.artefact_hu[1][(distance > 16) & (distance < 45)]
+    assert low <= ring.std() <= high
+
+
+def test_heart_motion_doubles_edges_near_the_heart_only() -> None:
+    hu, marks = chest_with_vena_cava(300.0)
+    hu[:, 90:101, 20:24] = 300.0  # far from the heart
+    still = hu.copy()
+    acquisition = Acquisition("t", SOFT, 120, 192, 350, 1.0, 1.0, 15.0, motion_mm=3.0)
+    blur_motion(hu, acquisition, marks, np.random.default_rng(1))
+    changed = np.abs(hu - still)
+    assert changed[:, 85:106, 66:85].max() > 20
+    assert changed[:, :, :24].max() < 3
+    assert hu.mean() == pytest.approx(still.mean(), abs=0.5)
+    slices = changed.max(axis=(1, 2))
+    assert slices.max() > 2 * slices.min()  # the beat swells and fades along z
+
+
+def test_projection_of_a_disc_is_its_chord_and_backprojection_inverts_it() -> None:
+    size, pixel, radius = 96, 2.0, 50.0
+    place = (np.arange(size) - (size - 1) / 2) * pixel
+    disc = (np.hypot(place[:, None], place) < radius).astype(np.float32)[None]
+    projector = Projector(size, pixel, 90)
+    sinogram = projector.forward(disc)[0]
+    offset = (np.arange(projector.bins) - (projector.bins - 1) / 2) * pixel
+    chord = 2 * np.sqrt(np.maximum(radius**2 - offset**2, 0))
+    inside = np.abs(offset) < 0.8 * radius
+    np.testing.assert_allclose(sinogram[:, inside].mean(axis=0), chord[inside], rtol=0.03)
+    back = projector.filtered_back(projector.forward(disc))[0]
+    distance = np.hypot(place[:, None], place)
+    assert back[distance < 40].mean() == pytest.approx(1.0, abs=0.03)
+    assert back[(distance > 60) & (distance < 80)].mean() == pytest.approx(0.0, abs=0.03)
