@@ -6,13 +6,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
+from PESemiSegLib.networks.blocks import BasicBlock, Bottleneck
 from PESemiSegLib.networks.build import (
     build_segmenter,
     count_parameters,
     count_parameters_by_part,
 )
 from PESemiSegLib.networks.config import NetworkConfig
+from PESemiSegLib.networks.hrnet import HRModule
 
 
 def full(width: int, **options) -> NetworkConfig:
@@ -164,3 +167,30 @@ def test_fewer_stages_and_smaller_depth_are_really_smaller():
     assert sizes["small", False] < sizes["full", False]
     assert sizes["small", True] < sizes["full", True]
     assert sizes["full", False] < sizes["full", True]
+
+
+def test_fusion_equals_a_hand_made_sum():
+    """Three branches of known constants through identity-like weights: sum over sources, then ReLU (1A.1)."""
+    module = HRModule([1, 2, 4], blocks=1).double().eval()
+    generator = torch.Generator().manual_seed(0)
+    maps = [torch.randn(1, 2**i, 16 // 2**i, 16 // 2**i, generator=generator).double() for i in range(3)]
+    with torch.no_grad():
+        after = [branch(x) for branch, x in zip(module.branches, maps, strict=True)]
+        fused = module(maps)
+        raised = F.interpolate(module.fuse[1][2](after[2]), size=(8, 8), mode="bilinear")
+        expected = F.relu(module.fuse[1][0](after[0]) + after[1] + raised)
+        assert torch.allclose(fused[1], expected, atol=1e-12)
+        twice = module.fuse[2][0]
+        halved = F.relu(twice[0][1](F.conv2d(after[0], twice[0][0].weight, stride=2, padding=1)))
+        coarse = twice[1][1](F.conv2d(halved, twice[1][0].weight, stride=2, padding=1))
+        expected = F.relu(coarse + module.fuse[2][1](after[1]) + after[2])
+        assert torch.allclose(fused[2], expected, atol=1e-12)
+    assert all((x >= 0).all() for x in fused)
+
+
+def test_blocks_add_their_input():
+    """With the last norm of the body at zero, only the shortcut is left."""
+    x = torch.randn(1, 256, 4, 4, generator=torch.Generator().manual_seed(0))
+    for block in (BasicBlock(256), Bottleneck(256, 64)):
+        torch.nn.init.zeros_(block.body[-1][1].weight)
+        assert torch.equal(block.eval()(x), F.relu(x))
