@@ -26,7 +26,8 @@ class WeightAverage:
         if self._decay <= 0:
             return
         decay = min(self._decay, (1.0 + iteration) / (10.0 + iteration))
-        means, news = list(self._mean.parameters()), list(self._module.parameters())
+        means: list[Tensor] = list(self._mean.parameters())
+        news: list[Tensor] = list(self._module.parameters())
         torch._foreach_lerp_(means, news, 1.0 - decay)
         for mean, new in zip(self._mean.buffers(), self._module.buffers(), strict=True):
             mean.copy_(new)

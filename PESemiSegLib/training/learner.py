@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from PESemiSegLib.errors import PESemiSegError
+from PESemiSegLib.training import parallel
 from PESemiSegLib.training.config import OptimiserConfig
 
 
@@ -42,15 +43,16 @@ class Learner:
 
         Raises NonFiniteLoss, naming the term, before anything is changed.
         """
-        for term, value in terms.items():
-            if not math.isfinite(float(value.detach())):
-                raise NonFiniteLoss(term)
+        broken = [term for term, value in terms.items() if not math.isfinite(float(value.detach()))]
+        if broken and parallel.size() == 1:
+            raise NonFiniteLoss(broken[0])
         self.optimiser.zero_grad(set_to_none=True)
         torch.stack(list(terms.values())).sum().backward()
+        parallel.average_gradients(self.module)  # carries a NaN to the other processes, so that all stop
         limit = self.config.clip_norm or math.inf
         norm = float(nn.utils.clip_grad_norm_(self.module.parameters(), limit))
         if not math.isfinite(norm):
-            raise NonFiniteLoss(f"gradient of {' + '.join(terms)}")
+            raise NonFiniteLoss(broken[0] if broken else f"gradient of {' + '.join(terms)}")
         self.optimiser.step()
         return norm
 

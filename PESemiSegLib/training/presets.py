@@ -56,10 +56,10 @@ def _cpu_demo() -> TrainConfig:
     return TrainConfig(
         name="cpu_demo",
         network=NetworkConfig(width=16, depth="small", context=3),
-        sampling=SamplingConfig(batch=6, crop=128, context=3, emboli=0.5, vessels=0.3),
+        sampling=SamplingConfig(batch=4, crop=128, context=3, emboli=0.5, vessels=0.3),
         losses=LossConfig(dice_over="batch", real_label=0.9, soften_mask_pixels=1.0, background_weight=0.1),
         segmenter_optimiser=OptimiserConfig("adamw", lr=2e-3, warmup_iterations=100),
-        discriminator_optimiser=OptimiserConfig("adam", lr=2e-4, weight_decay=0.0),
+        discriminator_optimiser=OptimiserConfig("adam", lr=5e-4, weight_decay=0.0),
         spacing_mm=0.9,
         iterations=4000,
         discriminator_start=0.4,

@@ -17,6 +17,7 @@ from PESemiSegLib.cohorts.prefetch import Prefetcher
 from PESemiSegLib.cohorts.sampling import ImageBatch, LabelledBatch, LabelledCrops, UnlabelledCrops
 from PESemiSegLib.errors import Cancelled, InputError
 from PESemiSegLib.networks.build import build_discriminator, build_segmenter
+from PESemiSegLib.training import parallel
 from PESemiSegLib.training.checkpoint import load_checkpoint, save_checkpoint
 from PESemiSegLib.training.config import TrainConfig, from_plain, to_plain
 from PESemiSegLib.training.ema import WeightAverage
@@ -89,13 +90,13 @@ class Trainer:
         with Prefetcher(self._draw, self.iteration, self.config.iterations) as batches:
             started = time.monotonic() - self.seconds
             for batch in batches:
-                if self._cancelled():
+                self._step(*batch)
+                self.seconds, stop = parallel.agree(time.monotonic() - started, float(self._cancelled()))
+                if stop:
                     self.save()
                     raise Cancelled(
                         f"Training stopped at iteration {self.iteration}; --resume goes on from there."
                     )
-                self._step(*batch)
-                self.seconds = time.monotonic() - started
                 over = self._progress() >= 1.0
                 if over or self.iteration % self.config.validate_every == 0:
                     self._look()
@@ -124,7 +125,7 @@ class Trainer:
 
     def _look(self) -> None:
         """Validation figures and the health report."""
-        if self.crops.validation is not None:
+        if self.crops.validation is not None and parallel.rank() == 0:
             self._say("validation", **self.validate(self.crops.validation))
         report = self.health.report()
         self._say("health", figures=report.figures, sentences=report.sentences, warnings=report.warnings)
@@ -147,7 +148,9 @@ class Trainer:
         }
 
     def save(self) -> None:
-        """Write the checkpoint of the present iteration."""
+        """Write the checkpoint of the present iteration; the first process does it for all."""
+        if parallel.rank():
+            return
         tensors: dict[str, Tensor] = {f"average/{n}": v for n, v in self.average.state().items()}
         scalars: dict[str, Any] = {"iteration": self.iteration, "seconds": self.seconds}
         scalars["config"] = to_plain(self.config)
@@ -176,16 +179,18 @@ class Trainer:
 
     def _draw(self, iteration: int) -> tuple[LabelledBatch, ImageBatch | None]:
         unlabelled = self.crops.unlabelled
-        return self.crops.train.batch(iteration), None if unlabelled is None else unlabelled.batch(iteration)
+        number = iteration * parallel.size() + parallel.rank()
+        return self.crops.train.batch(number), None if unlabelled is None else unlabelled.batch(number)
 
     def _placed(self, module: torch.nn.Module) -> torch.nn.Module:
-        return module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+        return module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self.device, memory_format=torch.channels_last)
 
     def _say(self, kind: str, **values: Any) -> None:
-        self._listen({"kind": kind, "iteration": self.iteration, "seconds": self.seconds, **values})
+        if parallel.rank() == 0:
+            self._listen({"kind": kind, "iteration": self.iteration, "seconds": self.seconds, **values})
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -1,0 +1,129 @@
+"""`pesemiseg train`: from a manifest to a model package."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from PESemiSegLib.cli import console
+
+if TYPE_CHECKING:
+    from PESemiSegLib.training.config import TrainConfig
+    from PESemiSegLib.training.run import RunOptions
+
+
+def train(
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder of the run; the model is RUN/model.")
+    ],
+    manifest: Annotated[Path | None, typer.Option(help="CSV of cases; see also --phantom.")] = None,
+    phantom: Annotated[
+        list[Path] | None, typer.Option(help="Folder that `pesemiseg phantom` wrote; may be given often.")
+    ] = None,
+    preset: Annotated[str, typer.Option(help="cpu_demo, modern, paper or mask_only.")] = "cpu_demo",
+    config: Annotated[Path | None, typer.Option(help="YAML settings, in place of a preset.")] = None,
+    iterations: Annotated[int | None, typer.Option(min=1)] = None,
+    minutes: Annotated[float | None, typer.Option(min=0, help="End the schedule after this time.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Channels of the finest branch.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    processes: Annotated[int, typer.Option(min=1, help="Train with this many processes side by side.")] = 1,
+    threads: Annotated[int, typer.Option(min=0, help="Threads of each process; 0 lets torch choose.")] = 0,
+    cache: Annotated[Path | None, typer.Option(help="Folder of the slice cache. Default: RUN/cache.")] = None,
+    name: Annotated[str, typer.Option(help="Name of the model.")] = "custom",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+) -> None:
+    """Train a segmenter, with a discriminator beside it, on labelled scans. Research use only."""
+    from PESemiSegLib.errors import InputError
+    from PESemiSegLib.training.config import read_yaml
+    from PESemiSegLib.training.presets import preset as preset_of
+    from PESemiSegLib.training.run import RunOptions, prepare
+
+    settings = read_yaml(config) if config else preset_of(preset)
+    settings = settings.with_overrides(iterations=iterations, max_minutes=minutes, seed=seed, width=width)
+    if (manifest is None) == (not phantom):
+        raise InputError("Give either --manifest or --phantom.")
+    if manifest is None:
+        manifest = _phantom_manifest(phantom or [], output)
+    options = RunOptions(
+        manifest=manifest,
+        folder=output,
+        cache=cache,
+        resume=resume,
+        device=device,
+        threads=threads,
+        command=shlex.join(["pesemiseg", *(_plain(argument) for argument in sys.argv[1:])]),
+        name=name,
+    )
+    prepare(settings, options, _tell_cache)
+    if processes == 1:
+        _work(settings, options)
+    else:
+        from PESemiSegLib.training.parallel import launch
+
+        launch(_work, (settings, options), processes, output / ".meeting")
+
+
+def _work(settings: TrainConfig, options: RunOptions) -> None:
+    """What every process does; the first one talks and writes the model."""
+    from PESemiSegLib.training import parallel
+    from PESemiSegLib.training.run import export, train
+
+    trainer = train(settings, options, _Talk(settings.max_minutes), console.stopping)
+    if parallel.rank() == 0:
+        export(trainer, options, options.folder / "model")
+        console.say(f"model written to {options.folder / 'model'} (research use only)")
+
+
+class _Talk:
+    """Tells a run's events in plain lines: steps now and then, everything else as it comes."""
+
+    def __init__(self, max_minutes: float) -> None:
+        self._max_minutes = max_minutes
+        self._total = 0
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        kind, iteration = event["kind"], event["iteration"]
+        if kind == "timeline":
+            self._total = event["iterations"]
+            for sentence in event["sentences"]:
+                console.say(f"plan: {sentence}")
+        elif kind == "step" and iteration % 50 == 0:
+            left = event["seconds"] / iteration * (self._total - iteration)
+            if self._max_minutes:
+                left = min(left, 60 * self._max_minutes - event["seconds"])
+            spoken = console.spoken_time(max(0.0, left))
+            console.say(f"iteration {iteration}/{self._total}: L_seg {event['L_seg']:.3f}, {spoken} left")
+        elif kind == "validation":
+            figures = ", ".join(f"{n} {event[n]:.3f}" for n in ("dice", "sensitivity", "precision"))
+            console.say(f"iteration {iteration}, validation crops: {figures}")
+        elif kind == "health":
+            for sentence in event["sentences"]:
+                console.say(f"  {sentence}")
+
+
+def _tell_cache(done: int, total: int) -> None:
+    console.say(f"slice cache {done}/{total}")
+
+
+def _phantom_manifest(folders: list[Path], output: Path) -> Path:
+    from PESemiSegLib.cohorts.folders import from_phantom
+    from PESemiSegLib.cohorts.manifest import with_fingerprints, write_manifest
+
+    path = output / "manifest.csv"
+    if path.exists():
+        return path
+    cohort = from_phantom(folders[0])
+    for folder in folders[1:]:
+        cohort = cohort.merged(from_phantom(folder))
+    write_manifest(with_fingerprints(cohort), path)
+    return path
+
+
+def _plain(argument: str) -> str:
+    """Paths without the folders above them: cards travel, home folders should not."""
+    return Path(argument).name if "/" in argument or "\\" in argument else argument

@@ -1,0 +1,78 @@
+"""Manifests from folders: what `pesemiseg phantom` wrote, split by patient."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from PESemiSegLib.cohorts.manifest import Case, Manifest
+from PESemiSegLib.errors import ConfigError, InputError
+
+
+def from_phantom(
+    folder: Path | str,
+    *,
+    validation: float = 0.15,
+    test: float = 0.0,
+    seed: int = 0,
+    role: str = "labelled",
+    exact_labels: bool = False,
+) -> Manifest:
+    """One case per patient folder of `pesemiseg phantom`; the split is by patient, seeded, PE and PE-free alike.
+
+    validation, test: their shares of the patients; the rest is for training. exact_labels: the exact clots rather than
+    what the site's annotator drew. Raises InputError for a folder without patients, ConfigError for impossible shares.
+    """
+    folder = Path(folder)
+    recipes = sorted(folder.glob("*/recipe.json"))
+    if not recipes:
+        raise InputError(
+            f"{folder.name} holds no made-up patients; give the folder that `pesemiseg phantom` wrote."
+        )
+    if min(validation, test) < 0 or validation + test > 1:
+        raise ConfigError("The shares of validation and test must be >= 0 and add to at most 1.")
+    cases: list[Case] = []
+    with_emboli: list[bool] = []
+    for path in recipes:
+        case, positive = _case(path.parent, role, exact_labels)
+        cases.append(case)
+        with_emboli.append(positive)
+    rng = np.random.default_rng(seed)
+    splits: dict[int, str] = {}
+    for positive in (True, False):
+        members = [i for i, value in enumerate(with_emboli) if value is positive]
+        order = rng.permutation(len(members))
+        held_out = round(test * len(members)), round(validation * len(members))
+        for rank, index in enumerate(order):
+            split = "test" if rank < held_out[0] else "val" if rank < sum(held_out) else "train"
+            splits[members[int(index)]] = split
+    return Manifest(tuple(_with_split(case, splits[i]) for i, case in enumerate(cases)), folder.name)
+
+
+def _case(folder: Path, role: str, exact_labels: bool) -> tuple[Case, bool]:
+    try:
+        recipe = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
+        facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+        site, lesions = str(recipe["site"]), list(facts["lesions"])
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{folder.name} is not a complete made-up patient; make it again.") from error
+    image = next((p for p in (folder / "ct.nii.gz", folder / "ct") if p.exists()), folder / "ct.nii.gz")
+    mask = folder / ("clot_exact.nii.gz" if exact_labels else "clot.nii.gz")
+    case = Case(
+        patient=folder.name,
+        site=site,
+        image=image,
+        mask=mask if role == "labelled" else None,
+        role=role,
+        label_style="exact" if exact_labels else str(facts.get("label_style", "")),
+        lesions=folder / "lesions.nii.gz",
+    )
+    return case, bool(lesions)
+
+
+def _with_split(case: Case, split: str) -> Case:
+    from dataclasses import replace
+
+    return replace(case, split=split)

@@ -1,0 +1,76 @@
+"""The record of a run: `log.csv`, TensorBoard files where tensorboard is installed, and `events.jsonl`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+_LOG = logging.getLogger(__name__)
+COLUMNS = (
+    "iteration", "seconds", "lr", "L_seg", "L_D", "L_adv", "L_semi", "gradient_norm", "D_on_masks",
+    "D_on_predictions", "trusted_share", "dice", "sensitivity", "precision",
+)  # fmt: skip
+_EVERY = 10  # steps per row
+
+
+class RunLog:
+    """Listens to a trainer's events. Appends, so that a resumed run goes on in the same files."""
+
+    def __init__(self, folder: Path, tensorboard: bool = True) -> None:
+        path = folder / "log.csv"
+        fresh = not path.exists()
+        self._table = path.open("a", newline="", encoding="utf-8")
+        self._rows = csv.DictWriter(self._table, COLUMNS, extrasaction="ignore")
+        if fresh:
+            self._rows.writeheader()
+        self._events = (folder / "events.jsonl").open("a", encoding="utf-8")
+        self._board = _board(folder) if tensorboard else None
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        """Write one event; steps every tenth time, everything else at once."""
+        kind, iteration = event["kind"], int(event["iteration"])
+        if kind == "step" and iteration % _EVERY:
+            return
+        values = event | event.get("figures", {})
+        if kind in ("step", "validation", "health"):
+            self._rows.writerow({n: _short(values[n]) for n in COLUMNS if n in values})
+            self._table.flush()
+            if self._board is not None:
+                for name in COLUMNS[2:]:
+                    if name in values:
+                        self._board.add_scalar(f"{kind}/{name}", values[name], iteration)
+        if kind != "step":
+            self._events.write(json.dumps(event, default=float) + "\n")
+            self._events.flush()
+
+    def close(self) -> None:
+        """Flush and close every file."""
+        self._table.close()
+        self._events.close()
+        if self._board is not None:
+            self._board.close()
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _board(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        _LOG.info("tensorboard is not installed; log.csv holds the curves")
+        return None
+    return SummaryWriter(str(folder / "tensorboard"))
+
+
+def _short(value: Any) -> Any:
+    return f"{value:.6g}" if isinstance(value, float) else value

@@ -1,0 +1,90 @@
+"""Several processes as one trainer: each draws its own crops, gradients are averaged, all weights stay equal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from PESemiSegLib import errors
+
+
+def rank() -> int:
+    """This process's number; 0 where there is only one."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def size() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def average_gradients(module: nn.Module) -> None:
+    """Replace every gradient by its mean over the processes, in one message."""
+    if size() == 1:
+        return
+    gradients = [p.grad for p in module.parameters() if p.grad is not None]
+    flat = torch.cat([g.reshape(-1) for g in gradients])
+    dist.all_reduce(flat)
+    flat /= size()
+    offset = 0
+    for gradient in gradients:
+        gradient.copy_(flat[offset : offset + gradient.numel()].view(gradient.shape))
+        offset += gradient.numel()
+
+
+def agree(*values: float) -> tuple[float, ...]:
+    """The largest of each value over the processes, so that all take the same decision."""
+    if size() == 1:
+        return values
+    tensor = torch.tensor(values, dtype=torch.float64)
+    dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
+    return tuple(tensor.tolist())
+
+
+def join_torchrun() -> bool:
+    """Join the group that torch's own launcher set up for this process, if it did."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ or dist.is_initialized():
+        return False
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return True
+
+
+def launch(work: Callable[..., None], arguments: tuple[Any, ...], processes: int, meeting: Path) -> None:
+    """Call `work(*arguments)` in this many fresh processes joined through gloo; `meeting` is a file to meet at.
+
+    An error of the family, raised in a process, is raised here again; others as ProcessRaisedException.
+    """
+    import torch.multiprocessing as multiprocessing
+
+    refusal = meeting.with_name(meeting.name + ".error")
+    meeting.unlink(missing_ok=True)
+    refusal.unlink(missing_ok=True)
+    try:
+        multiprocessing.spawn(_join, (processes, str(meeting), work, arguments), nprocs=processes)
+    except multiprocessing.ProcessRaisedException:
+        if not refusal.exists():
+            raise
+        kind, message = refusal.read_text(encoding="utf-8").split("\n", 1)
+        raise getattr(errors, kind, errors.PESemiSegError)(message) from None
+    finally:
+        meeting.unlink(missing_ok=True)
+        refusal.unlink(missing_ok=True)
+
+
+def _join(
+    number: int, processes: int, meeting: str, work: Callable[..., None], arguments: tuple[Any, ...]
+) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=number, world_size=processes)
+    try:
+        work(*arguments)
+    except errors.PESemiSegError as error:
+        Path(meeting + ".error").write_text(f"{type(error).__name__}\n{error}", encoding="utf-8")
+        raise
+    finally:
+        dist.destroy_process_group()
