@@ -102,7 +102,7 @@ def build_chest(patient: PatientParameters, rng: np.random.Generator, mediastinu
         hull = np.minimum(hull, _one_lung(coords, side))
     lung = smooth_max(smooth_max(cavity, hull, 8.0), -dome, 5.0)
     lung = smooth_max(lung, -mediastinum, 7.0)
-    lung = gaussian_filter(lung, 0.7)
+    lung = _without_pockets(gaussian_filter(lung, 0.7))
     points = np.stack(np.broadcast_arrays(*coords), -1)
     fissure = np.abs(oblique_mm(points))
     beside = (points[..., 0] < 0) & (oblique_mm(points) > 0)
@@ -123,6 +123,17 @@ def build_chest(patient: PatientParameters, rng: np.random.Generator, mediastinu
         for name, v in fields.items()
     }
     return Chest(**ready, scale=scale)
+
+
+def _without_pockets(lung: Array) -> Array:
+    """The two lungs only: small holes that the mediastinum left between its organs are filled."""
+    from scipy.ndimage import label
+
+    pieces, _ = label(lung < 0)
+    size = np.bincount(pieces.ravel())
+    size[0] = 0
+    kept = np.isin(pieces, np.argsort(size)[-2:][np.sort(size)[-2:] > 0.1 * size.max()])
+    return np.where((lung < 0) & ~kept, np.float32(1.0), lung)
 
 
 def _superellipse(x: Array, y: Array, a: Array, b: Array, power: float) -> Array:

@@ -7,8 +7,8 @@ import numpy as np
 from PESemiSegLib.phantom import bolus
 from PESemiSegLib.phantom.anatomy import Anatomy, organ_generator
 from PESemiSegLib.phantom.fields import Axes
-from PESemiSegLib.phantom.heart import Blob, Tube
-from PESemiSegLib.phantom.raster import Canvas, Cones, tree_cones
+from PESemiSegLib.phantom.heart import Blob
+from PESemiSegLib.phantom.raster import Canvas, Cones
 from PESemiSegLib.phantom.shapes import Array, coverage
 from PESemiSegLib.phantom.trees import Tree
 
@@ -20,36 +20,31 @@ def _mix(hu: Array, index: Array, share: Array, value: Array | float) -> None:
     flat[index] += (value - flat[index]) * share
 
 
-def _draw_tubes(canvas: Canvas, tubes: list[Tube], grow_mm: float = 0.0) -> None:
-    for tube in tubes:
-        n = len(tube.points) - 1
-        r = tube.radii + grow_mm
-        canvas.draw(Cones(tube.points[:-1], tube.points[1:], r[:-1], r[1:], np.ones(n, np.int16)))
-
-
 def paint_heart(hu: Array, axes: Axes, canvas: Canvas, anatomy: Anatomy) -> None:
     """Nodes, walls of the great vessels, the heart, then the vessels' lumen, each from its own pool."""
     patient, heart, mimicry = anatomy.patient, anatomy.heart, anatomy.mimicry
     for blob, node_hu in zip(mimicry.nodes, mimicry.node_hu, strict=True):
         _paint_blob(hu, axes, blob, node_hu)
-    _draw_tubes(canvas, [t for t in heart.tubes if t.pool in ("aorta", "svc")], 1.3)
+    for tube in heart.tubes:
+        if tube.pool in ("aorta", "svc"):
+            canvas.draw(Cones.of_chain(tube.points, tube.radii + 1.3, 0))
     index, share, _ = canvas.take()
     _mix(hu, index, share, 48.0)
     canvas.clear()
+    layering = patient.bolus.layering_hu * patient.contrast
     for blob in heart.painting_order:
-        _paint_blob(
-            hu, axes, blob, bolus.pool_hu(patient, blob.pool), patient.bolus.layering_hu * patient.contrast
-        )
-    noise, amplitude = bolus.mixing_noise(patient, organ_generator(patient, "mixing"))
+        _paint_blob(hu, axes, blob, bolus.pool_hu(patient, blob.pool), layering)
     tubes = (*anatomy.column, *heart.tubes)
-    for pool in dict.fromkeys(tube.pool for tube in tubes):
-        _draw_tubes(canvas, [t for t in tubes if t.pool == pool])
-        index, share, _ = canvas.take()
-        value: Array | float = bolus.pool_hu(patient, pool)
-        if pool == "svc":
-            value = value * (1.0 + amplitude * noise(_places(axes, index))[:, 0].astype(np.float32))
-        _mix(hu, index, share, value)
-        canvas.clear()
+    pools = list(dict.fromkeys(tube.pool for tube in tubes))
+    for tube in tubes:
+        canvas.draw(Cones.of_chain(tube.points, tube.radii, pools.index(tube.pool)))
+    index, share, owner = canvas.take()
+    value = np.array([bolus.pool_hu(patient, pool) for pool in pools], np.float32)[owner]
+    noise, amplitude = bolus.mixing_noise(patient, organ_generator(patient, "mixing"))
+    swirl = owner == pools.index("svc")
+    value[swirl] *= 1.0 + amplitude * noise(_places(axes, index[swirl]))[:, 0]
+    _mix(hu, index, share, value)
+    canvas.clear()
 
 
 def _paint_blob(hu: Array, axes: Axes, blob: Blob, value: float, layering_hu: float = 0.0) -> None:
@@ -70,7 +65,8 @@ def _places(axes: Axes, index: Array) -> Array:
 
 
 def _draw_tree(canvas: Canvas, tree: Tree, radii: Array) -> None:
-    canvas.draw(tree_cones(tree.points, tree.parents, radii, (np.arange(len(tree)) + 1).astype(np.int16)))
+    """Draw all edges; the owner of a voxel is the node at the edge's end."""
+    canvas.draw(Cones.of_tree(tree.points, tree.parents, radii))
 
 
 def paint_airway_walls(hu: Array, canvas: Canvas, anatomy: Anatomy) -> None:
@@ -89,7 +85,7 @@ def paint_airway_lumen(hu: Array, canvas: Canvas, anatomy: Anatomy, artery: Arra
     value = np.full(len(tree), -990.0, np.float32)
     for node, mucus in anatomy.mimicry.plugs.items():
         value[node] = mucus
-    _mix(hu, index, share * (artery.reshape(-1)[index] == 0), value[owner - 1])
+    _mix(hu, index, share * (artery.reshape(-1)[index] == 0), value[owner])
     canvas.clear()
 
 
@@ -98,7 +94,7 @@ def paint_veins(hu: Array, canvas: Canvas, anatomy: Anatomy) -> None:
     level = bolus.vein_hu(anatomy.patient, tree, organ_generator(anatomy.patient, "veins"))
     _draw_tree(canvas, tree, tree.radii)
     index, share, owner = canvas.take()
-    _mix(hu, index, share, level[owner - 1].astype(np.float32))
+    _mix(hu, index, share, level[owner].astype(np.float32))
     canvas.clear()
 
 
@@ -108,7 +104,7 @@ def paint_arteries(hu: Array, canvas: Canvas, anatomy: Anatomy) -> Array:
     level = bolus.artery_hu(anatomy.patient, tree, anatomy.distal_loss)
     _draw_tree(canvas, tree, tree.radii)
     index, share, owner = canvas.take()
-    blood = level[owner - 1].astype(np.float32)
+    blood = level[owner].astype(np.float32)
     _mix(hu, index, share, blood)
     if anatomy.patient.contrast:
         _paint_flow(hu, canvas, anatomy)
@@ -124,7 +120,7 @@ def _paint_flow(hu: Array, canvas: Canvas, anatomy: Anatomy) -> None:
             continue
         away2 = sum((c - m) ** 2 for c, m in zip(axes.at(box), spot.centre, strict=True))
         dark = spot.loss * (pa_hu - 60.0) * np.exp(-away2 / (0.9 * spot.radius) ** 2)
-        hu[box] -= (dark * (canvas.share[box] / 255.0)).astype(np.float32)
+        hu[box] -= (dark * (canvas.share(box))).astype(np.float32)
 
 
 def paint_clots(hu: Array, canvas: Canvas, anatomy: Anatomy) -> tuple[Array, Array, Array]:
@@ -144,8 +140,8 @@ def paint_clots(hu: Array, canvas: Canvas, anatomy: Anatomy) -> tuple[Array, Arr
         seen = np.where(exact < 3.0, clot.visible_sdf(points, exact), exact)
         shape = tuple(s.stop - s.start for s in box)
         exact, seen = exact.reshape(shape), seen.reshape(shape).astype(np.float32)
-        blood = level[np.maximum(canvas.owner[box] - 1, 0)].astype(np.float32)
-        share = coverage(seen, width) * canvas.share[box].astype(np.float32) / 255.0
+        blood = level[canvas.owner(box)].astype(np.float32)
+        share = coverage(seen, width) * canvas.share(box)
         hu[box] += (clot.hu(patient.contrast) - blood) * share
         exact = np.where((exact < 0) & (canvas.inside[box] == 0), 0.05, exact)
         field_mm[box] = np.minimum(field_mm[box], exact.astype(np.float16))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from PESemiSegLib.phantom.fields import Axes, CoarseField, lattice_noise
+from PESemiSegLib.phantom.fields import Axes, lattice_noise
 from PESemiSegLib.phantom.lungs import HIGH, LOW, Chest
 from PESemiSegLib.phantom.mimics import Patch
 from PESemiSegLib.phantom.parameters import PatientParameters
@@ -21,114 +21,123 @@ def paint_background(
     rng: np.random.Generator,
 ) -> Array:
     """Ideal HU (z, y, x) of everything but bones, heart, vessels and airways."""
-    low, high = LOW * chest.scale, HIGH * chest.scale
-    muscle_rng, fine_rng, patch_rng = rng.spawn(3)
-    body, cavity, lung, dome, fissure = (
-        f.bind(axes) for f in (chest.body, chest.cavity, chest.lung, chest.diaphragm, chest.fissure)
-    )
-    marbling = lattice_noise(muscle_rng, low, high, 9.0).bind(axes)
-    fine = lattice_noise(fine_rng, low, high, 2.6).bind(axes)
-    patchy = lattice_noise(patch_rng, low, high, 18.0).bind(axes)
-    width = float(axes.spacing_mm[:2].mean())
-    hu = np.empty(axes.shape, np.float32)
-    contrast = 1.0 if patient.contrast else 0.0
+    painter = _Painter(axes, patient, chest, patches, rng)
+    hu = np.full(axes.shape, AIR, np.float32)
     for k in range(axes.shape[0]):
-        skin, inner = body.plane(k), cavity.plane(k)
-        plane = np.full(skin.shape, AIR, np.float32)
-        soft = MUSCLE + 4.0 * marbling.plane(k) + 6.0 * contrast
-        seam = marbling.plane(k)
-        muscle = _muscle(axes, k, patient, chest, skin, inner, seam)
-        tissue = FAT + 8.0 * seam + (soft - FAT - 8.0 * seam) * muscle
-        inside = coverage(inner + 1.5, 2.5)
-        neck = float(np.clip((axes.z[k] / chest.scale[2] - 72.0) / 20.0, 0.0, 0.85))
-        centre_fat = FAT + 6.0 * seam + neck * (MUSCLE - FAT)
-        tissue += (centre_fat - tissue) * inside
-        below = coverage(dome.plane(k) + 2.0, 3.0) * coverage(inner + 2.0, 2.0)
-        if below.max() > 0:
-            tissue += (_abdomen(axes, k, chest, contrast, seam, dome.plane(k), inner) - tissue) * below
-        tissue += (SKIN - tissue) * coverage(-skin - 1.6, 1.2)
-        plane += (tissue - plane) * coverage(skin, width)
-        _breathe(plane, axes, k, patient, patches, lung.plane(k), fissure, fine, patchy, width)
-        hu[k] = plane
+        painter.paint(hu[k], k)
     _table(hu, axes, patient)
     return hu
 
 
-def _muscle(
-    axes: Axes, k: int, patient: PatientParameters, chest: Chest, skin: Array, inner: Array, seam: Array
-) -> Array:
-    """Share of muscle: a layer on the ribs, thicker at back and shoulders, under the fat of the skin."""
-    x = np.abs(axes.x[None, :]) / np.float32(chest.scale[0])
-    y = axes.y[:, None] / np.float32(chest.scale[1])
-    z = float(axes.z[k]) / float(chest.scale[2])
-    thick = np.interp(z, [-200, -60, 0, 40, 80, 110], [14, 15, 18, 26, 55, 70])
-    chest_front = 9.0 * np.exp(-(((z - 15) / 45) ** 2)) * np.exp(-(((x - 70) / 45) ** 2)) * (y < -40)
-    beside_spine = 26.0 * np.exp(-(((x - 26) / 20) ** 2)) * (y > 50)
-    flank = 9.0 * np.exp(-(((y - 35) / 40) ** 2)) * (x > 90)
-    layer = coverage(inner - (thick + chest_front + beside_spine + flank), 3.0)
-    under = coverage(skin + 0.8 * patient.fat_mm * (1.0 - 0.5 * np.exp(-((x / 50) ** 2)) * (y > 60)), 3.0)
-    groups = coverage(seam - 1.5 + 0.018 * np.clip(inner - 12.0, 0.0, 40.0), 0.35)
-    glands = 0.55 * coverage(1.1 - seam, 0.8) * coverage(10.0 + skin, 6.0) * (y < -40) * (z < 20)
-    return np.maximum(layer * under * groups, glands * (1 - layer) * float(patient.breasts_mm > 0))
+class _Painter:
+    """What one slice needs, ready to be read on the grid."""
+
+    def __init__(
+        self,
+        axes: Axes,
+        patient: PatientParameters,
+        chest: Chest,
+        patches: tuple[Patch, ...],
+        rng: np.random.Generator,
+    ) -> None:
+        low, high = LOW * chest.scale, HIGH * chest.scale
+        muscle_rng, fine_rng, patch_rng = rng.spawn(3)
+        self.axes, self.patient, self.patches = axes, patient, patches
+        self.contrast = float(patient.contrast)
+        self.width = float(axes.spacing_mm[:2].mean())
+        self.scale = chest.scale.astype(np.float32)
+        self.body, self.cavity = chest.body.bind(axes), chest.cavity.bind(axes)
+        self.lung, self.fissure = chest.lung.bind(axes), chest.fissure.bind(axes)
+        self.dome = chest.diaphragm.bind(axes)
+        self.marbling = lattice_noise(muscle_rng, low, high, 9.0).bind(axes)
+        self.fine = lattice_noise(fine_rng, low, high, 2.6).bind(axes)
+        self.patchy = lattice_noise(patch_rng, low, high, 18.0).bind(axes)
+
+    def paint(self, plane: Array, k: int) -> None:
+        """Paint slice k into `plane` (y, x), which holds air."""
+        skin = self.body.plane(k)
+        box = _around(skin < 2.0)
+        skin, inner, seam = skin[box], self.cavity.plane(k, *box), self.marbling.plane(k, *box)
+        x, y = self._atlas(box)
+        z = float(self.axes.z[k] / self.scale[2])
+        fat = FAT + 8.0 * seam
+        tissue = fat + (MUSCLE + 6.0 * self.contrast + 4.0 * seam - fat) * self._muscle(
+            x, y, z, skin, inner, seam
+        )
+        neck = float(np.clip((z - 72.0) / 20.0, 0.0, 0.85))
+        tissue += (FAT + 6.0 * seam + neck * (MUSCLE - FAT) - tissue) * coverage(inner + 1.5, 2.5)
+        dome = self.dome.plane(k, *box)
+        if (dome < 1.0).any():
+            below = coverage(dome + 2.0, 3.0) * coverage(inner + 2.0, 2.0)
+            tissue += (self._abdomen(x, y, z, seam, dome, inner) - tissue) * below
+        tissue += (SKIN - tissue) * coverage(-skin - 1.6, 1.2)
+        plane[box] += (tissue - plane[box]) * coverage(skin, self.width)
+        self._breathe(plane, k)
+
+    def _atlas(self, box: tuple[slice, slice]) -> tuple[Array, Array]:
+        x, y = self.axes.x[None, box[1]], self.axes.y[box[0], None]
+        return x / self.scale[0], y / self.scale[1]
+
+    def _muscle(self, x: Array, y: Array, z: float, skin: Array, inner: Array, seam: Array) -> Array:
+        """Share of muscle: a layer on the ribs, thicker at back and shoulders, under the fat of the skin."""
+        x, patient = np.abs(x), self.patient
+        thick = np.interp(z, [-200, -60, 0, 40, 80, 110], [14, 15, 18, 26, 55, 70])
+        pectoral = 9.0 * np.exp(-(((z - 15) / 45) ** 2)) * np.exp(-(((x - 70) / 45) ** 2)) * (y < -40)
+        beside_spine = 26.0 * np.exp(-(((x - 26) / 20) ** 2)) * (y > 50)
+        flank = 9.0 * np.exp(-(((y - 35) / 40) ** 2)) * (x > 90)
+        layer = coverage(inner - (thick + pectoral + beside_spine + flank), 3.0)
+        layer *= coverage(
+            skin + 0.8 * patient.fat_mm * (1.0 - 0.5 * np.exp(-((x / 50) ** 2)) * (y > 60)), 3.0
+        )
+        groups = coverage(seam - 1.5 + 0.018 * np.clip(inner - 12.0, 0.0, 40.0), 0.35)
+        if not patient.breasts_mm:
+            return layer * groups
+        glands = 0.55 * coverage(1.1 - seam, 0.8) * coverage(10.0 + skin, 6.0) * (y < -40) * (z < 20)
+        return np.maximum(layer * groups, glands * (1 - layer))
+
+    def _breathe(self, plane: Array, k: int) -> None:
+        """Lung parenchyma: dependent gradient, fine vessel texture, fissures, airless lung, fluid."""
+        lung, patient, axes = self.lung.plane(k), self.patient, self.axes
+        if lung.min() > 2.0:
+            return
+        box = _around(lung < 3.0)
+        lung = lung[box]
+        x, y, z = axes.x[None, box[1]], axes.y[box[0], None], float(axes.z[k])
+        grain, patch = self.fine.plane(k, *box), self.patchy.plane(k, *box)
+        air = patient.lung_hu + 95.0 * (y - 10.0) / 180.0 + 14.0 * patch + 16.0 * grain
+        air += 70.0 * np.maximum(grain - 1.15, 0.0) ** 1.5
+        if patient.emphysema > 0:
+            air -= 70.0 * patient.emphysema * coverage(0.9 - patch, 0.6)
+        sheet = np.exp(-((self.fissure.plane(k, *box) / 0.7) ** 2))
+        air = np.minimum(air + 90.0 * min(1.0, 0.8 / self.width + 0.3) * sheet, -350.0)
+        for p in self.patches:
+            if abs(z - p.centre[2]) < 1.6 * p.radius:
+                away = np.hypot(np.hypot(x - p.centre[0], y - p.centre[1]), z - p.centre[2])
+                air += (p.hu + 20.0 * grain - air) * coverage(away - p.radius * (1.0 + 0.16 * patch), 7.0)
+        if patient.mimics.effusion_mm > 0:
+            low = np.clip((y - 15.0) / 70.0, 0, 1) * np.clip((-10.0 - z) / 90.0, 0, 1)
+            air += (12.0 - air) * coverage(1.0 - lung - 2.2 * patient.mimics.effusion_mm * low, 1.5)
+        plane[box] += (air - plane[box]) * coverage(lung, self.width)
+
+    def _abdomen(self, x: Array, y: Array, z: float, seam: Array, dome: Array, inner: Array) -> Array:
+        """Liver, spleen, stomach with its gas, fat: what the domes rest on."""
+        out = -98.0 + 6.0 * seam
+        liver = np.maximum(x - np.interp(z, [-180, -120], [-5, 38]) + 0.25 * (y + 20), inner + 3.0)
+        out += (58.0 + 30.0 * self.contrast + 3.0 * seam - out) * coverage(np.maximum(liver, dome + 4.0), 3.0)
+        spleen = (np.sqrt(((x - 92) / 36) ** 2 + ((y - 48) / 44) ** 2 + ((z + 168) / 46) ** 2) - 1) * 38
+        out += (50.0 + 45.0 * self.contrast - out) * coverage(np.maximum(spleen, inner + 3), 3.0)
+        stomach = (np.sqrt(((x - 62) / 42) ** 2 + ((y + 22) / 46) ** 2 + ((z + 160) / 40) ** 2) - 1) * 40
+        out += (40.0 - out) * coverage(stomach, 2.5)
+        out += (-950.0 - out) * coverage(np.maximum(stomach + 4.0, y + 30.0), 2.0)
+        return out
 
 
-def _breathe(
-    plane: Array,
-    axes: Axes,
-    k: int,
-    patient: PatientParameters,
-    patches: tuple[Patch, ...],
-    lung: Array,
-    fissure: CoarseField,
-    fine: CoarseField,
-    patchy: CoarseField,
-    width: float,
-) -> None:
-    """Lung parenchyma of one slice: dependent gradient, patches, fine vessel texture and fissures."""
-    rows, columns = np.flatnonzero((lung < 3).any(1)), np.flatnonzero((lung < 3).any(0))
+def _around(mask: Array) -> tuple[slice, slice]:
+    """Bounding (rows, columns) of a mask; empty slices where there is nothing."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
-        return
-    box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-    depth = (axes.y[box[0], None] - 10.0) / 180.0
-    grain = fine.plane(k, *box)
-    patch = patchy.plane(k, *box)
-    air = patient.lung_hu + 95.0 * depth + 14.0 * patch + 16.0 * grain
-    air += 70.0 * np.maximum(grain - 1.15, 0.0) ** 1.5
-    if patient.emphysema > 0:
-        air -= 70.0 * patient.emphysema * coverage(0.9 - patch, 0.6)
-    air += 90.0 * np.exp(-((fissure.plane(k, *box) / 0.7) ** 2)) * min(1.0, 0.8 / width + 0.3)
-    air = np.minimum(air, -350.0)
-    for p in patches:
-        if abs(axes.z[k] - p.centre[2]) < 1.6 * p.radius:
-            away = np.hypot(axes.x[None, box[1]] - p.centre[0], axes.y[box[0], None] - p.centre[1])
-            ball = np.hypot(away, axes.z[k] - p.centre[2]) - p.radius * (1.0 + 0.16 * patch)
-            air += (p.hu + 20.0 * grain - air) * coverage(ball, 7.0)
-    if patient.mimics.effusion_mm > 0:
-        low = np.clip((axes.y[box[0], None] - 15.0) / 70.0, 0, 1) * np.clip((-10.0 - axes.z[k]) / 90.0, 0, 1)
-        fluid = -lung[box] - 2.2 * patient.mimics.effusion_mm * low
-        air += (12.0 - air) * coverage(fluid + 1.0, 1.5)
-    share = coverage(lung[box], width)
-    plane[box] += (air - plane[box]) * share
-
-
-def _abdomen(
-    axes: Axes, k: int, chest: Chest, contrast: float, seam: Array, dome: Array, inner: Array
-) -> Array:
-    """Liver, spleen, stomach with its gas, fat: what the domes rest on."""
-    x = axes.x[None, :] / np.float32(chest.scale[0])
-    y = axes.y[:, None] / np.float32(chest.scale[1])
-    z = float(axes.z[k]) / float(chest.scale[2])
-    out = np.full((len(axes.y), len(axes.x)), -98.0, np.float32) + 6.0 * seam
-    liver = np.maximum(x - np.interp(z, [-180, -120], [-5, 38]) + 0.25 * (y + 20), inner + 3.0)
-    liver = np.maximum(liver, dome + 4.0)
-    out += (58.0 + 30.0 * contrast + 3.0 * seam - out) * coverage(liver, 3.0)
-    spleen = (np.sqrt(((x - 92) / 36) ** 2 + ((y - 48) / 44) ** 2 + ((z + 168) / 46) ** 2) - 1) * 38
-    out += (50.0 + 45.0 * contrast - out) * coverage(np.maximum(spleen, inner + 3), 3.0)
-    stomach = (np.sqrt(((x - 62) / 42) ** 2 + ((y + 22) / 46) ** 2 + ((z + 160) / 40) ** 2) - 1) * 40
-    out += (40.0 - out) * coverage(stomach, 2.5)
-    gas = np.maximum(stomach + 4.0, y + 30.0)
-    out += (-950.0 - out) * coverage(gas, 2.0)
-    return out
+        return slice(0, 0), slice(0, 0)
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def _table(hu: Array, axes: Axes, patient: PatientParameters) -> None:
