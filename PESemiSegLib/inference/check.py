@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from PESemiSegLib.inference.enhancement import Enhancement, estimate
-from PESemiSegLib.inference.lungs import AIR_HU, LungField, lung_mask
+from PESemiSegLib.inference.lungs import AIR_HU, LungField, lung_mask, to_coarse
 from PESemiSegLib.inference.result import CheckLine, InputCheck, Level
 
 if TYPE_CHECKING:
@@ -145,8 +145,9 @@ def _motion(hu: np.ndarray, lungs: LungField) -> Iterator[CheckLine]:
     if not lungs.found or hu.shape[0] < 8:
         return
     steps = outline_steps(hu, lungs)
-    usual = float(np.median(steps[steps > 0])) if (steps > 0).any() else 0.0
-    jumps = np.flatnonzero(steps > max(STEP_MM, 4 * usual))
+    # A breath is one large step among small ones; where a lung tapers off, its neighbours are large as well.
+    around = ndimage.generic_filter(steps, np.median, size=5)
+    jumps = np.flatnonzero((steps > STEP_MM) & (steps > 2.5 * around) & (around > 0))
     if jumps.size:
         more = f" and {jumps.size - 1} times more" if jumps.size > 1 else ""
         text = f"The lungs' outline jumps between slices {jumps[0] + 1} and {jumps[0] + 2}{more}: "
@@ -164,9 +165,10 @@ def outline_steps(hu: np.ndarray, lungs: LungField) -> np.ndarray:
     _, dy, dx = lungs.coarse_spacing_mm
     steps = np.zeros(hu.shape[0] - 1)
     before: np.ndarray | None = None
+    enough = 0.2 * lungs.solid.sum((1, 2)).max(initial=0)
     for k in range(hu.shape[0]):
-        near = lungs.solid[min(round(k / sz), lungs.solid.shape[0] - 1)]
-        if near.sum() * dy * dx < 2000:
+        near = lungs.solid[to_coarse(k, sz, lungs.solid.shape[0])]
+        if near.sum() < enough:
             before = None
             continue
         near = ndimage.binary_dilation(near, iterations=3)

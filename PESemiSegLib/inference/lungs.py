@@ -9,9 +9,9 @@ import numpy as np
 from scipy import ndimage
 
 from PESemiSegLib.inference.result import Box
+from PESemiSegLib.inference.surroundings import IN_PLANE, SQUARE, VOID_HU, find_surroundings
 
 AIR_HU = -320  # lung parenchyma, airways and gas lie below; method-main 1A.7
-VOID_HU = -930  # room air and padding; lung is denser
 SKIN_MM = 9.0  # how far the blurred edge between skin and room air may reach
 GAS_HU = -940  # a tenth of a gas bubble lies below, hardly any of a healthy lung
 BUBBLE_MM2 = 4000.0  # mean section; gas in bowel or stomach stays below, a lung does not
@@ -21,10 +21,6 @@ TRACHEA_MM2 = 900.0  # a windpipe's section stays below; 2.1 to 3.3 cm across at
 MIN_LUNG_MM2 = 2000.0  # less lung than this in every slice is no lung
 CLOSING_MM = 12.0  # fills segmental vessels and septa, not the mediastinum
 EDGE_LUNG_MM2 = 100.0  # the least that makes a slice of the lung's range
-
-_IN_PLANE = np.zeros((3, 3, 3), dtype=bool)
-_IN_PLANE[1] = ndimage.generate_binary_structure(2, 1)
-_SQUARE = np.ones((1, 3, 3), dtype=bool)
 
 
 @dataclass(frozen=True)
@@ -115,7 +111,7 @@ class LungField:
         _, dy, dx = self.coarse_spacing_mm
         steps = max(1, round(CLOSING_MM / 2 / max(dy, dx)))
         padded = np.pad(self.mask, ((0, 0), (steps, steps), (steps, steps)))
-        closed = ndimage.binary_closing(padded, _IN_PLANE, iterations=steps)[:, steps:-steps, steps:-steps]
+        closed = ndimage.binary_closing(padded, IN_PLANE, iterations=steps)[:, steps:-steps, steps:-steps]
         return np.stack([ndimage.binary_fill_holes(plane) for plane in closed])
 
     def box(self, margin_mm: float = BOX_MARGIN_MM) -> Box:
@@ -138,7 +134,7 @@ class LungField:
         return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
 
-def to_coarse(index: np.ndarray, step: int, size: int) -> np.ndarray:
+def to_coarse(index: int | np.ndarray, step: int, size: int) -> np.ndarray:
     """The coarse index nearest to each full-grid index along one axis of `size` coarse voxels."""
     return np.minimum((np.asarray(index) + step // 2) // step, size - 1)
 
@@ -155,14 +151,13 @@ def lung_mask(hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> LungFie
     stride = tuple(max(1, round(COARSE_MM / mm)) for mm in (z_mm, y_mm, x_mm))
     sub = hu[:: stride[0], :: stride[1], :: stride[2]]
     mm = (z_mm * stride[0], y_mm * stride[1], x_mm * stride[2])
-    void = _void(sub)
+    surroundings = find_surroundings(sub)
     rim = max(1, round(SKIN_MM / min(mm[1:])))
-    air = (sub < AIR_HU) & ~ndimage.binary_dilation(void, _IN_PLANE, iterations=rim) & _enclosed(sub, void)
-    centre = _body_centre(sub, void)
+    near_void = ndimage.binary_dilation(surroundings.void, IN_PLANE, iterations=rim)
+    air = (sub < AIR_HU) & ~near_void & surroundings.enclosed(sub > AIR_HU)
+    centre = surroundings.centre_column()
     airway = _airways(sub, air, mm, centre)
     lungs = _lung_components(sub, air & ~airway, mm)
-    border = np.zeros(lungs.shape[1:], dtype=bool)
-    border[[0, -1], :] = border[:, [0, -1]] = True
     return LungField(
         mask=lungs,
         airway=airway,
@@ -170,52 +165,13 @@ def lung_mask(hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> LungFie
         full_shape=(hu.shape[0], hu.shape[1], hu.shape[2]),
         spacing_mm=(float(x_mm), float(y_mm), float(z_mm)),
         midline=_midline(lungs, centre, mm) * stride[2],
-        touches_border=bool((lungs & border).any(0).sum() * max(mm[1], mm[2]) > 20.0),
+        touches_border=bool((lungs & surroundings.edge).any(0).sum() * max(mm[1], mm[2]) > 20.0),
     )
-
-
-def _void(sub: np.ndarray) -> np.ndarray:
-    """Room air and padding: emptier than lung on a 3x3 mean, and joined to the in-plane border."""
-    smooth = ndimage.uniform_filter(sub, (1, 3, 3), output=np.float32)
-    labels, count = ndimage.label(smooth < VOID_HU, _IN_PLANE)
-    at_border = np.zeros(count + 1, dtype=bool)
-    for face in (labels[:, 0], labels[:, -1], labels[:, :, 0], labels[:, :, -1]):
-        at_border[face] = True
-    at_border[0] = False
-    return np.asarray(at_border[labels])
-
-
-def _enclosed(sub: np.ndarray, void: np.ndarray) -> np.ndarray:
-    """Voxels with body on at least three of their four in-plane sides; leaves out what lies round the body.
-
-    Body is solid tissue thicker than 9 mm (no couch sheet, no gown). Beyond a border without room air the
-    body goes on, so that cropped chests keep their lungs.
-    """
-    solid = ndimage.binary_opening(sub > AIR_HU, _SQUARE)
-    labels, count = ndimage.label(solid)
-    size = np.bincount(labels.ravel(), minlength=count + 1)
-    size[0] = 0
-    body = labels == size.argmax() if count else solid
-    sides = np.zeros(sub.shape, dtype=np.uint8)
-    for axis in (1, 2):
-        for step in (slice(None), slice(None, None, -1)):
-            ordered = np.moveaxis(body, axis, 0)[step]
-            face = np.moveaxis(void, axis, 0)[step][0]
-            beyond = face.mean(axis=-1, keepdims=True) < 0.2
-            seen = np.logical_or.accumulate(ordered, axis=0) | beyond
-            sides += np.moveaxis(seen[step], 0, axis)
-    return sides >= 3
-
-
-def _body_centre(sub: np.ndarray, void: np.ndarray) -> float:
-    """Column (coarse) of the middle of the body: the median column of everything denser than fat."""
-    columns = ((sub > -200) & ~void).sum((0, 1)).cumsum()
-    return float(np.searchsorted(columns, columns[-1] / 2)) if columns[-1] else sub.shape[2] / 2
 
 
 def _airways(sub: np.ndarray, air: np.ndarray, mm: tuple[float, ...], centre: float) -> np.ndarray:
     """Sections of trachea and main bronchi: small, in the body's middle, or near it and emptier than lung."""
-    labels, count = ndimage.label(air, _IN_PLANE)
+    labels, count = ndimage.label(air, IN_PLANE)
     if not count:
         return np.zeros_like(air)
     flat = labels.ravel()
@@ -243,7 +199,7 @@ def _lung_components(sub: np.ndarray, air: np.ndarray, mm: tuple[float, ...]) ->
     height = np.array([0] + [p[0].stop - p[0].start if p else 1 for p in ndimage.find_objects(labels)])
     section_mm2 = size / np.maximum(height, 1) * mm[1] * mm[2]
     keep = (empty < 0.1) | (section_mm2 > BUBBLE_MM2)  # emphysema is as empty as a bubble, but large
-    core = np.bincount(flat, ndimage.binary_opening(air, _SQUARE).ravel(), count + 1)
+    core = np.bincount(flat, ndimage.binary_opening(air, SQUARE).ravel(), count + 1)
     keep &= core > 0.3 * size  # a film of air between skin and couch has no core
     keep[0] = False
     if keep.any():
