@@ -1,0 +1,54 @@
+"""Intervals by resampling patients, because voxels and lesions of one patient are not independent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure with its percentile bootstrap interval, and the number of patients behind it."""
+
+    value: float
+    low: float
+    high: float
+    patients: int
+
+    def __str__(self) -> str:
+        if math.isnan(self.value):
+            return "n/a"
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def bootstrap_mean(
+    values: Sequence[float], *, level: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> Interval:
+    """Mean over patients of one value each; NaN values are left out."""
+    known = [v for v in values if not math.isnan(v)]
+    return bootstrap_ratio(known, [1.0] * len(known), level=level, resamples=resamples, seed=seed)
+
+
+def bootstrap_ratio(
+    parts: Sequence[float],
+    wholes: Sequence[float],
+    *,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """sum(parts) / sum(wholes) over patients, both resampled together: lesions found of lesions, marks of scans."""
+    part, whole = np.asarray(parts, float), np.asarray(wholes, float)
+    if part.shape != whole.shape:
+        raise ValueError("parts and wholes differ in length")
+    if not whole.sum() > 0:
+        return Interval(math.nan, math.nan, math.nan, len(part))
+    drawn = np.random.default_rng(seed).integers(0, len(part), (resamples, len(part)))
+    totals = whole[drawn].sum(1)
+    ratios = part[drawn].sum(1)[totals > 0] / totals[totals > 0]
+    tail = 50.0 * (1.0 - level)
+    low, high = np.percentile(ratios, [tail, 100.0 - tail])
+    return Interval(float(part.sum() / whole.sum()), float(low), float(high), len(part))

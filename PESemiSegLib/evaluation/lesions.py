@@ -1,0 +1,87 @@
+"""Which emboli were found and which marks are false, by a stated rule.
+
+An embolus is found when marks cover at least `min_overlap` of its volume, and at least one voxel. A mark, that is a
+26-connected component of the prediction, is false when it touches no voxel of any embolus nor of the annotator's mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+SIZE_BINS_MM3 = (0.0, 50.0, 200.0, 1000.0, float("inf"))
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One embolus and whether it was found; location: central, peripheral or unknown; covered: share of its volume."""
+
+    id: int
+    volume_mm3: float
+    location: str
+    covered: float
+    found: bool
+
+
+@dataclass(frozen=True)
+class LesionReport:
+    """All emboli of a scan, the number of marks, and how many of them are false."""
+
+    lesions: tuple[Lesion, ...]
+    marks: int
+    false_marks: int
+
+    @property
+    def found(self) -> int:
+        """How many emboli were found."""
+        return sum(lesion.found for lesion in self.lesions)
+
+
+def match_lesions(
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    voxel_mm3: float,
+    *,
+    instances: np.ndarray | None = None,
+    locations: Mapping[int, str] | None = None,
+    min_overlap: float = 0.0,
+) -> LesionReport:
+    """Match marks with emboli, all arrays (z, y, x) on one grid.
+
+    instances: one integer per embolus, 0 elsewhere; without it the 26-connected components of `truth` are the emboli.
+    locations: per instance "central" or "peripheral".
+    """
+    structure = np.ones((3,) * prediction.ndim, dtype=bool)
+    if instances is None:
+        instances, _ = ndimage.label(truth != 0, structure)
+    marked = prediction != 0
+    sizes = np.bincount(instances.ravel().astype(np.int64))
+    covered = np.bincount(instances[marked].astype(np.int64), minlength=len(sizes))
+    lesions = []
+    for label in np.flatnonzero(sizes[1:]) + 1:
+        share = covered[label] / sizes[label]
+        lesions.append(
+            Lesion(
+                id=int(label),
+                volume_mm3=float(sizes[label] * voxel_mm3),
+                location=(locations or {}).get(int(label), UNKNOWN),
+                covered=float(share),
+                found=bool(covered[label] >= 1 and share >= min_overlap),
+            )
+        )
+    components, marks = ndimage.label(marked, structure)
+    touching = np.unique(components[(instances != 0) | (truth != 0)])
+    true_marks = int(np.count_nonzero(touching))
+    return LesionReport(tuple(lesions), int(marks), int(marks) - true_marks)
+
+
+def size_bin(volume_mm3: float) -> str:
+    """The name of the size bin, such as `50-200 mm3`."""
+    for low, high in zip(SIZE_BINS_MM3, SIZE_BINS_MM3[1:], strict=False):
+        if low <= volume_mm3 < high:
+            return f">= {low:.0f} mm3" if high == float("inf") else f"{low:.0f}-{high:.0f} mm3"
+    raise ValueError(f"a volume of {volume_mm3} mm3")
