@@ -77,13 +77,16 @@ def test_oblique_volumes_are_resampled_there_and_back(direction, turn, origin, s
     middle = lps[tuple(rng.integers(8, n - 8) for n in shape)]
     zz, yy, xx = np.mgrid[: volume.shape[0], : volume.shape[1], : volume.shape[2]]
     ball = np.linalg.norm(volume.grid.to_lps(np.stack([xx, yy, zz], -1)) - middle, axis=-1) < 5
-    back = volume.to_output(ball)
     truth = np.linalg.norm(lps - middle, axis=-1) < 5
+    back = volume.to_output(ball)
     assert back.dtype == bool
     assert back.shape == shape
-    overlap = 2 * (back & truth).sum() / (back.sum() + truth.sum())
-    assert overlap > 0.85
-    np.testing.assert_allclose(lps[back].mean(0), lps[truth].mean(0), atol=0.5)
+    assert 2 * (back & truth).sum() / (back.sum() + truth.sum()) > 0.8
+    np.testing.assert_allclose(lps[back].mean(0), lps[truth].mean(0), atol=0.8)  # half a voxel at most
+    soft = volume.to_output(ball.astype(np.float32), linear=True)
+    np.testing.assert_allclose(
+        np.average(lps, axis=(0, 1, 2), weights=soft[..., None] + 0 * lps), middle, atol=0.3
+    )
 
 
 def test_five_degrees_decide():
