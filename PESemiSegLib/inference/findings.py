@@ -33,10 +33,23 @@ def clean(
             if plane.any():
                 plane[...] = ndimage.binary_fill_holes(plane)
     if min_mm3 > 0:
-        labels, count = ndimage.label(part, _NEIGHBOURS_26)
-        size = np.bincount(labels.ravel(), minlength=count + 1) * voxel_mm3
-        part[(size < min_mm3)[labels]] = 0
+        labels, count = components(part)
+        # Plane by plane: bincount makes a copy of eight bytes a voxel.
+        size = sum(np.bincount(plane.ravel(), minlength=count + 1) for plane in labels)
+        small = np.asarray(size * voxel_mm3 < min_mm3)
+        for plane, marks in zip(part, labels, strict=True):
+            plane[small[marks]] = 0
     return mask
+
+
+def components(mask: np.ndarray) -> tuple[np.ndarray, int]:
+    """Label connected components (26 neighbours); two bytes a voxel where the numbers suffice."""
+    labels = np.empty(mask.shape, dtype=np.uint16)
+    try:
+        return labels, int(ndimage.label(mask, _NEIGHBOURS_26, output=labels))
+    except RuntimeError:  # more than 65535 components
+        labels = np.empty(mask.shape, dtype=np.int32)
+        return labels, int(ndimage.label(mask, _NEIGHBOURS_26, output=labels))
 
 
 def bounding_box(mask: np.ndarray) -> Box | None:
@@ -56,7 +69,7 @@ def find(
     box = bounding_box(mask)
     if box is None:
         return []
-    labels, _ = ndimage.label(mask[box.slices], _NEIGHBOURS_26)
+    labels, _ = components(mask[box.slices])
     offset = np.array(box.start)
     found = []
     for index, place in enumerate(ndimage.find_objects(labels), start=1):
