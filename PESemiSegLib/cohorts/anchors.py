@@ -9,9 +9,9 @@ LUNG, VESSEL, EMBOLUS = 0, 1, 2
 _AIR_HU = -400
 _VESSEL_HU = (130, 600)
 _COARSE = 4
-_NEAR_LUNG_MM = 20.0
+_NEAR_LUNG_MM = 30.0
 _MAX_PER_KIND = 4000
-_MAX_PER_LESION = 64
+_PER_LESION = (6, 24)
 
 
 def find_anchors(
@@ -19,8 +19,8 @@ def find_anchors(
 ) -> np.ndarray:
     """Centres for crops, int16 (N, 4): kind (LUNG, VESSEL, EMBOLUS), z, y, x.
 
-    hu: int16 (z, y, x); mask: uint8 alike or None; spacing_mm: (in-plane, between slices). Every embolus gets about
-    the square root of its voxel count, so small clots are seen far more often than their share of voxels.
+    hu: int16 (z, y, x); mask: uint8 alike or None; spacing_mm: (in-plane, between slices). Every embolus gets
+    between 6 and 24 of them, so small clots are seen far more often than their share of voxels.
     """
     near = _near_lung(hu, spacing_mm)
     found = [_emboli(mask, rng)] if mask is not None and mask.any() else []
@@ -35,7 +35,7 @@ def find_anchors(
 
 
 def _near_lung(hu: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
-    """Lung and what lies within 20 mm of it, on every fourth pixel: air that does not touch the field's edge."""
+    """Lung and mediastinum on every fourth pixel: the hull of air that does not touch the field's edge."""
     pad = [(0, 0), (0, -hu.shape[1] % _COARSE), (0, -hu.shape[2] % _COARSE)]
     coarse = np.pad(hu, pad, mode="edge")[:, ::_COARSE, ::_COARSE]
     labels, count = ndimage.label(coarse < _AIR_HU)
@@ -50,8 +50,19 @@ def _near_lung(hu: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
         return lung
     step = spacing_mm[0] * _COARSE
     distance = ndimage.distance_transform_edt(~lung, sampling=(max(spacing_mm[1], 1e-3), step, step))
-    near: np.ndarray = distance <= _NEAR_LUNG_MM
+    near: np.ndarray = (distance <= _NEAR_LUNG_MM) & _hulls(lung)
     return near
+
+
+def _hulls(lung: np.ndarray) -> np.ndarray:
+    """The convex hull of every slice: both lungs and the mediastinum, without spine, ribs and chest wall."""
+    from skimage.morphology import convex_hull_image
+
+    hull = np.zeros_like(lung)
+    for filled, plane in zip(hull, lung, strict=True):
+        if np.count_nonzero(plane) > 3:
+            filled[:] = convex_hull_image(plane)
+    return hull
 
 
 def _emboli(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -61,7 +72,7 @@ def _emboli(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     chosen = []
     for lesion in range(1, int(owner.max()) + 1):
         mine = np.flatnonzero(owner == lesion)
-        wanted = min(len(mine), max(4, min(_MAX_PER_LESION, int(np.sqrt(len(mine))))))
+        wanted = min(len(mine), int(np.clip(1.5 * np.cbrt(len(mine)), *_PER_LESION)))
         chosen.append(rng.choice(mine, wanted, replace=False))
     points = voxels[np.concatenate(chosen)]
     return np.column_stack([np.full(len(points), EMBOLUS), points])
