@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import zipfile
 from pathlib import Path, PurePosixPath
@@ -15,7 +16,6 @@ from PESemiSegLib.models.verify import INFO_NAME, MAX_FILE_BYTES
 MAX_ENTRIES = 64
 MAX_TOTAL_BYTES = 2 * MAX_FILE_BYTES
 MAX_RATIO = 200
-_CHUNK_BYTES = 2**20
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same package gives the same archive, byte for byte
 
 
@@ -28,7 +28,9 @@ def extract(archive: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(archive) as source:
             for entry, name in _checked_entries(source).items():
-                _copy(source, entry, folder / name)
+                # zipfile never gives more than the declared size, and checks the CRC at the end.
+                with source.open(entry) as reader, (folder / name).open("xb") as writer:
+                    shutil.copyfileobj(reader, writer)
     except PackageError as error:
         raise PackageError(f"model package {archive.name}: {error}") from error
     except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, ValueError) as error:
@@ -73,17 +75,6 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
         raise PackageError(f"the entry {name!r} is encrypted: refused")
     if entry.file_size > MAX_FILE_BYTES or entry.file_size > MAX_RATIO * max(entry.compress_size, 1):
         raise PackageError(f"the entry {name!r} unpacks to {entry.file_size} bytes: refused")
-
-
-def _copy(source: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path) -> None:
-    """Unpack one entry, never more than it declared (zipfile also checks the CRC at the end)."""
-    left = entry.file_size
-    with source.open(entry) as reader, target.open("xb") as writer:
-        while chunk := reader.read(_CHUNK_BYTES):
-            left -= len(chunk)
-            if left < 0:
-                raise PackageError(f"the entry {entry.filename!r} is larger than it declares: refused")
-            writer.write(chunk)
 
 
 def pack(folder: Path, archive: Path, *, overwrite: bool = False) -> None:
