@@ -7,6 +7,8 @@ import numpy as np
 from scipy import ndimage
 
 _BACKGROUND_MM = 1.0e3
+_LARGEST_VOXEL_MM = 0.9
+"""Erosion by a share of a coarser voxel than this would leave nothing of a segmental clot."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ def _draw(
     sampling = spacing_mm[::-1]
     distance = ndimage.distance_transform_edt(~own, sampling=sampling)
     wobble = _wobble(own.shape, style, spacing_mm, rng)
-    offset_mm = rng.uniform(*style.dilation_mm) - voxel_mm * rng.uniform(*style.erosion_voxels)
+    offset_mm = rng.uniform(*style.dilation_mm)
+    offset_mm -= min(voxel_mm, _LARGEST_VOXEL_MM) * rng.uniform(*style.erosion_voxels)
     if style.dilation_mm[1] > 0:
         lumen = artery > 0
         if style.rim_voxels:
