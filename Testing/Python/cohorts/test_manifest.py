@@ -1,0 +1,109 @@
+"""The manifest: what it refuses, and that it says everything at once."""
+
+from pathlib import Path
+
+import pytest
+
+from PESemiSegLib.cohorts.manifest import (
+    Case,
+    Manifest,
+    fingerprint_of,
+    read_manifest,
+    with_fingerprints,
+    write_manifest,
+)
+from PESemiSegLib.errors import InputError
+
+
+def _scan(folder: Path, name: str, content: bytes = b"scan") -> Path:
+    path = folder / name
+    path.write_bytes(content)
+    return path
+
+
+def test_round_trip_keeps_every_field_and_relative_paths(tmp_path: Path) -> None:
+    cases = (
+        Case("p1", "A", _scan(tmp_path, "a.nii"), _scan(tmp_path, "m.nii"), "labelled", "train", "strict"),
+        Case("p2", "B", _scan(tmp_path, "b.nii"), None, "unlabelled", "val", problems=("thick", "noisy")),
+    )
+    write_manifest(Manifest(cases), tmp_path / "m.csv")
+    assert str(tmp_path) not in (tmp_path / "m.csv").read_text()
+    assert read_manifest(tmp_path / "m.csv").cases == cases
+
+
+def test_every_problem_of_every_row_is_listed_at_once(tmp_path: Path) -> None:
+    _scan(tmp_path, "there.nii")
+    (tmp_path / "m.csv").write_text(
+        "patient,site,image,mask,role,split\n"
+        ",A,there.nii,,unlabelled,train\n"
+        "p2,A,gone.nii,,labelled,train\n"
+        "p3,A,there.nii,,pending,holdout\n"
+    )
+    with pytest.raises(InputError) as caught:
+        read_manifest(tmp_path / "m.csv")
+    message = str(caught.value)
+    for part in (
+        "row 2: patient is empty",
+        "row 3: labelled, but no mask",
+        "row 3: image gone.nii is not there",
+        "row 4: role 'pending'",
+        "row 4: split 'holdout'",
+        "there.nii is listed for",
+    ):
+        assert part in message, part
+    assert "\n" not in message
+
+
+def test_a_patient_in_two_splits_is_a_leak(tmp_path: Path) -> None:
+    one, two = (Case("p1", "A", _scan(tmp_path, f"{s}.nii"), role="unlabelled", split=s) for s in ("train", "val"))
+    with pytest.raises(InputError, match="patient A/p1 is in the splits train, val"):
+        Manifest((one, two))
+
+
+def test_the_same_number_at_two_sites_is_two_patients(tmp_path: Path) -> None:
+    cases = tuple(
+        Case("p1", site, _scan(tmp_path, f"{site}.nii"), role="unlabelled", split=split)
+        for site, split in (("A", "train"), ("B", "val"))
+    )
+    assert len(Manifest(cases)) == 2
+
+
+def test_one_scan_under_two_patients_is_found_by_its_content(tmp_path: Path) -> None:
+    cases = tuple(
+        Case(f"p{i}", "A", _scan(tmp_path, f"{i}.nii"), role="unlabelled", split=split)
+        for i, split in enumerate(("train", "test"))
+    )
+    with pytest.raises(InputError, match="hold the same scan"):
+        with_fingerprints(Manifest(cases))
+
+
+def test_fingerprint_of_a_folder_ignores_names_but_not_bytes(tmp_path: Path) -> None:
+    for name, files in {"x": ("1", "2"), "y": ("b", "a")}.items():
+        (tmp_path / name).mkdir()
+        for file, content in zip(files, (b"one", b"two"), strict=True):
+            _scan(tmp_path / name, file, content)
+    assert fingerprint_of(tmp_path / "x") == fingerprint_of(tmp_path / "y")
+    _scan(tmp_path / "y", "a", b"twO")
+    assert fingerprint_of(tmp_path / "x") != fingerprint_of(tmp_path / "y")
+
+
+def test_excluded_cases_may_lack_files_and_are_not_selected(tmp_path: Path) -> None:
+    kept = Case("p1", "A", _scan(tmp_path, "a.nii"), role="unlabelled")
+    gone = Case("p2", "A", tmp_path / "gone.nii", role="excluded", problems=("no contrast",))
+    write_manifest(Manifest((kept, gone)), tmp_path / "m.csv")
+    manifest = read_manifest(tmp_path / "m.csv")
+    assert [c.patient for c in manifest.select()] == ["p1"]
+    assert [c.patient for c in manifest.select(role="excluded")] == ["p2"]
+
+
+@pytest.mark.parametrize("content", ["", "patient,site\nx,y\n", "patient,site,image,role,split\n"])
+def test_unusable_tables_are_refused_in_one_line(tmp_path: Path, content: str) -> None:
+    (tmp_path / "m.csv").write_text(content)
+    with pytest.raises(InputError, match="m.csv"):
+        read_manifest(tmp_path / "m.csv")
+
+
+def test_the_fingerprint_of_a_cohort_notices_a_moved_split(tmp_path: Path) -> None:
+    scan = _scan(tmp_path, "a.nii")
+    train, val = (Manifest((Case("p", "A", scan, role="unlabelled", split=s),)) for s in ("train", "val"))
+    assert train.fingerprint != val.fingerprint
