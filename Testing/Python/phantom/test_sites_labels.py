@@ -13,12 +13,12 @@ from PESemiSegLib.phantom.sites import SITES, site
 SPACING = (0.7, 0.7, 1.0)
 
 
-def vessel(clots: int = 1, shape=(60, 64, 64)) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def vessel(clots: int = 1, shape=(36, 46, 46)) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A vessel of 7 mm radius along z, clots of 4 mm radius and 12 mm length in it: sdf, lesions, artery."""
     z, y, x = np.meshgrid(
         *(np.arange(n) * s for n, s in zip(shape, SPACING[::-1], strict=True)), indexing="ij"
     )
-    radius = np.hypot(y - 22.4, x - 22.4)
+    radius = np.hypot(y - 15.75, x - 15.75)
     artery = (radius < 7.0).astype(np.uint8)
     sdf = np.full(shape, 50.0, np.float32)
     lesions = np.zeros(shape, np.int16)
