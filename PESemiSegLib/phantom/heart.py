@@ -186,6 +186,10 @@ def mediastinum_field(
     scale = np.array(patient.size)
     shape = np.broadcast_shapes(x.shape, y.shape, z.shape)
     spine = np.hypot(x / 1.18, y - 64.0) - 18.5
+    rear = (
+        np.hypot(np.maximum(np.abs(x) - 28.0, 0.0), np.minimum(y - 98.0, 0.0)) - 17.0
+    )  # transverse processes
+    spine = smooth_min(spine, rear, 6.0)
     front = np.hypot(x * 1.4, (y + 70.0) / 1.3) - np.interp(z, [-120, -60, -20, 30, 60], [12, 12, 5, 10, 26])
     upper = np.hypot(x, (y + 4.0) * 0.75) - np.interp(z, [10, 40, 70, 100], [20, 24, 25, 24])
     upper = np.maximum(upper, 15.0 - z)

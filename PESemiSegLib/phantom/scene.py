@@ -47,6 +47,7 @@ def build_scene(patient: PatientParameters, grid: Grid, rng: np.random.Generator
     `rng` seeds only the texture of the tissues; without it the texture too follows from `patient.seed`.
     Raises InputError for a grid that is not axial LPS.
     """
+    Axes.of(grid)  # a wrong grid is refused before the work
     return render(build_anatomy(patient), grid, rng)
 
 

@@ -45,8 +45,21 @@ def grow_vessels(patient: PatientParameters, chest: Chest, rng: np.random.Genera
         fade = np.clip((np.abs(tree.points[:, :1]) - 40.0) / 30.0, 0.0, 1.0)
         moved = tree.points + patient.tortuosity_mm * fade * wave(tree.points)
         stays = inside.out(moved) & ~inside.out(tree.points)
-        tree.points = np.where(stays[:, None], tree.points, moved)
+        tree.points = _off_the_wall(np.where(stays[:, None], tree.points, moved), chest)
     return Vessels(arteries, veins, airways)
+
+
+def _off_the_wall(points: Array, chest: Chest, gap_mm: float = 3.0) -> Array:
+    """Push what came too near to the ribs or the diaphragm back into the chest."""
+    axis = np.array([0.0, 10.0 * chest.scale[1]])
+    for _ in range(3):
+        excess = np.maximum(chest.cavity.at(points) + gap_mm, 0.0) * (points[:, 2] < 100.0 * chest.scale[2])
+        inwards = axis - points[:, :2]
+        inwards /= np.linalg.norm(inwards, axis=1, keepdims=True) + 1e-9
+        points[:, :2] += 1.1 * excess[:, None] * inwards
+        beside = np.abs(points[:, 0]) > 25.0 * chest.scale[0]
+        points[:, 2] += 1.2 * np.maximum(gap_mm - chest.diaphragm.at(points), 0.0) * beside
+    return points
 
 
 class _Inside(InsideTest):
