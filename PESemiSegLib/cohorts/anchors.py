@@ -23,15 +23,14 @@ def find_anchors(
     between 6 and 24 of them, so small clots are seen far more often than their share of voxels.
     """
     near = _near_lung(hu, spacing_mm)
-    found = [_emboli(mask, rng)] if mask is not None and mask.any() else []
+    emboli = [_emboli(mask, rng)] if mask is not None and mask.any() else []
     fine = np.zeros(hu.shape, bool)
     fine[:] = np.repeat(np.repeat(near, _COARSE, 1), _COARSE, 2)[:, : hu.shape[1], : hu.shape[2]]
     vessel = fine & (hu > _VESSEL_HU[0]) & (hu < _VESSEL_HU[1])
-    found.append(_some(VESSEL, vessel, rng))
-    found.append(_some(LUNG, fine & (hu < _AIR_HU), rng))
-    if not sum(len(points) for points in found):  # no lung in the field: anywhere will do
-        found.append(_some(LUNG, np.ones(hu.shape, bool), rng))
-    return np.concatenate(found).astype(np.int16)
+    others = [_some(VESSEL, vessel, rng), _some(LUNG, fine & (hu < _AIR_HU), rng)]
+    if not any(map(len, others)):  # no lung in the field: anywhere will do
+        others.append(_some(LUNG, np.ones(hu.shape, bool), rng))
+    return np.concatenate([*emboli, *others]).astype(np.int16)
 
 
 def _near_lung(hu: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:

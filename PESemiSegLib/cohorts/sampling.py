@@ -81,12 +81,9 @@ class _Crops:
 
     def _draw(self, kind: int, rng: np.random.Generator) -> tuple[CachedVolume, np.ndarray]:
         """A volume and the (z, y, x) of an anchor: emboli each alike, other kinds each patient alike."""
+        kind = next(k for k in (kind, VESSEL, LUNG) if any(map(len, self._points[k])))
         points = self._points[kind]
         counts = np.array([len(p) for p in points], float)
-        if not counts.any():
-            kind = LUNG if kind != LUNG else VESSEL
-            points = self._points[kind]
-            counts = np.array([len(p) for p in points], float)
         weight = counts if kind == EMBOLUS else (counts > 0).astype(float)
         chosen = int(rng.choice(len(points), p=weight / weight.sum()))
         volume = self.volumes[chosen]

@@ -55,7 +55,9 @@ def test_every_problem_of_every_row_is_listed_at_once(tmp_path: Path) -> None:
 
 
 def test_a_patient_in_two_splits_is_a_leak(tmp_path: Path) -> None:
-    one, two = (Case("p1", "A", _scan(tmp_path, f"{s}.nii"), role="unlabelled", split=s) for s in ("train", "val"))
+    one, two = (
+        Case("p1", "A", _scan(tmp_path, f"{s}.nii"), role="unlabelled", split=s) for s in ("train", "val")
+    )
     with pytest.raises(InputError, match="patient A/p1 is in the splits train, val"):
         Manifest((one, two))
 

@@ -86,7 +86,9 @@ def test_a_batch_depends_on_seed_and_iteration_alone() -> None:
 def test_context_gives_the_neighbouring_slices_in_order() -> None:
     volume = _volume(False)
     ramp = np.broadcast_to(np.arange(10, dtype=np.int16)[:, None, None] * 10, volume.image.shape)
-    crops = LabelledCrops([replace(volume, image=np.ascontiguousarray(ramp))], replace(PLAIN, context=3, batch=8))
+    crops = LabelledCrops(
+        [replace(volume, image=np.ascontiguousarray(ramp))], replace(PLAIN, context=3, batch=8)
+    )
     image = crops.batch(0).image * 200 + 40  # back to HU
     below, middle, above = (image[:, c, 16, 16] for c in range(3))
     assert np.all((above - below > 5) | (middle % 90 < 1))
@@ -109,6 +111,16 @@ def test_labelled_sets_refuse_volumes_without_masks_and_empty_sets() -> None:
         LabelledCrops([], PLAIN)
 
 
+def test_a_field_without_lung_is_drawn_from_anywhere() -> None:
+    hu, mask = np.full((4, 64, 64), 60, np.int16), np.zeros((4, 64, 64), np.uint8)
+    mask[1, 20:24, 20:24] = 1
+    volume = CachedVolume(
+        "A", hu, mask, find_anchors(hu, mask, (1.0, 2.0), np.random.default_rng(0)), 1.0, 2.0
+    )
+    assert LabelledCrops([volume], replace(PLAIN, emboli=0.0, vessels=1.0)).batch(0).image.shape[0] == 4
+    assert UnlabelledCrops([volume], PLAIN).batch(0).image.shape[0] == 4
+
+
 @pytest.mark.parametrize(
     "changes", [{"crop": 30}, {"context": 2}, {"emboli": 0.8, "vessels": 0.4}, {"hu_window": (240.0, -160.0)}]
 )
@@ -121,7 +133,9 @@ def test_the_window_is_the_one_of_inference() -> None:
     from PESemiSegLib.inference.prepare import window
 
     hu = np.linspace(-1200, 1200, 97).astype(np.int16).reshape(1, 1, 97)
-    np.testing.assert_allclose(normalise(hu.astype(np.float32), (-160, 240)), window(hu, (-160, 240)), atol=1e-6)
+    np.testing.assert_allclose(
+        normalise(hu.astype(np.float32), (-160, 240)), window(hu, (-160, 240)), atol=1e-6
+    )
 
 
 def test_without_augmentation_a_crop_is_the_slices_own_pixels() -> None:

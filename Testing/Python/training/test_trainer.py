@@ -1,0 +1,209 @@
+"""The loop: who gets gradients, overfitting one batch, resuming bit for bit, stopping when a loss breaks."""
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from PESemiSegLib.cohorts.anchors import find_anchors
+from PESemiSegLib.cohorts.augment import AugmentConfig
+from PESemiSegLib.cohorts.cache import CachedVolume
+from PESemiSegLib.cohorts.sampling import LabelledBatch, LabelledCrops, SamplingConfig
+from PESemiSegLib.errors import Cancelled, InputError
+from PESemiSegLib.networks.config import NetworkConfig
+from PESemiSegLib.training import trainer as trainer_room
+from PESemiSegLib.training.checkpoint import load_checkpoint
+from PESemiSegLib.training.config import LossConfig, OptimiserConfig, TrainConfig
+from PESemiSegLib.training.learner import NonFiniteLoss
+from PESemiSegLib.training.strategies.base import Clock, LabelledTensors
+from PESemiSegLib.training.trainer import CHECKPOINT, Crops, Event, Trainer
+
+CONFIG = TrainConfig(
+    network=NetworkConfig(width=8, context=3, upsample="bilinear"),
+    sampling=SamplingConfig(batch=2, crop=32, context=3, augment=AugmentConfig()),
+    losses=LossConfig(dice_over="batch", real_label=0.9, soften_mask_pixels=1.0, background_weight=0.1),
+    segmenter_optimiser=OptimiserConfig("adamw", lr=5e-3, warmup_iterations=2),
+    iterations=4,
+    ema_decay=0.9,
+    validate_every=2,
+    validation_batches=1,
+    checkpoint_every=2,
+)
+
+
+def _volume() -> CachedVolume:
+    """Noise, bright squares, some of them with a dark clot that is the mask."""
+    rng = np.random.default_rng(4)
+    hu = rng.normal(-800, 20, (8, 64, 64))
+    mask = np.zeros(hu.shape, np.uint8)
+    for z, y, x in ((2, 10, 10), (3, 30, 40), (5, 44, 20), (6, 20, 50)):
+        hu[z, y - 5 : y + 5, x - 5 : x + 5] = 300
+    for z, y, x in ((2, 10, 10), (5, 44, 20)):
+        hu[z, y - 3 : y + 3, x - 3 : x + 3] = 40
+        mask[z, y - 3 : y + 3, x - 3 : x + 3] = 1
+    image = hu.astype(np.int16)
+    return CachedVolume("A", image, mask, find_anchors(image, mask, (1.0, 2.0), rng), 1.0, 2.0)
+
+
+def _crops(config: TrainConfig = CONFIG) -> Crops:
+    return Crops(
+        LabelledCrops([_volume()], config.sampling, 1), LabelledCrops([_volume()], config.sampling, 2)
+    )
+
+
+def _batch(trainer: Trainer, index: int = 0) -> LabelledTensors:
+    batch = trainer.crops.train.batch(index)
+    return LabelledTensors(trainer._tensor(batch.image), trainer._tensor(batch.mask))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def _state(trainer: Trainer) -> dict[str, torch.Tensor]:
+    both = {"s": trainer.segmenter, "d": trainer.discriminator}
+    return {f"{k}/{n}": v.clone() for k, p in both.items() for n, v in p.state()[0].items()}
+
+
+def test_the_loss_of_d_leaves_no_gradient_in_s_and_the_reverse(tmp_path: Path) -> None:
+    trainer = Trainer(CONFIG, _crops(), tmp_path)
+    batch = _batch(trainer)
+    trainer.segmenter.optimiser.zero_grad(set_to_none=True)
+    logits, features = trainer.segmenter.module.forward_features(batch.image)  # type: ignore[operator]
+    trainer.strategy.teach_discriminator(batch.mask, logits.detach().sigmoid(), features.detach())  # type: ignore[attr-defined]
+    assert all(p.grad is None for p in trainer.segmenter.module.parameters())
+    assert all(p.grad is not None for p in trainer.discriminator.module.parameters())
+
+    trainer = Trainer(replace(CONFIG, discriminator_start=1.0), _crops(), tmp_path)
+    before = {n: v.clone() for n, v in trainer.discriminator.module.state_dict().items()}
+    figures = trainer.strategy.step(batch, None, Clock(0, 0.0))
+    assert "L_D" not in figures
+    assert all(p.grad is None for p in trainer.discriminator.module.parameters())
+    for name, value in trainer.discriminator.module.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_s_learns_the_same_with_and_without_d_beside_it(tmp_path: Path) -> None:
+    finals = []
+    for start in (0.0, 1.0):
+        trainer = Trainer(replace(CONFIG, discriminator_start=start), _crops(), tmp_path)
+        trainer.run()
+        finals.append(trainer.segmenter.module.state_dict())
+    for name, value in finals[0].items():
+        assert torch.equal(value, finals[1][name]), name
+
+
+def test_one_batch_can_be_learnt_by_heart(tmp_path: Path) -> None:
+    trainer = Trainer(replace(CONFIG, discriminator_start=1.0), _crops(), tmp_path)
+    batch = next(b for b in (_batch(trainer, i) for i in range(20)) if b.mask.sum() > 20)
+    losses = []
+    for iteration in range(50):
+        for group in trainer.segmenter.optimiser.param_groups:
+            group["lr"] = 1e-2
+        losses.append(trainer.strategy.step(batch, None, Clock(iteration, 0.0))["L_seg"])
+    assert losses[0] > 0.8
+    assert losses[-1] < 0.2
+
+
+@pytest.mark.parametrize("kind", ["adamw", "sgd"])
+def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(tmp_path: Path, kind: str) -> None:
+    config = replace(CONFIG, segmenter_optimiser=OptimiserConfig(kind, lr=5e-3, warmup_iterations=2))
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "parts").mkdir()
+    whole = Trainer(config, _crops(config), tmp_path / "whole")
+    whole.run()
+    first = Trainer(config, _crops(config), tmp_path / "parts", cancelled=lambda: first.iteration >= 3)
+    with pytest.raises(Cancelled):
+        first.run()
+    second = Trainer(config, _crops(config), tmp_path / "parts")
+    second.resume()
+    assert second.iteration == 3
+    second.run()
+    for name, value in _state(whole).items():
+        assert torch.equal(value, _state(second)[name]), name
+    for name, value in whole.average.state().items():
+        assert torch.equal(value, second.average.state()[name]), name
+
+
+def test_a_broken_loss_stops_names_its_term_and_keeps_the_last_good_state(tmp_path: Path) -> None:
+    class Poisoned(LabelledCrops):
+        def batch(self, iteration: int) -> LabelledBatch:
+            batch = super().batch(iteration)
+            if iteration == 3:
+                batch.image[0, 0, 0, 0] = np.nan
+            return batch
+
+    crops = Crops(Poisoned([_volume()], CONFIG.sampling, 1))
+    trainer = Trainer(CONFIG, crops, tmp_path)
+    with pytest.raises(NonFiniteLoss, match="L_seg"):
+        trainer.run()
+    assert trainer.iteration == 3
+    tensors, scalars = load_checkpoint(tmp_path / CHECKPOINT)
+    assert scalars["iteration"] == 2
+    assert all(torch.isfinite(value).all() for value in tensors.values() if value.is_floating_point())
+
+
+def test_a_broken_gradient_is_not_applied(tmp_path: Path) -> None:
+    trainer = Trainer(CONFIG, _crops(), tmp_path)
+    before = {n: p.clone() for n, p in trainer.segmenter.module.named_parameters()}
+    parameter = next(trainer.segmenter.module.parameters())
+    # sqrt has a finite value and an infinite slope at 0
+    with pytest.raises(NonFiniteLoss, match="gradient of trap"):
+        trainer.segmenter.descend({"trap": (parameter * 0).abs().sum().sqrt()})
+    for name, value in trainer.segmenter.module.named_parameters():
+        assert torch.equal(value, before[name]), name
+
+
+def test_the_time_limit_ends_the_schedule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = itertools.count()
+    monkeypatch.setattr(trainer_room.time, "monotonic", lambda: 10.0 * next(ticks))
+    config = replace(CONFIG, iterations=10_000, max_minutes=1.0)
+    events: list[Event] = []
+    trainer = Trainer(config, _crops(config), tmp_path, listen=events.append)
+    trainer.run()
+    assert trainer.iteration == 6  # steps of 10 s
+    assert events[-1]["kind"] == "done"
+    rates = [event["lr"] for event in events if event["kind"] == "step"]
+    assert rates[-1] < max(rates) / 2
+    assert load_checkpoint(tmp_path / CHECKPOINT)[1]["iteration"] == 6
+
+
+def test_events_tell_the_plan_the_figures_and_the_health(tmp_path: Path) -> None:
+    events: list[Event] = []
+    Trainer(CONFIG, _crops(), tmp_path, listen=events.append).run()
+    kinds = [event["kind"] for event in events]
+    assert kinds[0] == "timeline"
+    assert kinds[-1] == "done"
+    assert kinds.count("step") == 4
+    assert kinds.count("validation") == kinds.count("health") == kinds.count("checkpoint") == 2
+    assert "L_D" in next(event for event in events if event["kind"] == "health")["figures"]
+
+
+def test_a_checkpoint_of_another_network_or_half_of_one_is_refused(tmp_path: Path) -> None:
+    Trainer(CONFIG, _crops(), tmp_path).save()
+    other = replace(CONFIG, network=NetworkConfig(width=4, context=3))
+    with pytest.raises(InputError, match="another network"):
+        Trainer(other, _crops(), tmp_path).resume()
+    path = tmp_path / CHECKPOINT
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(InputError, match="cannot be read"):
+        Trainer(CONFIG, _crops(), tmp_path).resume()
+    path.unlink()
+    with pytest.raises(InputError, match="cannot be read"):
+        Trainer(CONFIG, _crops(), tmp_path).resume()
+
+
+def test_the_average_forgets_the_start_and_follows_the_weights(tmp_path: Path) -> None:
+    trainer = Trainer(CONFIG, _crops(), tmp_path)
+    with torch.no_grad():
+        for parameter in trainer.segmenter.module.parameters():
+            parameter.fill_(1.0)
+    for iteration in range(1, 200):
+        trainer.average.update(iteration)
+    assert all(
+        torch.allclose(v, torch.ones(())) for n, v in trainer.average.state().items() if n.endswith("weight")
+    )
