@@ -118,13 +118,10 @@ class OpenVinoEngine:
                 while not busy[0].wait_for(int(POLL_S * 1000)):
                     poll()
                 request = busy.popleft()
-                request.wait()  # raises what went wrong inside
-                probability, confidence = (
-                    np.array(request.get_output_tensor(n).data[0, 0], dtype=np.float32) for n in (0, 1)
-                )
+                output = _finished(request)
                 idle.append(request)
                 waiting.popleft()
-                yield probability, confidence
+                yield output
         finally:
             for request in busy:
                 request.cancel()
@@ -132,6 +129,15 @@ class OpenVinoEngine:
     def close(self) -> None:
         """Release the compiled graph."""
         self._compiled = self._model = None
+
+
+def _finished(request: Any) -> Output:
+    """Copies of both maps of a request that has ended; raises what went wrong inside."""
+    request.wait()
+    probability, confidence = (
+        np.array(request.get_output_tensor(n).data[0, 0], dtype=np.float32) for n in (0, 1)
+    )
+    return probability, confidence
 
 
 def _tensor(item: np.ndarray) -> Any:

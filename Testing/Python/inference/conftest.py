@@ -59,7 +59,7 @@ def draw_chest(
         lungs |= lung & (missing != side)
     hu[lungs] = -850
     spine = (x / 20) ** 2 + ((y - 75) / 20) ** 2 + 0 * z < 1
-    hu[spine & ~lungs] = 250
+    hu[spine & ~lungs] = 150
     carina = top * 0.35
     trachea = (x / 9) ** 2 + ((y - 25) / 9) ** 2 < 1
     hu[trachea & (z > carina)] = -1000
