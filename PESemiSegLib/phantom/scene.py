@@ -12,6 +12,7 @@ from PESemiSegLib.phantom.anatomy import Anatomy, build_anatomy, organ_generator
 from PESemiSegLib.phantom.bones import paint_skeleton
 from PESemiSegLib.phantom.emboli import burden_index, clot_facts
 from PESemiSegLib.phantom.fields import Axes
+from PESemiSegLib.phantom.hilum import CENTRAL
 from PESemiSegLib.phantom.painting import (
     paint_airway_lumen,
     paint_airway_walls,
@@ -24,6 +25,7 @@ from PESemiSegLib.phantom.parameters import PatientParameters
 from PESemiSegLib.phantom.raster import Canvas
 from PESemiSegLib.phantom.shapes import Array
 from PESemiSegLib.phantom.tissue import paint_background
+from PESemiSegLib.phantom.trees import branching_angles_deg
 from PESemiSegLib.phantom.vessels import segment_roots
 from PESemiSegLib.volumes.grid import Grid
 
@@ -87,6 +89,8 @@ def _facts(anatomy: Anatomy, scene: Scene) -> dict[str, Any]:
             }
         )
     segmental = 2.0 * tree.radii[segment_roots(tree)]
+    forks = np.flatnonzero((tree.children_count() == 2) & (tree.tags != CENTRAL) & (tree.orders >= 3))
+    angles = branching_angles_deg(tree, forks)
     return {
         "lesions": lesions,
         "contrast": patient.contrast,
@@ -95,6 +99,7 @@ def _facts(anatomy: Anatomy, scene: Scene) -> dict[str, Any]:
         "rpa_diameter_mm": patient.rpa_diameter_mm,
         "lpa_diameter_mm": patient.lpa_diameter_mm,
         "segmental_diameters_mm": [round(float(v), 2) for v in segmental],
+        "branching_angle_deg": {"mean": round(float(angles.mean()), 1), "sd": round(float(angles.std()), 1)},
         "murray_exponent": patient.murray_exponent,
         "burden_index": burden_index(anatomy.clots),
         "rv_lv_ratio": anatomy.heart.rv_lv_ratio,

@@ -236,3 +236,26 @@ def branching_orders(tree: Tree, first: Array) -> Array:
             p = tree.parents[i]
             order[i] = order[p] + int(weight[p] > weight[i] + 0.5 and weight[i] < 0.75 * weight[p])
     return order
+
+
+def branching_angles_deg(tree: Tree, forks: Array, steps: int = 2) -> Array:
+    """Angle (degrees) between what arrives at each of the given forks and each branch that leaves it.
+
+    Directions are taken over up to `steps` nodes, short of the next fork.
+    """
+    count = tree.children_count()
+    parent, child = tree.edges
+    follower = np.arange(len(tree))
+    follower[parent[count[parent] == 1]] = child[count[parent] == 1]
+    back = tree.parents[forks]
+    leaving = child[np.isin(parent, forks)]
+    on = leaving
+    for _ in range(steps - 1):
+        back = np.where((count[back] == 1) & (tree.parents[back] >= 0), tree.parents[back], back)
+        on = follower[on]
+    arriving = np.zeros((len(tree), 3))
+    arriving[forks] = tree.points[forks] - tree.points[back]
+    a = arriving[tree.parents[leaving]]
+    b = tree.points[on] - tree.points[tree.parents[leaving]]
+    cosine = (a * b).sum(1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1) + 1e-9)
+    return np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0)))

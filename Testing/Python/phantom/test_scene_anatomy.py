@@ -90,6 +90,13 @@ def test_angles_are_those_of_human_arteries(anatomies: list[Anatomy]) -> None:
     assert angles.std() == pytest.approx(15.1, abs=3.0)
 
 
+def test_facts_tell_the_angles(scene: Scene, anatomies: list[Anatomy]) -> None:
+    told = scene.facts["branching_angle_deg"]
+    measured = branching_angles(anatomies[0].vessels.arteries)
+    assert told["mean"] == pytest.approx(measured.mean(), abs=2.0)
+    assert told["sd"] == pytest.approx(measured.std(), abs=2.0)
+
+
 def test_radii_obey_murray_with_the_drawn_exponent(anatomies: list[Anatomy]) -> None:
     """Dong 2020: 2.92 +- 1.07; the exponent is solved from each fork's three radii."""
     for anatomy in anatomies:
