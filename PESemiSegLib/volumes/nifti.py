@@ -134,7 +134,7 @@ def parse_header(file: BinaryIO, name: str) -> NiftiHeader:
 def _quaternion_affine(bcd: FloatArray, offset: FloatArray, pixdim: FloatArray) -> FloatArray:
     """The affine of a qform (NIfTI-1 standard, method 2)."""
     rest = 1.0 - float(bcd @ bcd)
-    if rest < 3 * np.finfo(np.float32).eps:  # half a turn: the file's single precision must not become a small turn of its own
+    if rest < 3 * np.finfo(np.float32).eps:  # half a turn: single precision must not add a turn of its own
         bcd, rest = bcd / np.linalg.norm(bcd), 0.0
     a, (b, c, d) = np.sqrt(rest), bcd
     rotation = np.array(

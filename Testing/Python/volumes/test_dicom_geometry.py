@@ -95,6 +95,12 @@ def test_missing_slices_of_a_descending_feet_first_scan(dicom, tmp_path):
     np.testing.assert_array_equal(volume.to_source(volume.hu), source_hu(volume))
 
 
+def test_interpolated_values_are_rounded_not_cut(dicom, tmp_path):
+    for k, value in ((0, 10), (3, 13), (4, -10), (6, -13), (7, 0)):
+        dicom.save(dicom.plane((0, 0, k), hu=np.full((8, 9), value)), tmp_path / str(k))
+    assert read(tmp_path).hu[:, 0, 0].tolist() == [10, 11, 12, 13, -10, -12, -13, 0]
+
+
 def test_uneven_spacing_is_resampled_with_a_warning(dicom, tmp_path):
     volume = read(dicom.series(tmp_path, [0, 1, 2.1, 3.4, 5.2, 6.0, 8.9, 10]))
     dicom.assert_field(volume, tolerance=1.01)  # slices are rounded to whole HU before they are mixed

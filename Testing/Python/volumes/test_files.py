@@ -194,7 +194,7 @@ def test_truncated_or_empty_files_are_refused(tmp_path, suffix, keep):
 
 
 def test_a_flipped_bit_is_noticed_in_a_zipped_file(tmp_path):
-    path = write(tmp_path / "a.nii.gz", voxels((20, 20, 20)))
+    path = write(tmp_path / "a.nii.gz", voxels((120, 100, 100)))  # longer than any buffer that reads ahead
     data = bytearray(gzip.decompress(path.read_bytes()))
     good = gzip.compress(bytes(data))
     data[5000] ^= 4
