@@ -8,11 +8,28 @@ from PESemiSegLib.phantom import bolus
 from PESemiSegLib.phantom.anatomy import Anatomy, organ_generator
 from PESemiSegLib.phantom.fields import Axes
 from PESemiSegLib.phantom.heart import Blob
+from PESemiSegLib.phantom.parameters import PatientParameters
 from PESemiSegLib.phantom.raster import Canvas, Cones
 from PESemiSegLib.phantom.shapes import Array, coverage
+from PESemiSegLib.phantom.tissue import FAT, MUSCLE
 from PESemiSegLib.phantom.trees import Tree
 
 FAR_MM = 30.0
+
+
+def paint_arms(hu: Array, axes: Axes, canvas: Canvas, patient: PatientParameters) -> None:
+    """Arms beside the body, where they could not be raised: fat, muscle and bone, painted over air only."""
+    reach = 150.0 * patient.size[0] + patient.fat_mm
+    for side in (-1.0, 1.0):
+        bone = np.array([(26.0, 18, 92), (34, 18, 40), (38, 10, -60), (40, -5, -160), (40, -10, -230)])
+        bone *= (1.0, patient.size[1], patient.size[2])
+        bone[:, 0] = side * (reach + bone[:, 0])
+        free = hu < -500.0
+        for radius, value in ((41.0, FAT), (33.0, MUSCLE), (11.5, 950.0), (7.5, 120.0)):
+            canvas.draw(Cones.of_chain(bone, np.full(len(bone), radius), 0))
+            index, share, _ = canvas.take()
+            _mix(hu, index, share * free.reshape(-1)[index], value)
+            canvas.clear()
 
 
 def _mix(hu: Array, index: Array, share: Array, value: Array | float) -> None:

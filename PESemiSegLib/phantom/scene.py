@@ -16,6 +16,7 @@ from PESemiSegLib.phantom.hilum import CENTRAL
 from PESemiSegLib.phantom.painting import (
     paint_airway_lumen,
     paint_airway_walls,
+    paint_arms,
     paint_arteries,
     paint_clots,
     paint_heart,
@@ -60,6 +61,8 @@ def render(anatomy: Anatomy, grid: Grid, rng: np.random.Generator | None = None)
     texture = rng if rng is not None else organ_generator(patient, "texture")
     hu = paint_background(axes, patient, anatomy.chest, anatomy.mimicry.patches, texture)
     canvas = Canvas(axes)
+    if not patient.arms_up:
+        paint_arms(hu, axes, canvas, patient)
     paint_skeleton(hu, axes, anatomy.skeleton)
     paint_heart(hu, axes, canvas, anatomy)
     paint_airway_walls(hu, canvas, anatomy)

@@ -61,9 +61,8 @@ class _Painter:
         x, y = self._atlas(box)
         z = float(self.axes.z[k] / self.scale[2])
         fat = FAT + 8.0 * seam
-        tissue = fat + (MUSCLE + 6.0 * self.contrast + 4.0 * seam - fat) * self._muscle(
-            x, y, z, skin, inner, seam
-        )
+        muscle = self._muscle(x, y, z, skin, inner, seam, self.patchy.plane(k, *box))
+        tissue = fat + (MUSCLE + 6.0 * self.contrast + 4.0 * seam - fat) * muscle
         neck = float(np.clip((z - 72.0) / 20.0, 0.0, 0.85))
         tissue += (FAT + 6.0 * seam + neck * (MUSCLE - FAT) - tissue) * coverage(inner + 1.5, 2.5)
         dome = self.dome.plane(k, *box)
@@ -78,7 +77,9 @@ class _Painter:
         x, y = self.axes.x[None, box[1]], self.axes.y[box[0], None]
         return x / self.scale[0], y / self.scale[1]
 
-    def _muscle(self, x: Array, y: Array, z: float, skin: Array, inner: Array, seam: Array) -> Array:
+    def _muscle(
+        self, x: Array, y: Array, z: float, skin: Array, inner: Array, seam: Array, patch: Array
+    ) -> Array:
         """Share of muscle: a layer on the ribs, thicker at back and shoulders, under the fat of the skin."""
         x, patient = np.abs(x), self.patient
         thick = np.interp(z, [-200, -60, 0, 40, 80, 110], [14, 15, 18, 26, 55, 70])
@@ -89,7 +90,10 @@ class _Painter:
         layer *= coverage(
             skin + 0.8 * patient.fat_mm * (1.0 - 0.5 * np.exp(-((x / 50) ** 2)) * (y > 60)), 3.0
         )
-        groups = coverage(seam - 1.5 + 0.018 * np.clip(inner - 12.0, 0.0, 40.0), 0.35)
+        planes = np.exp(-((patch / 0.13) ** 2)) * np.clip(
+            (inner - 14.0) / 10.0, 0.0, 1.0
+        )  # fat between muscles
+        groups = (1.0 - 0.9 * planes) * coverage(seam - 1.7, 0.35)
         if not patient.breasts_mm:
             return layer * groups
         glands = 0.55 * coverage(1.1 - seam, 0.8) * coverage(10.0 + skin, 6.0) * (y < -40) * (z < 20)

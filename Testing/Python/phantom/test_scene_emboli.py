@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from PESemiSegLib.phantom.anatomy import build_anatomy
+from PESemiSegLib.phantom.anatomy import Anatomy, build_anatomy, organ_generator
 from PESemiSegLib.phantom.bolus import artery_hu
 from PESemiSegLib.phantom.emboli import Clot, burden_index, distal_loss, place_emboli
+from PESemiSegLib.phantom.heart import build_heart
 from PESemiSegLib.phantom.parameters import EMBOLUS_KINDS, Embolus, PatientParameters, draw_parameters
 from PESemiSegLib.phantom.scene import Scene, render
 from PESemiSegLib.phantom.trees import Tree
@@ -136,8 +138,18 @@ def box(step: float) -> Grid:
 
 
 @pytest.fixture(scope="module")
-def scene(crowd: PatientParameters) -> Scene:
-    return render(build_anatomy(crowd), box(1.5))
+def anatomy(crowd: PatientParameters) -> Anatomy:
+    return build_anatomy(crowd)
+
+
+@pytest.fixture(scope="module")
+def scene(anatomy: Anatomy) -> Scene:
+    return render(anatomy, box(1.5))
+
+
+@pytest.fixture(scope="module")
+def coarse(anatomy: Anatomy) -> Scene:
+    return render(anatomy, box(3.0))
 
 
 def test_every_kind_is_drawn_where_the_artery_is(scene: Scene) -> None:
@@ -158,8 +170,6 @@ def test_saddle_reaches_into_both_lungs_arteries(scene: Scene) -> None:
 
 
 def test_clots_are_darker_than_blood_and_have_their_own_hu(scene: Scene, crowd: PatientParameters) -> None:
-    from scipy import ndimage
-
     for lesion in scene.facts["lesions"]:
         deep = scene.clot_sdf_mm < -1.6
         core = scene.hu[(scene.lesions == lesion["id"]) & deep]
@@ -169,8 +179,7 @@ def test_clots_are_darker_than_blood_and_have_their_own_hu(scene: Scene, crowd: 
     assert np.median(scene.hu[free]) == pytest.approx(crowd.bolus.pa_hu, abs=45)
 
 
-def test_volume_does_not_depend_on_the_grid(crowd: PatientParameters, scene: Scene) -> None:
-    coarse = render(build_anatomy(crowd), box(3.0))
+def test_volume_does_not_depend_on_the_grid(scene: Scene, coarse: Scene) -> None:
     assert len(coarse.facts["lesions"]) == len(scene.facts["lesions"])
     for fine, rough in zip(scene.facts["lesions"], coarse.facts["lesions"], strict=True):
         assert fine["kind"] == rough["kind"]
@@ -178,10 +187,8 @@ def test_volume_does_not_depend_on_the_grid(crowd: PatientParameters, scene: Sce
             assert rough["volume_mm3"] == pytest.approx(fine["volume_mm3"], rel=0.15)
 
 
-def test_plain_scan_shows_the_same_clots_in_plain_blood(crowd: PatientParameters, scene: Scene) -> None:
-    anatomy = build_anatomy(crowd.without_contrast())
-    plain = render(anatomy, box(3.0))
-    coarse = render(build_anatomy(crowd), box(3.0))
+def test_plain_scan_shows_the_same_clots_in_plain_blood(crowd: PatientParameters, coarse: Scene) -> None:
+    plain = render(build_anatomy(crowd.without_contrast()), box(3.0))
     assert np.array_equal(plain.clot, coarse.clot)
     assert np.array_equal(plain.artery, coarse.artery)
     assert plain.hu[plain.artery > 0].max() < 110
@@ -217,8 +224,5 @@ def test_drawn_emboli_are_those_of_the_literature() -> None:
 
 
 def test_large_burden_strains_the_right_ventricle(crowd: PatientParameters) -> None:
-    from PESemiSegLib.phantom.anatomy import organ_generator
-    from PESemiSegLib.phantom.heart import build_heart
-
     calm, strained = (build_heart(crowd, organ_generator(crowd, "heart"), s).rv_lv_ratio for s in (0.0, 1.0))
     assert calm < 1.0 < strained
