@@ -33,8 +33,8 @@ def read_dicom(path: Path, series: str | int | None = None) -> Volume:
         names = [planes[i].path.name for i in failed]
         if len(failed) == len(planes):
             raise InputError(
-                f"{names[0]}: its pixels cannot be decoded (damaged, or stored in an unknown way); export "
-                "the series again"
+                f"{names[0]}: its pixels cannot be decoded: damaged, or in a format that is not supported "
+                f"({_syntax_name(planes[0])}); export the series again, uncompressed"
             )
         found.problems.extend(f"{name}: its pixels cannot be decoded" for name in names)
         hu = np.delete(hu, failed, axis=0)
@@ -71,6 +71,12 @@ def _require_images(path: Path, found: Scan) -> None:
     )
 
 
+def _syntax_name(plane: Plane) -> str:
+    from pydicom.uid import UID
+
+    return UID(plane.pixels.transfer_syntax).name if plane.pixels else "unknown"
+
+
 def _source_order(planes: list[Plane], positions: np.ndarray | None) -> tuple[list[Plane], np.ndarray | None]:
     """Bring the frames of a multi-frame file back into file order; single-frame files stay sorted."""
     if all(plane.pixels is None or plane.pixels.frames == 1 for plane in planes):
@@ -85,7 +91,10 @@ def _facts(
     path: Path, stack: Stack, stacks: list[Stack], planes: list[Plane], warnings: list[str]
 ) -> SeriesFacts:
     first = planes[0]
+    files = tuple(dict.fromkeys(plane.path for plane in planes))
     frames = any(plane.pixels is not None and plane.pixels.frames > 1 for plane in planes)
+    if frames and len(files) > 1:  # a DICOM SEG cannot refer to frames of several files
+        files, frames = (), False
     contrast = {plane.contrast_agent for plane in planes}
     return SeriesFacts(
         kind="dicom",
@@ -98,7 +107,7 @@ def _facts(
         other_series=tuple(f"[index:{n}] {s.label}" for n, s in enumerate(stacks, start=1) if s is not stack),
         slice_thickness_mm=first.slice_thickness_mm,
         kvp=first.kvp,
-        source_files=tuple(dict.fromkeys(plane.path for plane in planes)),
+        source_files=files,
         source_frames=tuple(plane.frame + 1 for plane in planes) if frames else (),
     )
 

@@ -28,6 +28,7 @@ NAMES: dict[str, Callable[[Plane], Any]] = {
     "stack": lambda p: p.phase.get("StackID"),
     "image type": lambda p: p.image_type,
     "tube voltage": lambda p: p.kvp,
+    "field of view": lambda p: _corner_in_plane(p),
     "acquisition time": lambda p: p.phase.get("AcquisitionDateTime", p.phase.get("AcquisitionTime")),
     "content time": lambda p: p.phase.get("ContentTime"),
 }
@@ -118,6 +119,12 @@ def _by_value(planes: list[Plane], value: Callable[[Plane], Hashable]) -> list[l
         groups.setdefault(value(plane), []).append(plane)
     keys = sorted(groups, key=lambda k: (k is None, k if isinstance(k, (int, float)) else 0, str(k)))
     return [groups[key] for key in keys]
+
+
+def _corner_in_plane(plane: Plane) -> tuple[float, float]:
+    """Where the first pixel lies along the plane's own axes, to 0.1 mm."""
+    where = places([plane])
+    return round(float(where.along_u[0]), 1), round(float(where.along_v[0]), 1)
 
 
 def _starts(along_normal: FloatArray) -> list[int]:

@@ -103,7 +103,10 @@ def _decode_compressed(path: Path, layout: PixelLayout, frames: list[int]) -> It
         return
     wanted = set(frames)
     with tempfile.TemporaryDirectory(prefix="pesemiseg-") as folder:
-        encoded = generate_frames(ds.PixelData, number_of_frames=layout.frames)
+        offsets = (
+            (ds.ExtendedOffsetTable, ds.ExtendedOffsetTableLengths) if "ExtendedOffsetTable" in ds else None
+        )
+        encoded = generate_frames(ds.PixelData, number_of_frames=layout.frames, extended_offsets=offsets)
         for index, frame_bytes in enumerate(encoded):
             if index in wanted:
                 yield _decode_frame(frame_bytes, layout, Path(folder) / "frame.dcm")

@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 import pytest
-from pydicom.uid import JPEGLSLossless
+from pydicom.uid import MPEG2MPML, JPEGLSLossless
 
 from PESemiSegLib.errors import InputError
 from PESemiSegLib.volumes import dicom_scan, read
@@ -73,6 +73,14 @@ def test_a_frame_that_cannot_be_decoded_among_good_ones(dicom, tmp_path):
     dicom.assert_field(volume, tolerance=1.01)
     assert "2.dcm: its pixels cannot be decoded" in volume.facts.warnings[0]
     assert volume.to_source(volume.hu).shape[0] == 5
+
+
+def test_a_transfer_syntax_that_nobody_decodes_is_named(dicom, tmp_path):
+    ds = dicom.plane()
+    ds.compress(JPEGLSLossless)
+    ds.file_meta.TransferSyntaxUID = MPEG2MPML
+    with pytest.raises(InputError, match=r"film\.dcm: .* \(MPEG2 Main Profile"):
+        read(dicom.save(ds, tmp_path / "film.dcm"))
 
 
 def test_a_folder_without_images(tmp_path):

@@ -100,6 +100,16 @@ def test_two_phases_in_one_file(dicom, tmp_path):
     assert volume.facts.source_frames == (2, 4, 6, 8)
 
 
+def test_a_stack_over_two_files(dicom, tmp_path):
+    for n, z in enumerate((0, 4)):
+        made = enhanced(dicom, [(0, 0, z + k) for k in range(4)])
+        dicom.save(made.ds, tmp_path / f"{n}.dcm")
+    volume = read(tmp_path)
+    dicom.assert_field(volume, tolerance=0.51)
+    assert volume.shape[0] == 8
+    assert volume.facts.source_files == ()  # a DICOM SEG cannot refer to frames of two files
+
+
 def test_fewer_descriptions_than_frames_are_refused(dicom, tmp_path):
     made = enhanced(dicom, [(0, 0, k) for k in range(4)])
     del made.ds.PerFrameFunctionalGroupsSequence[-1]

@@ -248,6 +248,15 @@ def test_phases_whose_times_mix_are_refused(dicom, tmp_path):
         read(folder)
 
 
+def test_two_fields_of_view_at_the_same_heights_are_told_apart(dicom, tmp_path):
+    dicom.series(tmp_path, range(6), prefix="a")
+    dicom.series(tmp_path, [(30.0, 5.0, z) for z in range(4)], prefix="b")
+    for series, slices in ((None, 6), ("index:2", 4)):
+        volume = read(tmp_path, series)
+        assert volume.shape[0] == slices
+        dicom.assert_field(volume, tolerance=0.51)
+
+
 def test_acquisitions_that_interleave_are_parted(dicom, tmp_path):
     dicom.series(tmp_path, [0, 2, 4, 6, 8, 10], prefix="a", AcquisitionNumber=1)
     dicom.series(tmp_path, [4.5, 6.5, 8.5], prefix="b", AcquisitionNumber=2)
