@@ -1,20 +1,22 @@
-"""Measures what made-up patients look like and prints the tables of Docs/phantom.md.
+"""Measures what made-up patients look like: the tables and the picture of Docs/phantom.md.
 
-Run: python Testing/Benchmarks/phantom_values.py [patients a site] [preset]
+Run: python Testing/Benchmarks/phantom_values.py [patients a site] [preset] [contact sheet.png]
 """
 
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 
 from PESemiSegLib.phantom.anatomy import build_anatomy
 from PESemiSegLib.phantom.cohort import recipes
+from PESemiSegLib.phantom.contact_sheet import save_sheet, strip
 from PESemiSegLib.phantom.imaging import image_scene
-from PESemiSegLib.phantom.patient import make_case, plan
+from PESemiSegLib.phantom.patient import make_case, make_noncontrast_twin, plan
 from PESemiSegLib.phantom.recipe import Recipe
 from PESemiSegLib.phantom.scene import render
 from PESemiSegLib.phantom.sites import SITES
@@ -60,6 +62,7 @@ def patient(recipe: Recipe) -> dict:
     start = time.process_time()
     case = make_case(recipe)
     seconds = time.process_time() - start
+    print(f"{recipe.name}: {seconds:.0f} s", file=sys.stderr, flush=True)
     exact = case.clot_exact > 0
     vessel = ndimage.distance_transform_edt(case.artery, sampling=case.grid.spacing_mm[::-1]) > 3.0
     blood = case.hu[vessel & ~ndimage.binary_dilation(exact, iterations=3)]
@@ -80,10 +83,24 @@ def patient(recipe: Recipe) -> dict:
         "missed": len(case.facts["missed_lesions"]),
         "pe": bool(exact.any()),
         "facts": case.facts,
+        "strip": strip(case),
     }
 
 
-def main(patients: int, preset: str) -> None:
+def sheet(rows: dict[str, list[dict]], path: Path, preset: str) -> None:
+    """Two patients with emboli and one without of each site, and a non-contrast twin."""
+    strips, titles = [], []
+    for name, patients in rows.items():
+        ill = sorted((p for p in patients if p["pe"]), key=lambda p: -p["facts"]["burden_index"])
+        for p in [ill[0], ill[len(ill) // 2], *[p for p in patients if not p["pe"]][:1]]:
+            strips.append(p["strip"])
+            titles.append(f"site {name}" + ("" if p["pe"] else ", no emboli"))
+    recipe = next(r for r in recipes("A", len(rows["A"]), SEED, preset) if r.pe)
+    twin = make_noncontrast_twin(recipe)
+    save_sheet([*strips, strip(twin)], path, [*titles, "site A, without contrast"])
+
+
+def main(patients: int, preset: str, picture: Path | None) -> None:
     kernels()
     rows = {name: [patient(r) for r in recipes(name, patients, SEED, preset)] for name in SITES}
     print(f"\n{patients} patients a site, preset {preset}, seed {SEED}: median (smallest to largest)\n")
@@ -103,6 +120,8 @@ def main(patients: int, preset: str) -> None:
     }
     for title, show in lines.items():
         print(f"| {title} | " + " | ".join(show(rows[name]) for name in SITES) + " |")
+    if picture is not None:
+        sheet(rows, picture, preset)
     lesions = [lesion for ps in rows.values() for p in ps for lesion in p["lesions"]]
     for what in ("kind", "level"):
         count = Counter(lesion[what] for lesion in lesions)
@@ -111,4 +130,5 @@ def main(patients: int, preset: str) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 12, sys.argv[2] if len(sys.argv) > 2 else "medium")
+    given = [*sys.argv[1:], *["12", "medium", ""][len(sys.argv) - 1 :]]
+    main(int(given[0]), given[1], Path(given[2]) if given[2] else None)
