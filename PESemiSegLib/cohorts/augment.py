@@ -1,4 +1,4 @@
-"""Augmentation in HU and in the plane: what scanners, breath and positioning change, nothing that anatomy forbids."""
+"""Augmentation in HU and in the plane: what scanners, breath and positioning change, and no more."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ NO_AUGMENTATION = AugmentConfig(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 def crop_transform(
     centre_yx: tuple[float, float], size: int, config: AugmentConfig, rng: np.random.Generator
 ) -> np.ndarray:
-    """The 2x3 matrix from crop pixels (x, y, 1) to source pixels: random rotation and scale about the centre."""
+    """The 2x3 matrix from crop pixels (x, y, 1) to source pixels: rotated and scaled about the centre."""
     angle = np.deg2rad(rng.uniform(-config.rotation_deg, config.rotation_deg))
     zoom = 1.0 + rng.uniform(-config.scale, config.scale)
     flip = -1.0 if config.flip_lr and rng.random() < 0.5 else 1.0
@@ -72,7 +72,7 @@ def warp(plane: np.ndarray, transform: np.ndarray, size: int, fill: int) -> np.n
 
 
 def change_intensity(image: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
-    """HU shift, contrast about 40 HU, blur and white noise, the same for all channels; float32 (C, H, W) in place."""
+    """HU shift, contrast about 40 HU, blur and white noise; float32 (C, H, W), in place."""
     gain = 1.0 + rng.uniform(-config.contrast, config.contrast)
     shift = rng.uniform(-config.shift_hu, config.shift_hu)
     image *= np.float32(gain)

@@ -1,4 +1,4 @@
-"""The slice cache: each volume once, at the model's in-plane spacing, as memory-mapped int16 with an index."""
+"""The slice cache: each volume once, at the model's in-plane spacing, as memory-mapped int16 with index."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class CachedVolume:
 
 
 class SliceCache:
-    """A folder of resampled volumes; built once, checked on every opening, rebuilt when source or cache differ."""
+    """A folder of resampled volumes; built once, checked on opening, rebuilt when source or cache differ."""
 
     def __init__(self, folder: Path | str, spacing_mm: float) -> None:
         if not 0.2 <= spacing_mm <= 5.0:
@@ -49,7 +49,7 @@ class SliceCache:
     def open(self, case: Case, *, with_mask: bool = True) -> CachedVolume:
         """The case's volume, built first where it is missing, stale or damaged.
 
-        Raises InputError (unreadable source, mask on another grid) and OutputError (disk full, no permission).
+        Raises InputError (unreadable source, mask on another grid), OutputError (disk full, no permission).
         """
         entry = self._entry(case)
         stamp = _stamp(case)
@@ -124,9 +124,9 @@ class SliceCache:
 
 
 def resample_slices(hu: np.ndarray, spacing_mm: tuple[float, float], target_mm: float) -> np.ndarray:
-    """In-plane resampling as at inference: int16 (z, y, x) at spacing (x, y) -> int16 at target_mm; edges stay put.
+    """In-plane resampling as at inference: int16 (z, y, x) at spacing (x, y) -> int16 at target_mm.
 
-    Linear, and as wide as an output pixel where it shrinks. Within 5 % the pixels are kept as they are.
+    Edges stay put. Linear, and as wide as an output pixel where it shrinks. Spacings within 5 % are kept.
     """
     if max(abs(s / target_mm - 1.0) for s in spacing_mm) <= _TOLERANCE:
         return np.ascontiguousarray(hu, dtype=np.int16)
@@ -163,7 +163,8 @@ def _read_pair(case: Case) -> tuple[np.ndarray, np.ndarray | None, tuple[float, 
         label = read(case.mask)
         if label.shape != volume.shape or not np.allclose(label.affine, volume.affine, atol=0.05):
             raise InputError(
-                f"The mask {case.mask.name} does not lie on the grid of {case.image.name}; export it on the scan's grid."
+                f"The mask {case.mask.name} does not lie on the grid of {case.image.name}; "
+                "export it on the scan's grid."
             )
         mask = label.hu > 0
     x, y, z = volume.spacing_mm

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,12 @@ def from_phantom(
     role: str = "labelled",
     exact_labels: bool = False,
 ) -> Manifest:
-    """One case per patient folder of `pesemiseg phantom`; the split is by patient, seeded, PE and PE-free alike.
+    """One case per patient folder of `pesemiseg phantom`, split by patient, PE and PE-free alike, seeded.
 
-    validation, test: their shares of the patients; the rest is for training. exact_labels: the exact clots rather than
-    what the site's annotator drew. Raises InputError for a folder without patients, ConfigError for impossible shares.
+    validation, test: their shares of the patients; the rest is for training. exact_labels: the exact clots
+    rather than what the site's annotator drew.
+
+    Raises InputError for a folder without patients, ConfigError for impossible shares.
     """
     folder = Path(folder)
     recipes = sorted(folder.glob("*/recipe.json"))
@@ -73,6 +76,4 @@ def _case(folder: Path, role: str, exact_labels: bool) -> tuple[Case, bool]:
 
 
 def _with_split(case: Case, split: str) -> Case:
-    from dataclasses import replace
-
     return replace(case, split=split)

@@ -1,4 +1,4 @@
-"""The manifest: which scans a cohort holds, who they belong to, how they are split; a CSV that one can edit."""
+"""The manifest: which scans a cohort holds, whose they are, how they are split; a CSV that one can edit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Case:
-    """One scan. `lesions` is an optional image with one integer per embolus (else components of `mask` count)."""
+    """One scan. `lesions`: an optional image, one integer per embolus (else components of `mask` count)."""
 
     patient: str
     site: str
@@ -32,7 +32,7 @@ class Case:
 
     @property
     def key(self) -> str:
-        """Site and patient: what must stay within one split, and a name that says nothing about the person."""
+        """Site and patient: what must stay within one split."""
         return f"{self.site}/{self.patient}"
 
 
@@ -110,7 +110,7 @@ def read_manifest(path: Path | str) -> Manifest:
 
 
 def write_manifest(manifest: Manifest | Iterable[Case], path: Path | str) -> None:
-    """Write the CSV, paths relative to its folder where they lie on the same drive; aside first, then moved."""
+    """Write the CSV, paths relative to its folder (on the same drive); aside first, then moved."""
     path = Path(path)
     aside = path.with_name(path.name + ".part")
     names = [entry.name for entry in fields(Case)]
@@ -141,7 +141,7 @@ def fingerprint_of(path: Path) -> str:
 
 
 def with_fingerprints(manifest: Manifest) -> Manifest:
-    """The manifest with the missing fingerprints filled in (reads every byte once), checked for duplicates."""
+    """The manifest with missing fingerprints filled in (reads every byte), checked for duplicates."""
     cases = [c if c.fingerprint else replace(c, fingerprint=fingerprint_of(c.image)) for c in manifest]
     return Manifest(tuple(cases), manifest.source_name)
 
@@ -179,23 +179,31 @@ def _parse(row: dict[str, str | None], folder: Path) -> tuple[Case, list[str]]:
 
 
 def _problems_between(cases: Iterable[Case]) -> list[str]:
-    """Leaks and duplicates: what no single row can show."""
-    splits: dict[str, set[str]] = {}
-    images: dict[Path, list[str]] = {}
-    prints: dict[str, set[str]] = {}
-    for case in cases:
+    """Leaks and duplicates, which no single row can show; told by CSV row, not by patient."""
+    patients: dict[str, list[int]] = {}
+    images: dict[Path, list[int]] = {}
+    prints: dict[str, list[int]] = {}
+    cases = list(cases)
+    for row, case in enumerate(cases, start=2):
         if case.role == "excluded":
             continue
-        splits.setdefault(case.key, set()).add(case.split)
-        images.setdefault(case.image, []).append(case.key)
+        patients.setdefault(case.key, []).append(row)
+        images.setdefault(case.image, []).append(row)
         if case.fingerprint:
-            prints.setdefault(case.fingerprint, set()).add(case.key)
-    wrong = [
-        f"patient {key} is in the splits {', '.join(sorted(s))}" for key, s in splits.items() if len(s) > 1
-    ]
-    wrong += [f"image {image.name} is listed for {', '.join(k)}" for image, k in images.items() if len(k) > 1]
-    wrong += [f"patients {', '.join(sorted(k))} hold the same scan" for k in prints.values() if len(k) > 1]
-    return wrong
+            prints.setdefault(case.fingerprint, []).append(row)
+    wrong = []
+    for rows in patients.values():
+        splits = sorted({cases[row - 2].split for row in rows})
+        if len(splits) > 1:
+            wrong.append(f"rows {_listed(rows)}: one patient is in the splits {', '.join(splits)}")
+    repeated = [rows for rows in images.values() if len(rows) > 1]
+    wrong += [f"rows {_listed(rows)}: the same image" for rows in repeated]
+    copies = [rows for rows in prints.values() if len(rows) > 1 and rows not in repeated]
+    return wrong + [f"rows {_listed(rows)}: copies of the same scan" for rows in copies]
+
+
+def _listed(rows: list[int]) -> str:
+    return ", ".join(map(str, rows))
 
 
 def _refuse(name: str, problems: list[str]) -> None:

@@ -17,7 +17,7 @@ _AIR_HU = -1024
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """How a batch is drawn. The shares of crops centred on emboli and on vessels; the rest lies anywhere in lung."""
+    """How a batch is drawn: shares of crops centred on emboli and on vessels; the rest lies in lung."""
 
     batch: int = 4
     crop: int = 192

@@ -40,7 +40,7 @@ def bootstrap_ratio(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """sum(parts) / sum(wholes) over patients, both resampled together: lesions found of lesions, marks of scans."""
+    """sum(parts) / sum(wholes) over patients, both resampled together: found lesions of all lesions, say."""
     part, whole = np.asarray(parts, float), np.asarray(wholes, float)
     if part.shape != whole.shape:
         raise ValueError("parts and wholes differ in length")

@@ -1,13 +1,15 @@
 """Which emboli were found and which marks are false, by a stated rule.
 
-An embolus is found when marks cover at least `min_overlap` of its volume, and at least one voxel. A mark, that is a
-26-connected component of the prediction, is false when it touches no voxel of any embolus nor of the annotator's mask.
+An embolus is found when marks cover at least `min_overlap` of its volume, and at least one voxel. A mark,
+that is a 26-connected component of the prediction, is false when it shares no voxel with any embolus nor with
+the annotator's mask.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy import ndimage
@@ -18,7 +20,7 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class Lesion:
-    """One embolus and whether it was found; location: central, peripheral or unknown; covered: share of its volume."""
+    """One embolus and whether it was found; location: such as central; covered: share of its volume."""
 
     id: int
     volume_mm3: float
@@ -52,8 +54,8 @@ def match_lesions(
 ) -> LesionReport:
     """Match marks with emboli, all arrays (z, y, x) on one grid.
 
-    instances: one integer per embolus, 0 elsewhere; without it the 26-connected components of `truth` are the emboli.
-    locations: per instance "central" or "peripheral".
+    instances: one integer per embolus, 0 elsewhere; without it the 26-connected components of `truth` count.
+    locations: a word per instance, such as "central" or "segmental".
     """
     structure = np.ones((3,) * prediction.ndim, dtype=bool)
     if instances is None:
@@ -81,7 +83,7 @@ def match_lesions(
 
 def size_bin(volume_mm3: float) -> str:
     """The name of the size bin, such as `50-200 mm3`."""
-    for low, high in zip(SIZE_BINS_MM3, SIZE_BINS_MM3[1:], strict=False):
+    for low, high in pairwise(SIZE_BINS_MM3):
         if low <= volume_mm3 < high:
             return f">= {low:.0f} mm3" if high == float("inf") else f"{low:.0f}-{high:.0f} mm3"
     raise ValueError(f"a volume of {volume_mm3} mm3")

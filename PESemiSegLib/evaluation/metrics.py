@@ -1,7 +1,8 @@
 """Metrics of one mask against another: overlap, volume and surface, with what happens to empty masks said.
 
-Conventions: both masks empty: overlap and surface figures are NaN, the case is counted apart. Truth empty, marks
-present: Dice, IoU and precision 0, sensitivity NaN. Truth present, no mark: Dice, IoU and sensitivity 0, precision NaN.
+Conventions. Both masks empty: overlap and surface figures are NaN, and the case is counted apart. Truth empty
+but marks present: Dice, IoU and precision 0, sensitivity NaN. Truth present but no mark: Dice, IoU and
+sensitivity 0, precision NaN.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class MaskMetrics:
 
 
 def mask_metrics(prediction: np.ndarray, truth: np.ndarray, voxel_mm3: float) -> MaskMetrics:
-    """Compare two masks (any shape, non-zero = marked) voxel by voxel; raises ValueError on unequal shapes."""
+    """Compare two masks (any shape, non-zero = marked) voxel by voxel; ValueError on unequal shapes."""
     if prediction.shape != truth.shape:
         raise ValueError(f"prediction {prediction.shape} and truth {truth.shape} differ in shape")
     marked, true = prediction != 0, truth != 0
@@ -52,7 +53,7 @@ def mask_metrics(prediction: np.ndarray, truth: np.ndarray, voxel_mm3: float) ->
 
 @dataclass(frozen=True)
 class SurfaceMetrics:
-    """Distances between the surfaces of two masks: shares within 1 and 2 mm, and the 95th percentile in mm."""
+    """Distances between two surfaces: shares within 1 and 2 mm, and the 95th percentile in mm."""
 
     nsd_1mm: float
     nsd_2mm: float
@@ -62,7 +63,7 @@ class SurfaceMetrics:
 def surface_metrics(
     prediction: np.ndarray, truth: np.ndarray, spacing_zyx_mm: tuple[float, float, float]
 ) -> SurfaceMetrics:
-    """NSD and HD95 between border voxels (those with a background face neighbour), like MONAI's without subvoxels.
+    """NSD and HD95 between border voxels (with a background face neighbour), like MONAI's without subvoxels.
 
     NaN where both masks are empty; NSD 0 and HD95 infinite where only one is.
     """

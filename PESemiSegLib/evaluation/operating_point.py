@@ -1,4 +1,4 @@
-"""Chooses the threshold and the smallest mark of a model on its validation patients, never on test patients."""
+"""Chooses a model's threshold and smallest mark on validation patients, never on test patients."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ import numpy as np
 from scipy import ndimage
 
 from PESemiSegLib.cohorts.manifest import Case
-from PESemiSegLib.evaluation.lesions import match_lesions
-from PESemiSegLib.evaluation.metrics import mask_metrics
 from PESemiSegLib.evaluation.truth import Truth, read_case
 
 if TYPE_CHECKING:
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 SMALLEST_MM3 = (0.0, 5.0, 10.0, 20.0, 40.0)
+_TOUCHING = np.ones((3, 3, 3), dtype=bool)
 
 
 @dataclass(frozen=True)
@@ -55,57 +54,95 @@ def sweep(
 ) -> list[Point]:
     """Every pair of threshold and smallest mark on every case; each case is segmented once.
 
-    Means: Dice over scans where either mask holds something, emboli pooled, false marks over all scans.
+    Means: Dice over scans with an annotated mask, emboli pooled, false marks over all scans.
     """
     from PESemiSegLib.inference.segment import segment
 
-    figures: dict[tuple[float, float], list[tuple[float, int, int, int]]] = {}
+    rows: dict[tuple[float, float], list[_Counts]] = {}
     for done, case in enumerate(cases, start=1):
         volume, truth = read_case(case)
         result = segment(volume, package, threshold=min(thresholds), min_lesion_mm3=0.0, **settings)
-        probability = np.where(result.mask[result.box.slices] > 0, result.probability.values, 0.0)
-        inside = result.box.slices
-        cut = Truth(truth.mask, truth.instances, truth.locations)
+        here = result.box.slices
+        allowed = np.where(result.mask[here] > 0, result.probability.values, 0.0)
+        tally = _Tally(truth, here)
         for threshold in thresholds:
+            marks = _Marks.find(allowed >= threshold, tally)
             for smallest in smallest_mm3:
-                mask = np.zeros(volume.shape, bool)
-                mask[inside] = _without_small(
-                    probability >= threshold, smallest / volume.grid.voxel_volume_mm3
-                )
-                figures.setdefault((threshold, smallest), []).append(
-                    _figures(mask, cut, volume.grid.voxel_volume_mm3)
-                )
+                counts = marks.counts(smallest / volume.grid.voxel_volume_mm3, tally)
+                rows.setdefault((threshold, smallest), []).append(counts)
         progress(done)
-    return [_point(threshold, smallest, rows) for (threshold, smallest), rows in figures.items()]
+    return [_point(threshold, smallest, counts) for (threshold, smallest), counts in rows.items()]
 
 
-def _figures(mask: np.ndarray, truth: Truth, voxel_mm3: float) -> tuple[float, int, int, int]:
-    report = match_lesions(mask, truth.mask, voxel_mm3, instances=truth.instances)
-    dice = mask_metrics(mask, truth.mask, voxel_mm3).dice if truth.mask.any() else math.nan
-    return dice, report.found, len(report.lesions), report.false_marks
+@dataclass(frozen=True)
+class _Counts:
+    """One case at one setting."""
+
+    dice: float  # NaN without an annotated mask
+    found: int
+    emboli: int
+    false_marks: int
 
 
-def _point(threshold: float, smallest: float, rows: Sequence[tuple[float, int, int, int]]) -> Point:
-    known = [row[0] for row in rows if not math.isnan(row[0])]
-    emboli = sum(row[2] for row in rows)
+class _Tally:
+    """What is true inside the computed box, and how much of it there is in the whole scan."""
+
+    def __init__(self, truth: Truth, box: tuple[slice, ...]) -> None:
+        instances = truth.instances
+        if instances is None:
+            instances, _ = ndimage.label(truth.mask, _TOUCHING)
+        self.mask = truth.mask[box]
+        self.instances = instances[box]
+        self.voxels = int(np.count_nonzero(truth.mask))
+        self.emboli = int(np.count_nonzero(np.bincount(instances.ravel())[1:]))
+
+
+@dataclass(frozen=True)
+class _Marks:
+    """The marks of one threshold: voxels and true voxels by mark, and which mark meets which embolus."""
+
+    size: np.ndarray
+    hits: np.ndarray
+    is_true: np.ndarray
+    meetings: np.ndarray  # (pairs, 2): mark, embolus
+
+    @classmethod
+    def find(cls, mask: np.ndarray, tally: _Tally) -> _Marks:
+        """Label the marks once; every smallest size is then a choice among them."""
+        labels, count = ndimage.label(mask, _TOUCHING)
+        touching = np.zeros(count + 1, dtype=bool)
+        touching[np.unique(labels[tally.mask | (tally.instances > 0)])] = True
+        inside = (tally.instances > 0) & mask
+        return cls(
+            size=np.bincount(labels.ravel(), minlength=count + 1),
+            hits=np.bincount(labels[tally.mask], minlength=count + 1),
+            is_true=touching,
+            meetings=np.unique(np.column_stack([labels[inside], tally.instances[inside]]), axis=0),
+        )
+
+    def counts(self, smallest_voxels: float, tally: _Tally) -> _Counts:
+        """The figures when marks of fewer voxels are dropped."""
+        kept = self.size >= smallest_voxels
+        kept[0] = False  # label 0 is no mark
+        total = int(self.size[kept].sum()) + tally.voxels
+        return _Counts(
+            dice=2.0 * int(self.hits[kept].sum()) / total if tally.voxels else math.nan,
+            found=len(np.unique(self.meetings[kept[self.meetings[:, 0]], 1])),
+            emboli=tally.emboli,
+            false_marks=int(np.count_nonzero(kept & ~self.is_true)),
+        )
+
+
+def _point(threshold: float, smallest: float, rows: Sequence[_Counts]) -> Point:
+    known = [row.dice for row in rows if not math.isnan(row.dice)]
+    emboli = sum(row.emboli for row in rows)
     return Point(
         threshold=threshold,
         min_lesion_mm3=smallest,
         dice=sum(known) / len(known) if known else math.nan,
-        lesion_sensitivity=sum(row[1] for row in rows) / emboli if emboli else math.nan,
-        false_marks_per_scan=sum(row[3] for row in rows) / len(rows),
+        lesion_sensitivity=sum(row.found for row in rows) / emboli if emboli else math.nan,
+        false_marks_per_scan=sum(row.false_marks for row in rows) / len(rows),
     )
-
-
-def _without_small(mask: np.ndarray, voxels: float) -> np.ndarray:
-    """Components of fewer voxels are removed, 26-connected, as `inference.findings.clean` does."""
-    if voxels <= 0 or not mask.any():
-        return mask
-    labels, _ = ndimage.label(mask, np.ones((3, 3, 3), bool))
-    keep = np.bincount(labels.ravel()) >= voxels
-    keep[0] = False
-    kept: np.ndarray = keep[labels]
-    return kept
 
 
 def _number(value: float) -> float:

@@ -1,4 +1,4 @@
-"""Checkpoints: one safetensors file with all tensors, its scalars as JSON in the header; no pickle, no half file."""
+"""Checkpoints: one safetensors file, the scalars as JSON in its header; no pickle, no half file."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def save_checkpoint(path: Path, tensors: dict[str, Tensor], scalars: dict[str, A
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and scalars of a checkpoint; raises InputError where it is missing, cut short or of another format."""
+    """Tensors and scalars of a checkpoint; InputError where it is missing, cut short or of another format."""
     from safetensors import SafetensorError, safe_open
 
     try:

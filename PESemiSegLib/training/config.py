@@ -19,7 +19,7 @@ PRECISIONS = ("fp32", "bf16")
 
 @dataclass(frozen=True)
 class OptimiserConfig:
-    """One network's optimiser; the rate rises linearly over the warm-up, then falls as (1 - progress)^power."""
+    """One network's optimiser; the rate rises over the warm-up, times (1 - progress)^power."""
 
     kind: str = "adamw"
     lr: float = 2e-3
@@ -104,11 +104,11 @@ class TrainConfig:
         _require(self.precision in PRECISIONS, f"precision is one of {', '.join(PRECISIONS)}")
         _require(
             self.network.context == self.sampling.context,
-            f"network.context={self.network.context} and sampling.context={self.sampling.context} must be equal",
+            f"network.context={self.network.context} and sampling.context={self.sampling.context} differ",
         )
 
     def with_overrides(self, **changes: Any) -> TrainConfig:
-        """A copy with the changes that are not None; `width` and `context` reach into the parts they belong to."""
+        """A copy with the changes that are not None; `width` and `context` reach into their parts."""
         changes = {name: value for name, value in changes.items() if value is not None}
         network, sampling = self.network, self.sampling
         if "width" in changes:

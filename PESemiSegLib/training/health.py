@@ -1,4 +1,4 @@
-"""The health monitor: is the discriminator worth listening to, told in figures and in plain sentences (1A.9)."""
+"""The health monitor: is the discriminator worth listening to, in figures and plain sentences (1A.9)."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class HealthReport:
 class HealthMonitor:
     """Gathers the figures of the steps and judges their means, once per report.
 
-    Known figures: L_seg, L_D, L_adv, L_semi, D_on_masks, D_on_predictions, D_on_unlabelled (mean confidences),
-    trusted_share, trusted_positive_share (of unlabelled pixels), positive_fraction_unlabelled.
+    Known figures: L_seg, L_D, L_adv, L_semi, D_on_masks, D_on_predictions, D_on_unlabelled (mean
+    confidences), trusted_share, trusted_positive_share (of unlabelled pixels), positive_fraction_unlabelled.
     """
 
     def __init__(self, patience: int = 2) -> None:
@@ -93,8 +93,8 @@ def _judge_discriminator(means: Mapping[str, float]) -> list[tuple[bool, str]]:
     if loss is not None:
         low, high = HEALTHY_LOSS
         if loss < low:
-            text = f"L_D is {loss:.2f}, below {low}: the discriminator wins; lower its rate or soften the masks it sees."
-            told.append((True, text))
+            advice = "lower its rate or soften the masks it sees"
+            told.append((True, f"L_D is {loss:.2f}, below {low}: the discriminator wins; {advice}."))
         elif loss > high:
             told.append(
                 (
@@ -113,6 +113,6 @@ def _judge_discriminator(means: Mapping[str, float]) -> list[tuple[bool, str]]:
             )
         )
         if abs(masks - predictions) < UNTRAINED_GAP:
-            text = "The discriminator tells masks and predictions apart by less than 0.02: treat it as untrained."
+            text = "The discriminator tells masks from predictions by less than 0.02: treat it as untrained."
             told.append((True, text))
     return told

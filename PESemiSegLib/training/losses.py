@@ -12,7 +12,7 @@ EPSILON = 1e-5
 def dice_loss(logits: Tensor, target: Tensor, over: str = "sample", valid: Tensor | None = None) -> Tensor:
     """1 - mean_n (2 sum p m + eps) / (sum p + sum m + eps); p = sigmoid(logits), m = target, scalar.
 
-    over: "sample" takes n over the images as published, "batch" makes one ratio of all. valid: 0/1, or None = all.
+    over: "sample" takes n over the images as published, "batch" makes one ratio of all. valid: 0/1, None = 1.
     """
     probability = logits.sigmoid()
     if valid is not None:
@@ -32,17 +32,17 @@ def segmentation_loss(
 def discriminator_loss(
     real: Tensor, fake: Tensor, real_label: float = 1.0, weight: Tensor | None = None
 ) -> Tensor:
-    """L_D = 1/2 BCE(D([w m, f]), 1) + 1/2 BCE(D([w p, f]), 0), from D's logits; means weighted by `weight`."""
+    """L_D = 1/2 BCE(D([w m, f]), 1) + 1/2 BCE(D([w p, f]), 0), from D's logits, weighted means."""
     return 0.5 * _bce_to(real, real_label, weight) + 0.5 * _bce_to(fake, 0.0, weight)
 
 
 def adversarial_loss(confidence: Tensor) -> Tensor:
-    """L_adv = BCE(D([w p, f]), 1), from D's logits on the prediction; D itself must be frozen by the caller."""
+    """L_adv = BCE(D([w p, f]), 1), from D's logits; the caller freezes D."""
     return _bce_to(confidence, 1.0, None)
 
 
 def trusted_loss(logits: Tensor, trusted: Tensor, bce: float = 1.0, dice: float = 0.0) -> Tensor:
-    """L_semi: the prediction against its own cut 1[p > 0.5], over the pixels where `trusted` is 1; 0 where none is."""
+    """L_semi: the prediction against its own cut 1[p > 0.5], where `trusted` is 1; 0 for none."""
     label = (logits.detach() > 0).to(logits.dtype)
     pixels = F.binary_cross_entropy_with_logits(logits, label, reduction="none")
     total = bce * (pixels * trusted).sum() / trusted.sum().clamp_min(1.0)

@@ -1,4 +1,4 @@
-"""Several processes as one trainer: each draws its own crops, gradients are averaged, all weights stay equal."""
+"""Several processes as one trainer: each draws its own crops, gradients are averaged, weights stay equal."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def join_torchrun() -> bool:
 
 
 def launch(work: Callable[..., None], arguments: tuple[Any, ...], processes: int, meeting: Path) -> None:
-    """Call `work(*arguments)` in this many fresh processes joined through gloo; `meeting` is a file to meet at.
+    """Call `work(*arguments)` in fresh processes joined through gloo; `meeting` is a file to meet at.
 
     An error of the family, raised in a process, is raised here again; others as ProcessRaisedException.
     """

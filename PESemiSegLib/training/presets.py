@@ -10,7 +10,7 @@ from PESemiSegLib.training.config import LossConfig, OptimiserConfig, TrainConfi
 
 
 def _paper() -> TrainConfig:
-    """Supervised stage of the paper: W48, 400 px, SGD 0.9 with rate 1e-4, positive slices only, no augmentation."""
+    """Supervised stage of the paper: W48, 400 px, SGD 0.9, rate 1e-4, positive slices, no augmentation."""
     return TrainConfig(
         name="paper",
         network=NetworkConfig(width=48, depth="full"),

@@ -1,4 +1,4 @@
-"""The training loop: one optimiser step per iteration, validation, health, checkpoints, and an orderly stop."""
+"""The training loop: one step per iteration, validation, health, checkpoints, and an orderly stop."""
 
 from __future__ import annotations
 

@@ -20,10 +20,10 @@ class Supervised:
 
     def timeline(self) -> list[str]:
         """See Strategy."""
-        start = f"{self._config.discriminator_start:.0%} of the run"
+        start, every = self._config.discriminator_start, self._config.discriminator_every
         return [
             "L_seg (0.5 BCE + Dice) on labelled crops from the first iteration",
-            f"L_D (discriminator, on detached features) from {start}, every {self._config.discriminator_every} iterations",
+            f"L_D (discriminator, detached features) after {start:.0%} of the run, every {every} iterations",
         ]
 
     def step(
@@ -45,7 +45,7 @@ class Supervised:
         return figures
 
     def teach_discriminator(self, mask: Tensor, probability: Tensor, features: Tensor) -> dict[str, float]:
-        """One step of D on L_D; all three inputs come detached. Returns L_D and D's mean confidences near marks."""
+        """One step of D on L_D, inputs detached. Returns L_D and D's mean confidences near marks."""
         learner, losses = self.learners["discriminator"], self._config.losses
         near = near_marks(mask, probability)
         weight = near + losses.background_weight * (1.0 - near)

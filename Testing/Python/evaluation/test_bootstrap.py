@@ -22,7 +22,7 @@ def test_ninety_percent_intervals_hold_the_truth_about_ninety_times_in_a_hundred
 
 
 def test_ratios_resample_patients_not_lesions() -> None:
-    """Ten patients with 20 lesions each, all found or all missed: a lesion-wise interval would be far too short."""
+    """Ten patients of 20 lesions, all found or all missed: a lesion-wise interval would be too short."""
     found, all_of_them = [20.0] * 5 + [0.0] * 5, [20.0] * 10
     interval = bootstrap_ratio(found, all_of_them)
     assert interval.value == 0.5

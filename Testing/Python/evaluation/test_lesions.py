@@ -8,7 +8,7 @@ from PESemiSegLib.evaluation.lesions import match_lesions, size_bin
 
 @pytest.fixture
 def scene() -> tuple[np.ndarray, np.ndarray]:
-    """Truth: a block of 20 voxels, a block of 8, a lone voxel. Marks: 3 of the 20, the lone one, and far off two more."""
+    """Truth: blocks of 20 and 8 voxels, a lone voxel. Marks: 3 of the 20, the lone one, and two far off."""
     truth = np.zeros((8, 20, 20), np.uint8)
     truth[1:3, 2:7, 2:4] = 1
     truth[4:6, 10:12, 10:12] = 1

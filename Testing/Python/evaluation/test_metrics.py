@@ -1,4 +1,4 @@
-"""Mask and surface metrics against MONAI, scikit-learn and counting by hand; empty masks by the stated convention."""
+"""Mask and surface metrics against MONAI, scikit-learn and counting by hand; empty masks as stated."""
 
 import math
 

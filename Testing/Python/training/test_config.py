@@ -61,7 +61,7 @@ def test_files_that_are_no_settings_are_refused(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(ConfigError):
             read_yaml(path)
-    with pytest.raises(ConfigError, match="nowhere.yaml"):
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
         read_yaml(tmp_path / "nowhere.yaml")
 
 
