@@ -73,7 +73,9 @@ def open_engine(
         )
     from PESemiSegLib.inference.engines.torch_engine import TorchEngine
 
-    return TorchEngine(package, device=choice.device, precision=choice.precision, batch=batch or 0)
+    return TorchEngine(
+        package, device=choice.device, precision=choice.precision, batch=batch or 0, threads=threads or 0
+    )
 
 
 def cpu_threads() -> int:

@@ -48,12 +48,17 @@ class TorchEngine:
         precision: "fp32", "bf16", "fp16"; half precisions run under autocast, sigmoid and CARAFE's softmax in
             float32. "fp64" is the reference of the tests.
         batch: slices at once; 0 takes 16 on CUDA and 1 on a CPU (more is slower there).
+        threads: CPU threads, set for the whole process; 0 leaves torch's own choice.
 
     Raises:
         DeviceError: the weights do not fit into the device's memory.
     """
 
-    def __init__(self, package: ModelPackage, *, device: str, precision: str, batch: int = 0) -> None:
+    def __init__(
+        self, package: ModelPackage, *, device: str, precision: str, batch: int = 0, threads: int = 0
+    ) -> None:
+        if threads:
+            torch.set_num_threads(threads)
         self._device, self._dtype = torch.device(device), _DTYPE[precision]
         self._batch = batch or (CUDA_BATCH if self._device.type == "cuda" else 1)
         self._network: nn.Module | None = self._load(package)
