@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -162,6 +163,19 @@ def test_the_patient_appears_when_asked_for(
     assert "Patient ID MRN-4711" in page
     assert "Garbo" not in page
     assert "segmentation.dcm" not in saved.files
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(made_up_result: Maker, tmp_path: Path) -> None:
+    """The confidence map is the first file above the limit; those before it were written already."""
+    result = made_up_result(marks=0)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(OutputError, match=r"cannot write confidence\.nrrd: "):
+            save_result(result, tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_refused_folder_is_left_alone(made_up_result: Maker, tmp_path: Path) -> None:
