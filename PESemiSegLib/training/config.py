@@ -64,6 +64,19 @@ class LossConfig:
 
 
 @dataclass(frozen=True)
+class FinishConfig:
+    """D's lessons after the segmenter's last step, alone, on the averaged segmenter; 0 iterations = none."""
+
+    iterations: int = 0
+    batch: int = 2
+    crop: int = 256  # larger than in training: D standardises its features over what it sees
+
+    def __post_init__(self) -> None:
+        _require(self.iterations >= 0 and self.batch >= 1, "finish needs iterations >= 0 and batch >= 1")
+        _require(self.crop >= 32 and self.crop % 16 == 0, "finish.crop is a multiple of 16 from 32")
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """Everything that decides a run besides the data."""
 
@@ -82,6 +95,7 @@ class TrainConfig:
     max_minutes: float = 0.0  # 0 = no limit; else the schedule ends when the time does
     discriminator_start: float = 0.0  # share of the run after which D is trained
     discriminator_every: int = 1  # iterations per step of D
+    finish: FinishConfig = field(default_factory=FinishConfig)
     ema_decay: float = 0.0  # 0 = the plain weights are exported
     precision: str = "fp32"
     validate_every: int = 250

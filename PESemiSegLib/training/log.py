@@ -31,19 +31,19 @@ class RunLog:
         self._board = _board(folder) if tensorboard else None
 
     def __call__(self, event: dict[str, Any]) -> None:
-        """Write one event; steps every tenth time, everything else at once."""
+        """Write one event; steps and lessons every tenth time, everything else at once."""
         kind, iteration = event["kind"], int(event["iteration"])
-        if kind == "step" and iteration % _EVERY:
+        if kind in ("step", "lesson") and int(event.get("number", iteration)) % _EVERY:
             return
         values = event | event.get("figures", {})
-        if kind in ("step", "validation", "health"):
+        if kind in ("step", "lesson", "validation", "health"):
             self._rows.writerow({n: _short(values[n]) for n in COLUMNS if n in values})
             self._table.flush()
             if self._board is not None:
                 for name in COLUMNS[2:]:
                     if name in values:
                         self._board.add_scalar(f"{kind}/{name}", values[name], iteration)
-        if kind != "step":
+        if kind not in ("step", "lesson"):
             self._events.write(json.dumps(event, default=float) + "\n")
             self._events.flush()
 

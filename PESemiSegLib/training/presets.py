@@ -6,7 +6,7 @@ from PESemiSegLib.cohorts.augment import NO_AUGMENTATION
 from PESemiSegLib.cohorts.sampling import SamplingConfig
 from PESemiSegLib.errors import ConfigError
 from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
-from PESemiSegLib.training.config import LossConfig, OptimiserConfig, TrainConfig
+from PESemiSegLib.training.config import FinishConfig, LossConfig, OptimiserConfig, TrainConfig
 
 
 def _paper() -> TrainConfig:
@@ -64,6 +64,7 @@ def _cpu_demo() -> TrainConfig:
         iterations=4000,
         discriminator_start=0.4,
         discriminator_every=2,
+        finish=FinishConfig(iterations=800),
         ema_decay=0.995,
         validate_every=250,
         checkpoint_every=250,

@@ -21,6 +21,7 @@ from PESemiSegLib.training import parallel
 from PESemiSegLib.training.checkpoint import load_checkpoint, save_checkpoint
 from PESemiSegLib.training.config import TrainConfig, from_plain, to_plain
 from PESemiSegLib.training.ema import WeightAverage
+from PESemiSegLib.training.finish import lessons
 from PESemiSegLib.training.health import HealthMonitor
 from PESemiSegLib.training.learner import Learner, NonFiniteLoss
 from PESemiSegLib.training.strategies import build_strategy
@@ -31,7 +32,7 @@ CHECKPOINT = "checkpoint.safetensors"
 _VALIDATION_SEED = 977
 
 Event = dict[str, Any]
-"""`kind` (timeline, step, validation, health, checkpoint, done) and its values."""
+"""`kind` (timeline, step, lesson, validation, health, checkpoint, done) and its values."""
 
 
 @dataclass(frozen=True)
@@ -79,24 +80,26 @@ class Trainer:
         self.average = WeightAverage(self.segmenter.module, config.ema_decay)
         self.health = HealthMonitor()
         self.iteration = 0
+        self.finished = 0  # of the discriminator's last lessons
         self.seconds = 0.0
 
     def run(self) -> None:
-        """Train until the iterations or the minutes are used up.
+        """Train until the iterations or the minutes are used up, then give D its last lessons.
 
         Raises NonFiniteLoss (the last checkpoint stays as it was) and Cancelled (after saving one).
         """
         self._say("timeline", sentences=self.strategy.timeline(), iterations=self.config.iterations)
+        if self._progress() < 1.0:
+            self._train()
+        self._finish()
+        self._say("done", seconds=self.seconds)
+
+    def _train(self) -> None:
         with Prefetcher(self._draw, self.iteration, self.config.iterations) as batches:
             started = time.monotonic() - self.seconds
             for batch in batches:
                 self._step(*batch)
-                self.seconds, stop = parallel.agree(time.monotonic() - started, float(self._cancelled()))
-                if stop:
-                    self.save()
-                    raise Cancelled(
-                        f"Training stopped at iteration {self.iteration}; --resume goes on from there."
-                    )
+                self._watch_clock(started)
                 over = self._progress() >= 1.0
                 if over or self.iteration % self.config.validate_every == 0:
                     self._look()
@@ -104,7 +107,32 @@ class Trainer:
                     self.save()
                 if over:
                     break
-        self._say("done", seconds=self.seconds)
+
+    def _finish(self) -> None:
+        """D alone, on the averaged segmenter; see `training.finish`."""
+        if self.finished >= self.config.finish.iterations:
+            return
+        started = time.monotonic() - self.seconds
+        with self.average.applied() as segmenter:
+            for figures in lessons(
+                self.config, segmenter, self.discriminator, self.crops.train, self.finished
+            ):
+                self.finished += 1
+                self.health.add(figures)
+                self._say("lesson", number=self.finished, of=self.config.finish.iterations, **figures)
+                self._watch_clock(started)
+                if self.finished % self.config.checkpoint_every == 0:
+                    self._report_health()
+                    self.save()
+        self._report_health()
+        self.save()
+
+    def _watch_clock(self, started: float) -> None:
+        """Update `seconds`; raises Cancelled, after a checkpoint, when the caller wants to stop."""
+        self.seconds, stop = parallel.agree(time.monotonic() - started, float(self._cancelled()))
+        if stop:
+            self.save()
+            raise Cancelled(f"Training stopped at iteration {self.iteration}; --resume goes on from there.")
 
     def _step(self, labelled: LabelledBatch, unlabelled: ImageBatch | None) -> None:
         clock = Clock(self.iteration, self._progress())
@@ -127,6 +155,9 @@ class Trainer:
         """Validation figures and the health report."""
         if self.crops.validation is not None and parallel.rank() == 0:
             self._say("validation", **self.validate(self.crops.validation))
+        self._report_health()
+
+    def _report_health(self) -> None:
         report = self.health.report()
         self._say("health", figures=report.figures, sentences=report.sentences, warnings=report.warnings)
 
@@ -153,6 +184,7 @@ class Trainer:
             return
         tensors: dict[str, Tensor] = {f"average/{n}": v for n, v in self.average.state().items()}
         scalars: dict[str, Any] = {"iteration": self.iteration, "seconds": self.seconds}
+        scalars["finished"] = self.finished
         scalars["config"] = to_plain(self.config)
         for name, learner in self.strategy.learners.items():
             values, rest = learner.state()
@@ -170,6 +202,7 @@ class Trainer:
             learner.restore(_under(tensors, name), scalars[name])
         self.average.restore(_under(tensors, "average"))
         self.iteration, self.seconds = int(scalars["iteration"]), float(scalars["seconds"])
+        self.finished = int(scalars.get("finished", 0))
 
     def _progress(self) -> float:
         share = self.iteration / self.config.iterations

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from PESemiSegLib.training.config import TrainConfig
+from PESemiSegLib.training.finish import teach
 from PESemiSegLib.training.learner import Learner
-from PESemiSegLib.training.losses import discriminator_loss, near_marks, segmentation_loss, soften
+from PESemiSegLib.training.losses import segmentation_loss
 from PESemiSegLib.training.strategies.base import Clock, ImageTensors, LabelledTensors
 
 
@@ -41,23 +41,11 @@ class Supervised:
         figures = {"L_seg": float(loss.detach()), "gradient_norm": norm}
         due = clock.progress >= self._config.discriminator_start
         if due and clock.iteration % self._config.discriminator_every == 0:
-            figures |= self.teach_discriminator(labelled.mask, logits.detach().sigmoid(), features.detach())
-        return figures
-
-    def teach_discriminator(self, mask: Tensor, probability: Tensor, features: Tensor) -> dict[str, float]:
-        """One step of D on L_D, inputs detached. Returns L_D and D's mean confidences near marks."""
-        learner, losses = self.learners["discriminator"], self._config.losses
-        near = near_marks(mask, probability)
-        weight = near + losses.background_weight * (1.0 - near)
-        count = mask.shape[0]
-        both = torch.cat([soften(mask, losses.soften_mask_pixels), probability])
-        logits = learner.module(both, torch.cat([features, features]))
-        real, fake = logits[:count], logits[count:]
-        loss = discriminator_loss(real, fake, losses.real_label, weight)
-        learner.descend({"L_D": loss})
-        figures = {"L_D": float(loss.detach())}
-        pixels = float(near.sum())
-        if pixels:
-            figures["D_on_masks"] = float((real.detach().sigmoid() * near).sum()) / pixels
-            figures["D_on_predictions"] = float((fake.detach().sigmoid() * near).sum()) / pixels
+            figures |= teach(
+                self.learners["discriminator"],
+                losses,
+                labelled.mask,
+                logits.detach().sigmoid(),
+                features.detach(),
+            )
         return figures

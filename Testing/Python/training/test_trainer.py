@@ -16,7 +16,8 @@ from PESemiSegLib.errors import Cancelled, InputError
 from PESemiSegLib.networks.config import NetworkConfig
 from PESemiSegLib.training import trainer as trainer_room
 from PESemiSegLib.training.checkpoint import load_checkpoint
-from PESemiSegLib.training.config import LossConfig, OptimiserConfig, TrainConfig
+from PESemiSegLib.training.config import FinishConfig, LossConfig, OptimiserConfig, TrainConfig
+from PESemiSegLib.training.finish import teach
 from PESemiSegLib.training.learner import NonFiniteLoss
 from PESemiSegLib.training.strategies.base import Clock, LabelledTensors
 from PESemiSegLib.training.trainer import CHECKPOINT, Crops, Event, Trainer
@@ -74,7 +75,9 @@ def test_the_loss_of_d_leaves_no_gradient_in_s_and_the_reverse(tmp_path: Path) -
     batch = _batch(trainer)
     trainer.segmenter.optimiser.zero_grad(set_to_none=True)
     logits, features = trainer.segmenter.module.forward_features(batch.image)  # type: ignore[operator]
-    trainer.strategy.teach_discriminator(batch.mask, logits.detach().sigmoid(), features.detach())  # type: ignore[attr-defined]
+    teach(
+        trainer.discriminator, trainer.config.losses, batch.mask, logits.detach().sigmoid(), features.detach()
+    )
     assert all(p.grad is None for p in trainer.segmenter.module.parameters())
     assert all(p.grad is not None for p in trainer.discriminator.module.parameters())
 
@@ -206,3 +209,36 @@ def test_the_average_forgets_the_start_and_follows_the_weights(tmp_path: Path) -
     assert all(
         torch.allclose(v, torch.ones(())) for n, v in trainer.average.state().items() if n.endswith("weight")
     )
+
+
+def test_the_last_lessons_move_d_alone_and_resume_bit_for_bit(tmp_path: Path) -> None:
+    finishing = replace(CONFIG, finish=FinishConfig(iterations=4, batch=1, crop=48), checkpoint_every=1)
+    for name in ("plain", "whole", "broken"):
+        (tmp_path / name).mkdir()
+    plain = Trainer(CONFIG, _crops(), tmp_path / "plain")
+    plain.run()
+    whole = Trainer(finishing, _crops(finishing), tmp_path / "whole")
+    whole.run()
+    assert whole.finished == 4
+    for name, value in plain.average.state().items():
+        assert torch.equal(value, whole.average.state()[name]), name
+    moved = [
+        not torch.equal(a, b)
+        for a, b in zip(
+            plain.discriminator.module.parameters(), whole.discriminator.module.parameters(), strict=True
+        )
+    ]
+    assert all(moved)
+
+    def stop() -> bool:
+        return broken.finished >= 2
+
+    broken = Trainer(finishing, _crops(finishing), tmp_path / "broken", cancelled=stop)
+    with pytest.raises(Cancelled):
+        broken.run()
+    resumed = Trainer(finishing, _crops(finishing), tmp_path / "broken")
+    resumed.resume()
+    assert (resumed.iteration, resumed.finished) == (4, 2)
+    resumed.run()
+    for name, value in _state(whole).items():
+        assert torch.equal(value, _state(resumed)[name]), name

@@ -1,0 +1,71 @@
+"""The discriminator's last lessons: alone, against the averaged and frozen segmenter that will be exported.
+
+While both learn, the discriminator chases a segmenter that changes with every step, in training mode and on
+small crops. What ships is the average, in evaluation mode, on whole lungs: these lessons are about that one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from PESemiSegLib.cohorts.prefetch import Prefetcher
+from PESemiSegLib.cohorts.sampling import LabelledBatch, LabelledCrops
+from PESemiSegLib.training import parallel
+from PESemiSegLib.training.config import LossConfig, TrainConfig
+from PESemiSegLib.training.learner import Learner
+from PESemiSegLib.training.losses import discriminator_loss, near_marks, soften
+
+_SEED = 5471
+
+
+def teach(
+    learner: Learner, losses: LossConfig, mask: Tensor, probability: Tensor, features: Tensor
+) -> dict[str, float]:
+    """One step of D on L_D (1A.5); all three inputs come detached.
+
+    mask, probability: (B, 1, H, W); features: (B, 7w, H/2, W/2). Returns L_D and D's mean confidences near
+    marks. Raises NonFiniteLoss.
+    """
+    near = near_marks(mask, probability)
+    weight = near + losses.background_weight * (1.0 - near)
+    count = mask.shape[0]
+    both = torch.cat([soften(mask, losses.soften_mask_pixels), probability])
+    logits = learner.module(both, torch.cat([features, features]))
+    real, fake = logits[:count], logits[count:]
+    loss = discriminator_loss(real, fake, losses.real_label, weight)
+    learner.descend({"L_D": loss})
+    figures = {"L_D": float(loss.detach())}
+    pixels = float(near.sum())
+    if pixels:
+        figures["D_on_masks"] = float((real.detach().sigmoid() * near).sum()) / pixels
+        figures["D_on_predictions"] = float((fake.detach().sigmoid() * near).sum()) / pixels
+    return figures
+
+
+def lessons(
+    config: TrainConfig, segmenter: nn.Module, discriminator: Learner, crops: LabelledCrops, first: int
+) -> Iterator[dict[str, Any]]:
+    """Steps `first` to `config.finish.iterations` of D; yields each step's figures. Raises NonFiniteLoss."""
+    settings = config.finish
+    sampling = replace(config.sampling, batch=settings.batch, crop=settings.crop)
+    larger = LabelledCrops(crops.volumes, sampling, config.seed + _SEED)
+    device = next(segmenter.parameters()).device
+
+    def draw(step: int) -> LabelledBatch:
+        return larger.batch(step * parallel.size() + parallel.rank())
+
+    def placed(array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(device, memory_format=torch.channels_last)
+
+    with Prefetcher(draw, first, settings.iterations) as batches:
+        for step, batch in enumerate(batches, start=first):
+            discriminator.schedule(step, step / settings.iterations)
+            with torch.no_grad():
+                logits, features = segmenter.forward_features(placed(batch.image))  # type: ignore[operator]
+            yield teach(discriminator, config.losses, placed(batch.mask), logits.sigmoid(), features)
