@@ -32,7 +32,7 @@ setup: $(VENV)/.dev
 
 demo: $(VENV)/.base
 	$(BIN)/pesemiseg phantom --site A --patients 1 --seed 7 --preset medium --format dicom --overwrite -o $(DEMO)/patients
-	$(BIN)/pesemiseg segment $(DEMO)/patients/A_001/dicom --overwrite -o $(DEMO)/result
+	$(BIN)/pesemiseg segment $(DEMO)/patients/A-s7-p0000/ct --overwrite -o $(DEMO)/result
 	@echo "Open $(DEMO)/result/report.html in a browser."
 
 test: setup
