@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import InputError
 from .dicom_headers import Plane
-from .grid import FloatArray
+from .grid import FloatArray, Grid
 from .wording import some
 
 SAME_PLACE_MM = 0.02
@@ -94,6 +94,7 @@ def stack_geometry(planes: list[Plane], name: str) -> StackGeometry:
     """
     first = planes[0]
     assert first.pixel_spacing_mm is not None
+    assert first.pixels is not None
     row_step, column_step = first.pixel_spacing_mm
     where = places(planes)
     warnings: list[str] = []
@@ -110,12 +111,21 @@ def stack_geometry(planes: list[Plane], name: str) -> StackGeometry:
     else:
         step, count, positions = _resampled_steps(where.along_normal, warnings)
 
-    direction = where.normal + _tilt(where, min(row_step, column_step), first.tilt_degrees, warnings)
     affine = np.eye(4)
     affine[:3, 0] = where.u * column_step
     affine[:3, 1] = where.v * row_step
-    affine[:3, 2] = direction * step
+    affine[:3, 2] = where.normal * step
     affine[:3, 3] = first.position_lps
+    tilted = affine.copy()
+    tilted[:3, 2] += _drift(where) * step
+    if Grid((count, first.pixels.rows, first.pixels.columns), tilted).is_sheared:
+        affine = tilted
+        warnings.append(_tilt_warning(where))
+    elif _states_tilt(where, first):
+        warnings.append(
+            f"The header states a gantry tilt of {first.tilt_degrees:g} degrees, but the slice positions "
+            "show none; the positions were trusted."
+        )
     _warn_of_thin_slices(first, step, warnings)
     return StackGeometry(affine, count, positions, tuple(warnings))
 
@@ -127,25 +137,25 @@ def _off_line(along_normal: FloatArray, side: FloatArray) -> tuple[float, float]
     return float(slope), float(np.abs(side - side[0] - slope * (along_normal - along_normal[0])).max())
 
 
-def _tilt(where: Places, pixel_mm: float, stated_degrees: float, warnings: list[str]) -> FloatArray:
-    """Shift within the plane per mm along the normal; zero unless it moves the stack by half a pixel."""
+def _drift(where: Places) -> FloatArray:
+    """Shift within the plane per mm along the normal: the tangent of a gantry tilt."""
     slope_u = _off_line(where.along_normal, where.along_u)[0]
     slope_v = _off_line(where.along_normal, where.along_v)[0]
-    slope = math.hypot(slope_u, slope_v)
-    shift_mm = slope * float(where.along_normal[-1] - where.along_normal[0])
-    if shift_mm > 0.5 * pixel_mm:
-        warnings.append(
-            f"The gantry was tilted: slices are sheared by {math.degrees(math.atan(slope)):.1f} degrees. "
-            "They were brought to a straight grid by interpolation, and results are written on that grid."
-        )
-        return np.asarray(slope_u * where.u + slope_v * where.v)
-    axis_tilt = math.degrees(math.acos(min(1.0, float(np.abs(where.normal).max()))))
-    if abs(stated_degrees) > 0.5 and axis_tilt < 0.5 and len(where.along_normal) > 1:
-        warnings.append(
-            f"The header states a gantry tilt of {stated_degrees:g} degrees, but the slice positions show "
-            "none; the positions were trusted."
-        )
-    return np.zeros(3)
+    return np.asarray(slope_u * where.u + slope_v * where.v)
+
+
+def _tilt_warning(where: Places) -> str:
+    degrees = math.degrees(math.atan(float(np.linalg.norm(_drift(where)))))
+    return (
+        f"The gantry was tilted: slices are sheared by {degrees:.1f} degrees. They were brought to a "
+        "straight grid by interpolation, and results are written on that grid."
+    )
+
+
+def _states_tilt(where: Places, plane: Plane) -> bool:
+    """Whether the header states a tilt that neither the positions nor the orientation show."""
+    turn = math.degrees(math.acos(min(1.0, float(np.abs(where.normal).max()))))
+    return abs(plane.tilt_degrees) > 0.5 and turn < 0.5 and len(where.along_normal) > 1
 
 
 def _single_step(plane: Plane, warnings: list[str]) -> float:

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from ..errors import InputError
 from .file_values import hu_from_slabs
 from .grid import FloatArray, Grid, make_affine
-from .native import SHEAR_TOLERANCE
 from .nifti import read_nifti
 from .volume import SeriesFacts, Volume, build_volume
 
@@ -32,11 +31,10 @@ def read_file(path: Path, kind: str) -> Volume:
     if min(grid.spacing_mm) < low or max(grid.spacing_mm) > high:
         spacing = " x ".join(f"{s:.3g}" for s in grid.spacing_mm)
         raise InputError(f"{path.name}: voxels of {spacing} mm cannot be a CT; check the file's units")
-    if grid.shear > SHEAR_TOLERANCE:
-        degrees = np.degrees(np.arcsin(min(1.0, grid.shear)))
+    if grid.is_sheared:
         warnings.append(
-            f"The file's axes are not at right angles ({degrees:.1f} degrees of shear). The volume was "
-            "brought to a straight grid by interpolation, and results are written on that grid."
+            f"The file's axes are not at right angles ({grid.shear_degrees:.1f} degrees of shear). It "
+            "was brought to a straight grid by interpolation, and results are written on that grid."
         )
     facts = SeriesFacts(kind=kind, source_name=path.name, warnings=tuple(warnings))
     return build_volume(stack, affine, facts)

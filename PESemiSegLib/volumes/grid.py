@@ -58,10 +58,16 @@ class Grid:
         return float(abs(np.linalg.det(self.affine[:3, :3])))
 
     @property
-    def shear(self) -> float:
-        """Largest cosine between two of the axes: 0 for an orthogonal grid."""
+    def shear_degrees(self) -> float:
+        """How far two of the axes are from a right angle, at most."""
         direction = self.direction
-        return float(np.abs(direction.T @ direction - np.eye(3)).max())
+        cosine = np.abs(direction.T @ direction - np.eye(3)).max()
+        return float(np.degrees(np.arcsin(min(1.0, cosine))))
+
+    @property
+    def is_sheared(self) -> bool:
+        """Whether no orthogonal grid has all voxels within a quarter of a voxel (else it is rounding)."""
+        return not self.same_as(orthonormalised(self), tolerance_mm=0.25 * min(self.spacing_mm))
 
     def to_lps(self, ijk: npt.ArrayLike) -> FloatArray:
         """Voxel indices (..., 3) as (i, j, k), possibly fractional -> LPS mm (..., 3)."""

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .grid import FloatArray, Grid, make_affine
+from .grid import FloatArray, Grid, make_affine, orthonormalised
 from .resample import resample
 
 AIR_HU = -1024
 ALIGNED_DEGREES = 5.0  # inputs turned less than this keep their own voxels: only axes are swapped and flipped
-SHEAR_TOLERANCE = 2e-3  # cosine between axes that is rounding in a header, not a tilted gantry
 Array = npt.NDArray[Any]
 
 
@@ -115,7 +114,9 @@ def arrange(
     """
     rows, slices = array.shape[1:], array.shape[0]
     stack = Grid((slices, rows[0], rows[1]), affine)
-    sheared = stack.shear > SHEAR_TOLERANCE
+    sheared = stack.is_sheared
+    if not sheared and stack.shear_degrees > 1e-4:
+        stack = orthonormalised(stack)
     order, angle_degrees = _axes_towards_lps(stack.direction)
     if sheared or angle_degrees > ALIGNED_DEGREES:
         native = NativeGrid(

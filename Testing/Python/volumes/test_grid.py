@@ -41,7 +41,9 @@ def test_orthonormalised_keeps_spacing_and_centre():
     affine[0, 2] = 1e-3
     grid = Grid((9, 7, 5), affine)
     straight = orthonormalised(grid)
-    assert straight.shear < 1e-12 < grid.shear
+    assert straight.shear_degrees < 1e-6 < grid.shear_degrees
+    assert not grid.is_sheared
+    assert Grid((900, 7, 5), affine).is_sheared  # a small slope moves a long stack
     np.testing.assert_allclose(straight.spacing_mm, grid.spacing_mm)
     np.testing.assert_allclose(straight.to_lps([2, 3, 4]), grid.to_lps([2, 3, 4]))
     assert grid.same_as(straight, tolerance_mm=0.01)
