@@ -34,4 +34,4 @@ def output_planes(
         start, stop = [0, 0, 0], list(shape)
         start[across], stop[across] = at, at + 1
         block = cut((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
-        yield np.flip(block, flipped).transpose(order)[0]
+        yield np.flip(block, tuple(flipped)).transpose(order)[0]
