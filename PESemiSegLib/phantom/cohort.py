@@ -26,6 +26,7 @@ def recipes(site: str, patients: int, seed: int, preset: str = "standard") -> li
     """
     if patients < 1:
         raise ConfigError(f"a cohort needs at least 1 patient, not {patients}")
+    Recipe(site, seed, 0, preset)  # refuses what it does not know
     order = np.random.default_rng([seed, ord(site[0]), 0x5EED]).permutation(patients)
     free, positive = np.split(order, [free_count(patients)])
     kinds = (

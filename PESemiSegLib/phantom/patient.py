@@ -53,7 +53,7 @@ def make_case(recipe: Recipe) -> PhantomCase:
         before = replace(anatomy, patient=parameters.without_contrast())
         plain = render(before, grid, recipe.rng("scene"))
         breath = Breath.draw(recipe.rng("breathing"))
-        hu = _after(breath, plain.hu, grid, parameters)
+        hu, facts = _after(breath, plain.hu, grid, parameters), plain.facts
     image = image_scene(hu, acquisition, recipe.rng("image"), landmarks(parameters, grid))
     return PhantomCase(
         hu=image,

@@ -115,3 +115,5 @@ def test_a_wanted_kind_needs_a_patient_with_emboli() -> None:
 def test_an_empty_cohort_is_refused() -> None:
     with pytest.raises(ConfigError, match="at least 1"):
         recipes("A", 0, 1)
+    with pytest.raises(ConfigError, match="site"):
+        recipes("", 3, 1)

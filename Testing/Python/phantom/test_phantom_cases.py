@@ -131,6 +131,7 @@ def test_a_twin_lies_on_the_same_grid_with_plain_blood(case: PhantomCase) -> Non
     )
     assert float(np.median(twin.hu[trunk])) == pytest.approx(41.0, abs=12)  # phantom.md 7.1: 41.2 +- 7
     assert twin.facts["breath"]["diaphragm_mm"] != 0
+    assert twin.facts["contrast"] is False
     assert twin.recipe == replace(RECIPE, contrast=False)
     assert digest(twin) != digest(case)
 
