@@ -27,7 +27,7 @@ def output_planes(
         yield from volume.to_output(cut((0, 0, 0), shape), linear=linear)
         return
     across = axes.index(0)  # the working axis that the output's planes are stacked along
-    flipped = [axis for axis in range(3) if flips[axis]]
+    flipped = tuple(axis for axis in range(3) if flips[axis])
     order = np.argsort(axes)
     for n in range(shape[across]):
         at = shape[across] - 1 - n if flips[across] else n
