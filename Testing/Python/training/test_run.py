@@ -1,0 +1,152 @@
+"""A whole run in small: train, write the package, segment with it, measure it, choose its operating point."""
+
+import csv
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from PESemiSegLib.cohorts.augment import AugmentConfig
+from PESemiSegLib.cohorts.manifest import Case, Manifest, write_manifest
+from PESemiSegLib.cohorts.sampling import SamplingConfig
+from PESemiSegLib.errors import InputError, OutputError
+from PESemiSegLib.evaluation.evaluate import by_site, evaluate_cases, summary_rows
+from PESemiSegLib.evaluation.operating_point import choose_point, sweep
+from PESemiSegLib.evaluation.tables import to_json, to_markdown
+from PESemiSegLib.networks.config import NetworkConfig
+from PESemiSegLib.training.config import TrainConfig
+from PESemiSegLib.training.parallel import launch
+from PESemiSegLib.training.run import RunOptions, export, prepare, train
+from PESemiSegLib.volumes.grid import Grid
+from PESemiSegLib.volumes.write import write_nifti
+
+CONFIG = TrainConfig(
+    network=NetworkConfig(width=4, context=3, upsample="bilinear"),
+    sampling=SamplingConfig(batch=1, crop=32, context=3, augment=AugmentConfig()),
+    spacing_mm=3.0,
+    iterations=2,
+    discriminator_every=1,
+    validate_every=2,
+    validation_batches=1,
+    checkpoint_every=2,
+    ema_decay=0.9,
+)
+
+
+def _chest(clots: bool) -> tuple[np.ndarray, np.ndarray]:
+    """A body, two lungs, a vessel in each, and clots in them if wanted."""
+    zz, yy, xx = np.mgrid[:24, :64, :64]
+    hu = np.full(zz.shape, -1000.0)
+    hu[((yy - 32) / 26) ** 2 + ((xx - 32) / 30) ** 2 < 1] = 40
+    for x0 in (18, 46):
+        hu[((yy - 32) / 18) ** 2 + ((xx - x0) / 10) ** 2 + ((zz - 12) / 11.5) ** 2 < 1] = -850
+        hu[(np.hypot(yy - 32, xx - x0) < 4) & (zz > 3) & (zz < 21)] = 320
+    mask = np.zeros(hu.shape, np.uint8)
+    if clots:
+        for z0, x0 in ((9, 18), (15, 46)):
+            mask[(np.hypot(yy - 32, xx - x0) < 3) & (abs(zz - z0) < 3)] = 1
+        hu[mask > 0] = 40
+    return (hu + np.random.default_rng(0).normal(0, 10, hu.shape)).astype(np.int16), mask
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cohort")
+    affine = np.diag([3.0, 3.0, 5.0, 1.0])
+    cases = []
+    for number, (split, clots) in enumerate(
+        [("train", True), ("train", False), ("val", True), ("test", True)]
+    ):
+        hu, mask = _chest(clots)
+        hu += np.int16(number)  # four different scans
+        for name, array in (("ct", hu), ("mask", mask)):
+            write_nifti(folder / f"{name}{number}.nii.gz", array, Grid(array.shape, affine))
+        image, label = folder / f"ct{number}.nii.gz", folder / f"mask{number}.nii.gz"
+        cases.append(Case(f"P-{number}", "A", image, label, "labelled", split, "strict"))
+    write_manifest(Manifest(tuple(cases)), folder / "m.csv")
+    return folder / "m.csv"
+
+
+def test_from_a_manifest_to_a_measured_package(
+    manifest: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "PESemiSegLib")
+    torch.set_num_threads(1)
+    options = RunOptions(manifest=manifest, folder=tmp_path / "run", command="pesemiseg train", name="tiny")
+    prepare(CONFIG, options)
+    trainer = train(CONFIG, options)
+    package = export(trainer, options, tmp_path / "run" / "model", threshold=0.4)
+    assert package.info.data_origin == "patients"
+    assert package.info.threshold == 0.4
+    assert package.info.training["patients"] == {
+        "A/test/labelled": 1,
+        "A/train/labelled": 2,
+        "A/val/labelled": 1,
+    }
+    rows = list(csv.DictReader((tmp_path / "run" / "log.csv").open()))
+    assert rows
+    assert (tmp_path / "run" / "settings.yaml").exists()
+    assert "P-1" not in caplog.text
+    assert "P-1" not in (tmp_path / "run" / "events.jsonl").read_text()
+    assert "P-1" not in (package.folder / "model.json").read_text()
+
+    from PESemiSegLib.cohorts.manifest import read_manifest
+
+    cases = list(read_manifest(manifest).select("test"))
+    results = evaluate_cases(cases, package, engine="torch", device="cpu", lung_filter="none")
+    groups = by_site(results)
+    assert groups["A"]["scans"] == 1
+    assert groups["A"]["emboli"] == 2
+    assert 0 <= groups["A"]["dice"].value <= 1
+    assert "lesion_sensitivity, unknown" in to_markdown(summary_rows(groups))
+    assert json.loads(to_json(groups))["A"]["by_size"]
+    points = sweep(
+        cases, package, thresholds=(0.2, 0.6), smallest_mm3=(0.0, 100.0), engine="torch", device="cpu"
+    )
+    assert len(points) == 4
+    assert choose_point(points) in points
+
+
+def test_a_run_is_not_overwritten_nor_resumed_from_nothing(manifest: Path, tmp_path: Path) -> None:
+    options = RunOptions(manifest=manifest, folder=tmp_path / "run", resume=True)
+    with pytest.raises(InputError, match="no checkpoint to resume"):
+        prepare(CONFIG, options)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoint.safetensors").write_bytes(b"x")
+    with pytest.raises(OutputError, match="holds a run already"):
+        prepare(CONFIG, replace(options, resume=False))
+
+
+def test_a_manifest_without_training_cases_is_refused(manifest: Path, tmp_path: Path) -> None:
+    from PESemiSegLib.cohorts.manifest import read_manifest
+
+    write_manifest(read_manifest(manifest).select("val"), tmp_path / "val.csv")
+    with pytest.raises(InputError, match="no labelled case in the split 'train'"):
+        prepare(CONFIG, RunOptions(manifest=tmp_path / "val.csv", folder=tmp_path / "run"))
+
+
+def _share_then_refuse(folder: str) -> None:
+    """Run in each process: average the gradient of a linear loss whose slope is the process's number."""
+    from PESemiSegLib.training import parallel
+
+    torch.set_num_threads(1)
+    module = torch.nn.Linear(2, 1)
+    module(torch.full((1, 2), float(parallel.rank() + 1))).sum().backward()
+    parallel.average_gradients(module)
+    seen = parallel.agree(float(parallel.rank()), 5.0)
+    gradient = module.weight.grad
+    assert gradient is not None
+    (Path(folder) / f"{parallel.rank()}.json").write_text(json.dumps([gradient.tolist(), seen]))
+    raise InputError("the scan is unreadable")
+
+
+def test_two_processes_share_their_gradients_and_errors_come_back_as_themselves(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the scan is unreadable"):
+        launch(_share_then_refuse, (str(tmp_path),), 2, tmp_path / ".meeting")
+    values = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
+    assert values[0] == values[1] == [[[1.5, 1.5]], [1.0, 5.0]]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.json", "1.json"]
