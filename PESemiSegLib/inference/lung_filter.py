@@ -29,15 +29,14 @@ class LungFilter:
     stride: tuple[int, int, int]
 
     def apply(self, mask: np.ndarray, box: Box) -> np.ndarray:
-        """Delete from `mask` (z, y, x of the full grid) what may not stand within `box`; works in place."""
+        """Delete from `mask` (z, y, x of `box`) what may not stand there; works in place and returns it."""
         if self.allowed is None:
             return mask
         index = [
             to_coarse(np.arange(lo, hi), step, size)
             for lo, hi, step, size in zip(box.start, box.stop, self.stride, self.allowed.shape, strict=True)
         ]
-        part = mask[box.slices]
-        for plane, k in zip(part, index[0], strict=True):
+        for plane, k in zip(mask, index[0], strict=True):
             plane *= self.allowed[k][np.ix_(index[1], index[2])]
         return mask
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from PESemiSegLib.inference.engines.base import EngineInfo
     from PESemiSegLib.inference.engines.select import Choice
     from PESemiSegLib.inference.result import Box
-    from PESemiSegLib.inference.segment import Settings
+    from PESemiSegLib.inference.settings import Settings
     from PESemiSegLib.models.package import ModelPackage
     from PESemiSegLib.volumes.volume import Volume
 

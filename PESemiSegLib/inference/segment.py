@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from PESemiSegLib.errors import ConfigError
 from PESemiSegLib.inference import findings as marks
 from PESemiSegLib.inference.check import check
 from PESemiSegLib.inference.engines.base import Engine
@@ -20,41 +18,13 @@ from PESemiSegLib.inference.prepare import SlicePreparer, grow_to_multiple
 from PESemiSegLib.inference.progress import CancelCheck, ProgressCallback, Reporter, run_polled
 from PESemiSegLib.inference.provenance import provenance
 from PESemiSegLib.inference.result import Box, BoxArray, Result
+from PESemiSegLib.inference.settings import Settings
 
 if TYPE_CHECKING:
     from PESemiSegLib.models.package import ModelPackage
     from PESemiSegLib.volumes.volume import Volume
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the caller asked for; None takes the package's own value."""
-
-    device: str = "auto"
-    precision: str = "auto"
-    engine: str = "auto"
-    whole: bool = False
-    lung_filter: Mode = "hull"
-    threshold: float | None = None
-    min_lesion_mm3: float | None = None
-    fill_holes: bool = False
-    batch: int | None = None
-    threads: int | None = None
-
-    def resolved(self, package: ModelPackage) -> Settings:
-        """The same with the package's values filled in. Raises ConfigError for values out of range."""
-        threshold = package.info.threshold if self.threshold is None else self.threshold
-        smallest = package.info.min_lesion_mm3 if self.min_lesion_mm3 is None else self.min_lesion_mm3
-        if not 0.0 < threshold <= 1.0:
-            raise ConfigError(f"threshold {threshold} must lie above 0 and at most at 1")
-        if smallest < 0:
-            raise ConfigError(f"the smallest lesion, {smallest} mm3, must not be negative")
-        for name, value in (("batch", self.batch), ("threads", self.threads)):
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} {value} must be at least 1")
-        return Settings(**{**self.__dict__, "threshold": float(threshold), "min_lesion_mm3": float(smallest)})
 
 
 def segment(
@@ -118,20 +88,19 @@ def segment(
     running = run_polled(lambda: _open(choice, package, preparer, settings), reporter.check_cancelled)
     clock.lap("load")
     try:
-        mask, probability, confidence = _run(running, preparer, box, volume, settings, reporter)
+        marked, probability, confidence = _run(running, preparer, box, volume.shape, settings, reporter)
     finally:
         running.close()
     clock.lap("slices")
 
     reporter.start("findings")
-    allowed.apply(mask, box)
+    allowed.apply(marked, box)
     grid = volume.grid
     marks.clean(
-        mask[box.slices],
-        grid.voxel_volume_mm3,
-        min_mm3=settings.min_lesion_mm3 or 0.0,
-        fill_holes=fill_holes,
+        marked, grid.voxel_volume_mm3, min_mm3=settings.min_lesion_mm3 or 0.0, fill_holes=settings.fill_holes
     )
+    mask = np.zeros(volume.shape, dtype=np.uint8)
+    mask[box.slices] = marked
     found = marks.find(mask, grid, probability, confidence, lungs)
     clock.lap("findings")
     origin = provenance(volume, package, settings, running.info, choice, box, clock.seconds)
@@ -171,27 +140,25 @@ def _run(
     engine: Engine,
     preparer: SlicePreparer,
     box: Box,
-    volume: Volume,
+    full_shape: tuple[int, int, int],
     settings: Settings,
     reporter: Reporter,
 ) -> tuple[np.ndarray, BoxArray, BoxArray]:
-    """Run the engine over the slices of `box`: mask (full grid), probability and confidence (box)."""
-    shape = volume.shape
-    mask = np.zeros(shape, dtype=np.uint8)
+    """Run the engine over the slices of `box`: what reaches the threshold, probability and confidence."""
+    marked = np.zeros(box.shape, dtype=np.uint8)
     probability = np.zeros(box.shape, dtype=np.float16)
     confidence = np.zeros(box.shape, dtype=np.float32)
-    z, y, x = box.slices
-    slices = range(z.start, z.stop)
-    reporter.start("slices", len(slices))
-    outputs = engine.run((preparer.input(k) for k in slices), reporter.check_cancelled)
-    for n, (k, (p, c)) in enumerate(zip(slices, outputs, strict=True)):
+    first, last = box.start[0], box.stop[0]
+    reporter.start("slices", last - first)
+    outputs = engine.run((preparer.input(k) for k in range(first, last)), reporter.check_cancelled)
+    for n, (p, c) in enumerate(outputs):
         plane = preparer.back(p)
         # Thresholded before it is rounded to float16, so that the mask is the engine's own.
-        mask[k, y, x] = plane >= settings.threshold
+        marked[n] = plane >= settings.threshold
         probability[n] = plane
         confidence[n] = preparer.back(c)
         reporter.advance(n + 1)
-    return mask, BoxArray(probability, box, shape), BoxArray(confidence, box, shape)
+    return marked, BoxArray(probability, box, full_shape), BoxArray(confidence, box, full_shape)
 
 
 class _Clock:

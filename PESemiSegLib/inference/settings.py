@@ -1,0 +1,41 @@
+"""Owns what a caller may ask of a segmentation, checked, with the package's own values filled in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from PESemiSegLib.errors import ConfigError
+from PESemiSegLib.inference.lung_filter import Mode
+
+if TYPE_CHECKING:
+    from PESemiSegLib.models.package import ModelPackage
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the caller asked for; None takes the package's own value."""
+
+    device: str = "auto"
+    precision: str = "auto"
+    engine: str = "auto"
+    whole: bool = False
+    lung_filter: Mode = "hull"
+    threshold: float | None = None
+    min_lesion_mm3: float | None = None
+    fill_holes: bool = False
+    batch: int | None = None
+    threads: int | None = None
+
+    def resolved(self, package: ModelPackage) -> Settings:
+        """The same with the package's values filled in. Raises ConfigError for values out of range."""
+        threshold = package.info.threshold if self.threshold is None else self.threshold
+        smallest = package.info.min_lesion_mm3 if self.min_lesion_mm3 is None else self.min_lesion_mm3
+        if not 0.0 < threshold <= 1.0:
+            raise ConfigError(f"threshold {threshold} must lie above 0 and at most at 1")
+        if smallest < 0:
+            raise ConfigError(f"the smallest lesion, {smallest} mm3, must not be negative")
+        for name, value in (("batch", self.batch), ("threads", self.threads)):
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} {value} must be at least 1")
+        return replace(self, threshold=float(threshold), min_lesion_mm3=float(smallest))
