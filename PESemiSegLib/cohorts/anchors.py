@@ -1,13 +1,15 @@
-"""Where it is worth looking: points on emboli, on bright vessels and in lung, found once per volume."""
+"""Where it is worth looking: points on emboli, look-alikes, bright vessels and in lung, once per volume."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy import ndimage
 
-LUNG, VESSEL, EMBOLUS = 0, 1, 2
+LUNG, VESSEL, EMBOLUS, LOOKALIKE = 0, 1, 2, 3
 _AIR_HU = -400
 _VESSEL_HU = (130, 600)
+_CLOT_HU = (0, 120)
+_LOOKALIKE_MM = (2.5, 15.0)  # thinner is the rim of a vessel, wider is heart or chest wall
 _COARSE = 4
 _NEAR_LUNG_MM = 30.0
 _MAX_PER_KIND = 4000
@@ -17,7 +19,7 @@ _PER_LESION = (6, 24)
 def find_anchors(
     hu: np.ndarray, mask: np.ndarray | None, spacing_mm: tuple[float, float], rng: np.random.Generator
 ) -> np.ndarray:
-    """Centres for crops, int16 (N, 4): kind (LUNG, VESSEL, EMBOLUS), z, y, x.
+    """Centres for crops, int16 (N, 4): kind (LUNG, VESSEL, EMBOLUS, LOOKALIKE), z, y, x.
 
     hu: int16 (z, y, x); mask: uint8 alike or None; spacing_mm: (in-plane, between slices). Every embolus gets
     between 6 and 24 of them, so small clots are seen far more often than their share of voxels.
@@ -27,7 +29,11 @@ def find_anchors(
     fine = np.zeros(hu.shape, bool)
     fine[:] = np.repeat(np.repeat(near, _COARSE, 1), _COARSE, 2)[:, : hu.shape[1], : hu.shape[2]]
     vessel = fine & (hu > _VESSEL_HU[0]) & (hu < _VESSEL_HU[1])
-    others = [_some(VESSEL, vessel, rng), _some(LUNG, fine & (hu < _AIR_HU), rng)]
+    others = [
+        _some(VESSEL, vessel, rng),
+        _some(LUNG, fine & (hu < _AIR_HU), rng),
+        _some(LOOKALIKE, _lookalikes(hu, mask, fine, spacing_mm[0]), rng),
+    ]
     if not any(map(len, others)):  # no lung in the field: anywhere will do
         others.append(_some(LUNG, np.ones(hu.shape, bool), rng))
     return np.concatenate([*emboli, *others]).astype(np.int16)
@@ -62,6 +68,20 @@ def _hulls(lung: np.ndarray) -> np.ndarray:
         if np.count_nonzero(plane) > 3:
             filled[:] = convex_hull_image(plane)
     return hull
+
+
+def _lookalikes(hu: np.ndarray, mask: np.ndarray | None, near: np.ndarray, pixel_mm: float) -> np.ndarray:
+    """Small pieces of soft tissue as dense as clot: nodes, mucus plugs, unenhanced veins, walls."""
+    soft = near & (hu > _CLOT_HU[0]) & (hu < _CLOT_HU[1])
+    if mask is not None:
+        soft &= mask == 0
+    thin, wide = (max(1, round(size / pixel_mm)) for size in _LOOKALIKE_MM)
+    small = np.zeros_like(soft)
+    for piece, plane in zip(small, soft, strict=True):
+        if plane.any():
+            kept = ndimage.binary_opening(plane, np.ones((thin, thin)))
+            piece[:] = kept & ~ndimage.binary_opening(kept, np.ones((wide, wide)))
+    return small
 
 
 def _emboli(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:

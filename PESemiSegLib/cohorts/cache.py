@@ -20,7 +20,7 @@ from PESemiSegLib.cohorts.manifest import Case
 from PESemiSegLib.errors import InputError, OutputError
 
 _LOG = logging.getLogger(__name__)
-_VERSION = 3
+_VERSION = 4
 _TOLERANCE = 0.05  # in-plane spacing this near to the target is used as it is
 _FILES = ("image.npy", "mask.npy", "anchors.npy")
 

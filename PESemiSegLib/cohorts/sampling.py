@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from PESemiSegLib.cohorts.anchors import EMBOLUS, LUNG, VESSEL
+from PESemiSegLib.cohorts.anchors import EMBOLUS, LOOKALIKE, LUNG, VESSEL
 from PESemiSegLib.cohorts.augment import AugmentConfig, change_intensity, crop_transform, normalise, warp
 from PESemiSegLib.cohorts.cache import CachedVolume
 from PESemiSegLib.errors import ConfigError, InputError
@@ -22,8 +22,9 @@ class SamplingConfig:
     batch: int = 4
     crop: int = 192
     context: int = 1  # adjacent slices as channels; the middle one is predicted
-    emboli: float = 0.5
-    vessels: float = 0.3
+    emboli: float = 0.4
+    vessels: float = 0.2
+    lookalikes: float = 0.25  # soft tissue as dense and as small as clots: the false marks of tomorrow
     jitter: float = 0.3  # largest offset of the centre, as a share of the crop
     hu_window: tuple[float, float] = (-160.0, 240.0)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -36,12 +37,12 @@ class SamplingConfig:
         if self.context < 1 or self.context % 2 == 0:
             raise ConfigError(f"context={self.context}: give an odd number of slices.")
         if (
-            min(self.emboli, self.vessels) < 0
-            or self.emboli + self.vessels > 1
+            min(self.emboli, self.vessels, self.lookalikes) < 0
+            or self.emboli + self.vessels + self.lookalikes > 1
             or not 0 <= self.jitter <= 0.5
         ):
             raise ConfigError(
-                "The shares of emboli and vessels add to at most 1; jitter lies within 0 to 0.5."
+                "The shares of emboli, vessels and look-alikes add to at most 1; jitter lies within 0 to 0.5."
             )
         if self.hu_window[0] >= self.hu_window[1]:
             raise ConfigError("The lower end of hu_window must lie below the upper one.")
@@ -73,7 +74,7 @@ class _Crops:
         self.seed = seed
         self._points = {
             kind: [np.flatnonzero(v.anchors[:, 0] == kind) for v in volumes]
-            for kind in (LUNG, VESSEL, EMBOLUS)
+            for kind in (LUNG, VESSEL, EMBOLUS, LOOKALIKE)
         }
 
     def _generator(self, iteration: int) -> np.random.Generator:
@@ -91,9 +92,16 @@ class _Crops:
 
     def _kind(self, rng: np.random.Generator) -> int:
         draw = rng.random()
-        if draw < self.config.emboli:
-            return EMBOLUS
-        return VESSEL if draw < self.config.emboli + self.config.vessels else LUNG
+        shares = (
+            (EMBOLUS, self.config.emboli),
+            (VESSEL, self.config.vessels),
+            (LOOKALIKE, self.config.lookalikes),
+        )
+        for kind, share in shares:
+            draw -= share
+            if draw < 0:
+                return kind
+        return LUNG
 
     def _transform(self, volume: CachedVolume, anchor: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         size, reach = self.config.crop, self.config.jitter * self.config.crop

@@ -15,7 +15,7 @@ def _paper() -> TrainConfig:
         name="paper",
         network=NetworkConfig(width=48, depth="full"),
         sampling=SamplingConfig(
-            batch=4, crop=400, emboli=1.0, vessels=0.0, jitter=0.1, augment=NO_AUGMENTATION
+            batch=4, crop=400, emboli=1.0, vessels=0.0, lookalikes=0.0, jitter=0.1, augment=NO_AUGMENTATION
         ),
         segmenter_optimiser=OptimiserConfig(
             "sgd", lr=1e-4, weight_decay=5e-4, warmup_iterations=0, clip_norm=0.0
@@ -56,7 +56,7 @@ def _cpu_demo() -> TrainConfig:
     return TrainConfig(
         name="cpu_demo",
         network=NetworkConfig(width=16, depth="small", context=3),
-        sampling=SamplingConfig(batch=4, crop=128, context=3, emboli=0.5, vessels=0.3),
+        sampling=SamplingConfig(batch=4, crop=128, context=3),
         losses=LossConfig(dice_over="batch", real_label=0.9, soften_mask_pixels=1.0, background_weight=0.1),
         segmenter_optimiser=OptimiserConfig("adamw", lr=2e-3, warmup_iterations=100),
         discriminator_optimiser=OptimiserConfig("adam", lr=5e-4, weight_decay=0.0),

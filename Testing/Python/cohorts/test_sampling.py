@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from PESemiSegLib.cohorts.anchors import EMBOLUS, LUNG, VESSEL, find_anchors
+from PESemiSegLib.cohorts.anchors import EMBOLUS, LOOKALIKE, LUNG, VESSEL, find_anchors
 from PESemiSegLib.cohorts.augment import NO_AUGMENTATION, AugmentConfig, crop_transform, normalise, warp
 from PESemiSegLib.cohorts.cache import CachedVolume
 from PESemiSegLib.cohorts.prefetch import Prefetcher
@@ -49,24 +49,42 @@ def test_anchors_lie_on_what_they_are_named_after() -> None:
     assert on_small >= 4  # 4 of its 4 voxels, against 7 of the 108 of the large one
 
 
+def test_lookalikes_are_small_soft_tissue_that_is_no_clot() -> None:
+    volume = _volume()
+    image = volume.image.copy()
+    image[2:5, 20:26, 30:36] = 40  # a node
+    image[2:5, 60:90, 20:50] = 40  # too wide: heart
+    image[2:5, 40, 20:60] = 40  # too thin: a rim
+    assert volume.mask is not None
+    anchors = find_anchors(image, volume.mask, (1.0, 2.0), np.random.default_rng(0))
+    z, y, x = anchors[anchors[:, 0] == LOOKALIKE, 1:].T
+    assert len(z)
+    assert np.all((y >= 20) & (y < 26) & (x >= 30) & (x < 36))
+    assert not np.any(volume.mask[z, y, x])
+
+
 def test_the_ratio_of_kinds_is_the_one_asked_for() -> None:
-    crops = LabelledCrops([_volume(), _volume(False)], replace(PLAIN, emboli=0.4, vessels=0.35), seed=3)
+    crops = LabelledCrops(
+        [_volume(), _volume(False)], replace(PLAIN, emboli=0.4, vessels=0.25, lookalikes=0.2), seed=3
+    )
     rng = np.random.default_rng(0)
     kinds = np.array([crops._kind(rng) for _ in range(4000)])
-    shares = [np.mean(kinds == kind) for kind in (EMBOLUS, VESSEL, LUNG)]
-    np.testing.assert_allclose(shares, [0.4, 0.35, 0.25], atol=0.03)
+    shares = [np.mean(kinds == kind) for kind in (EMBOLUS, VESSEL, LOOKALIKE, LUNG)]
+    np.testing.assert_allclose(shares, [0.4, 0.25, 0.2, 0.15], atol=0.03)
 
 
 def test_positive_crops_hold_emboli_and_negative_ones_may_not() -> None:
-    everything = LabelledCrops([_volume()], replace(PLAIN, emboli=1.0, vessels=0.0))
+    everything = LabelledCrops([_volume()], replace(PLAIN, emboli=1.0, vessels=0.0, lookalikes=0.0))
     assert all(everything.batch(i).mask.max(axis=(1, 2, 3)).min() == 1 for i in range(10))
-    clean = LabelledCrops([_volume(False)], replace(PLAIN, emboli=1.0, vessels=0.0))
+    clean = LabelledCrops([_volume(False)], replace(PLAIN, emboli=1.0, vessels=0.0, lookalikes=0.0))
     assert clean.batch(0).mask.sum() == 0  # no embolus anywhere: lung and vessels instead
 
 
 def test_image_and_mask_stay_together_under_rotation_and_scale() -> None:
     augment = replace(NO_AUGMENTATION, rotation_deg=10.0, scale=0.1)
-    crops = LabelledCrops([_volume()], replace(PLAIN, emboli=1.0, vessels=0.0, augment=augment, jitter=0.2))
+    crops = LabelledCrops(
+        [_volume()], replace(PLAIN, emboli=1.0, vessels=0.0, lookalikes=0.0, augment=augment, jitter=0.2)
+    )
     for iteration in range(20):
         batch = crops.batch(iteration)
         inside = batch.image[batch.mask > 0]
@@ -117,7 +135,12 @@ def test_a_field_without_lung_is_drawn_from_anywhere() -> None:
     volume = CachedVolume(
         "A", hu, mask, find_anchors(hu, mask, (1.0, 2.0), np.random.default_rng(0)), 1.0, 2.0
     )
-    assert LabelledCrops([volume], replace(PLAIN, emboli=0.0, vessels=1.0)).batch(0).image.shape[0] == 4
+    assert (
+        LabelledCrops([volume], replace(PLAIN, emboli=0.0, vessels=1.0, lookalikes=0.0))
+        .batch(0)
+        .image.shape[0]
+        == 4
+    )
     assert UnlabelledCrops([volume], PLAIN).batch(0).image.shape[0] == 4
 
 
