@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from measuring import convolution_flop, convolution_peaks, interleaved, medians, spread
-from subjects import Model, OpenVino, eager, folded, literal, scan, segmenter_graph, windowed
+from subjects import Model, OpenVino, eager, folded, literal, network_input, scan, segmenter_graph
 
 from PESemiSegLib.inference.engines.select import cpu_has_bf16
 
@@ -86,7 +86,7 @@ def _images(model: Model) -> np.ndarray:
         short = [max(0, SIZE - length) for length in hu.shape[1:]]
         hu = np.pad(hu, ((0, 0), *((s // 2, s - s // 2) for s in short)), constant_values=-1024)
     places = np.linspace(len(hu) * 0.35, len(hu) * 0.65, AGREEMENT_SLICES).astype(int)
-    return windowed(hu[places], model.package, SIZE)
+    return network_input(hu, places, model.package, SIZE)
 
 
 def _forward(network: torch.nn.Module, image: np.ndarray, dtype: type) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,9 +137,11 @@ def _of_length(hu: np.ndarray, slices: int) -> np.ndarray:
     return np.pad(hu, ((-spare // 2, -spare - -spare // 2), (0, 0), (0, 0)), mode="symmetric")
 
 
-def windowed(hu: np.ndarray, package: ModelPackage, size: int) -> np.ndarray:
-    """Central pixels of (n, y, x) HU as the network sees them: (n, 1, size, size)."""
+def network_input(hu: np.ndarray, places: Sequence[int], package: ModelPackage, size: int) -> np.ndarray:
+    """Central pixels of some slices of (z, y, x) HU, with neighbours, as the network sees them: (n, C, y, x)."""
     low, high = package.info.hu_window
     top, left = ((length - size) // 2 for length in hu.shape[1:])
-    cut = hu[:, top : top + size, left : left + size].astype(np.float32)
-    return (np.clip(2 * (cut - low) / (high - low) - 1, -1, 1)[:, None]).astype(np.float32)
+    reach = np.arange(package.info.context) - package.info.context // 2
+    stacks = np.clip(np.asarray(places)[:, None] + reach, 0, len(hu) - 1)
+    cut = hu[stacks][..., top : top + size, left : left + size].astype(np.float32)
+    return np.clip(2 * (cut - low) / (high - low) - 1, -1, 1)

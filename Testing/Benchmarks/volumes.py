@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from measuring import interleaved, medians
-from subjects import Model, OpenVino, eager, literal, scan, segmenter_graph, windowed
+from subjects import Model, OpenVino, eager, literal, network_input, scan, segmenter_graph
 
 from PESemiSegLib.inference.lungs import lung_mask
 from PESemiSegLib.inference.segment import plan, segment
@@ -24,7 +24,7 @@ def measure(model: Model, rounds: int) -> dict[str, Any]:
     volume = scan("standard", SLICES)
     preparer, box = plan(volume, model.package, lung_mask(volume.hu, volume.spacing_mm))
     cropped = np.ascontiguousarray(preparer.input((box.start[0] + box.stop[0]) // 2)[None], dtype=np.float32)
-    whole = windowed(volume.hu[SLICES // 2][None], model.package, SIZE)
+    whole = network_input(volume.hu, [SLICES // 2], model.package, SIZE)
     in_box = OpenVino(segmenter_graph(model.package), cropped.shape, "f32")
     on_whole = OpenVino(segmenter_graph(model.package), whole.shape, "f32")
     seconds = medians(
