@@ -72,15 +72,13 @@ def _hulls(lung: np.ndarray) -> np.ndarray:
 
 def _lookalikes(hu: np.ndarray, mask: np.ndarray | None, near: np.ndarray, pixel_mm: float) -> np.ndarray:
     """Small pieces of soft tissue as dense as clot: nodes, mucus plugs, unenhanced veins, walls."""
-    soft = near & (hu > _CLOT_HU[0]) & (hu < _CLOT_HU[1])
+    soft = (near & (hu > _CLOT_HU[0]) & (hu < _CLOT_HU[1])).astype(np.uint8)
     if mask is not None:
-        soft &= mask == 0
+        soft[mask > 0] = 0
     thin, wide = (max(1, round(size / pixel_mm)) for size in _LOOKALIKE_MM)
-    small = np.zeros_like(soft)
-    for piece, plane in zip(small, soft, strict=True):
-        if plane.any():
-            kept = ndimage.binary_opening(plane, np.ones((thin, thin)))
-            piece[:] = kept & ~ndimage.binary_opening(kept, np.ones((wide, wide)))
+    # Openings with squares: as two one-dimensional filters each, far quicker than the binary kind.
+    kept = ndimage.grey_opening(soft, size=(1, thin, thin))
+    small: np.ndarray = kept > ndimage.grey_opening(kept, size=(1, wide, wide))
     return small
 
 
