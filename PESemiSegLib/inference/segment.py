@@ -151,7 +151,7 @@ def _run(
     first, last = box.start[0], box.stop[0]
     reporter.start("slices", last - first)
     outputs = engine.run((preparer.input(k) for k in range(first, last)), reporter.check_cancelled)
-    for n, (p, c) in enumerate(outputs):
+    for n, (p, c) in zip(range(last - first), outputs, strict=True):
         plane = preparer.back(p)
         # Thresholded before it is rounded to float16, so that the mask is the engine's own.
         marked[n] = plane >= settings.threshold

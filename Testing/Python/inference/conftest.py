@@ -63,6 +63,8 @@ def draw_chest(
     carina = top * 0.35
     trachea = (x / 9) ** 2 + ((y - 25) / 9) ** 2 < 1
     hu[trachea & (z > carina)] = -1000
+    bronchi = (((y - 25) / 6) ** 2 + ((z - carina) / 6) ** 2 + 0 * x < 1) & (np.abs(x) < 45)
+    hu[bronchi & ~lungs] = -1000  # they join the windpipe to the lungs
     trunk = (((x - 22) / 14) ** 2 + ((y + 20) / 14) ** 2 < 1) & (np.abs(z - carina + 32) < 22)
     trunk = trunk | (((y + 2) / 9) ** 2 + ((z - carina + 14) / 9) ** 2 + 0 * x < 1) & (np.abs(x) < 55)
     hu[trunk] = blood_hu

@@ -27,7 +27,8 @@ def test_drawn_lungs_are_found_and_nothing_else(chest):
     assert field.found
     assert not field.one_sided
     assert dice(field.mask, truth(chest, field)) > 0.97
-    assert not (field.mask & ~truth(chest, field)).any()  # no trachea, no bowel gas, no couch, no room air
+    # No windpipe, no bowel gas, no couch, no room air; only the mouths of the bronchi.
+    assert (field.mask & ~truth(chest, field)).sum() < 0.005 * field.mask.sum()
 
 
 def test_the_windpipe_is_airway_not_lung(chest):

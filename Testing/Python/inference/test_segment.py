@@ -10,6 +10,7 @@ import pytest
 from PESemiSegLib.errors import Cancelled, ConfigError, DeviceError, InputError
 from PESemiSegLib.inference import segment as walk
 from PESemiSegLib.inference.engines.base import EngineInfo
+from PESemiSegLib.inference.prepare import window
 from PESemiSegLib.inference.provenance import fingerprint
 from PESemiSegLib.inference.result import Box
 from PESemiSegLib.inference.segment import segment
@@ -50,6 +51,10 @@ def test_the_result_lies_on_the_working_grid(chest, tiny_package, fake):
     assert result.mask.dtype == np.uint8
     np.testing.assert_array_equal(result.mask[bright], 1)
     assert result.mask.sum() < 1.05 * bright.sum()
+    k, (_, y, x) = 40, result.box.slices
+    seen = (window(chest.hu[k, y, x], tiny_package.info.hu_window) + 1) / 2
+    np.testing.assert_allclose(result.confidence.slice(k)[y, x], seen, atol=1e-6)
+    np.testing.assert_allclose(result.probability.slice(k)[y, x], seen > 0.995)
     assert result.confidence.box == result.box
     np.testing.assert_array_equal(result.output_mask(), result.mask)
     confidence = result.output_confidence()
