@@ -14,7 +14,7 @@ from subjects import Model, OpenVino, eager, folded, literal, network_input, sca
 from PESemiSegLib.inference.engines.select import cpu_has_bf16
 
 SIZE = 400
-AGREEMENT_SLICES = 8
+AGREEMENT_SLICES = 16
 
 
 def measure(model: Model, rounds: int) -> dict[str, Any]:

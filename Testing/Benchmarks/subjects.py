@@ -138,7 +138,7 @@ def _of_length(hu: np.ndarray, slices: int) -> np.ndarray:
 
 
 def network_input(hu: np.ndarray, places: Sequence[int], package: ModelPackage, size: int) -> np.ndarray:
-    """Central pixels of some slices of (z, y, x) HU, with neighbours, as the network sees them: (n, C, y, x)."""
+    """Central pixels of some slices of (z, y, x) HU and their neighbours, as network input (n, C, y, x)."""
     low, high = package.info.hu_window
     top, left = ((length - size) // 2 for length in hu.shape[1:])
     reach = np.arange(package.info.context) - package.info.context // 2
