@@ -132,11 +132,6 @@ class TrainConfig:
             sampling = replace(sampling, context=changes.pop("context"))
         return replace(self, network=network, sampling=sampling, **changes)
 
-    @property
-    def discriminator_from(self) -> int:
-        """The first iteration with a step of D, when no time limit moves the schedule."""
-        return int(self.discriminator_start * self.iterations)
-
 
 def to_plain(config: Any) -> dict[str, Any]:
     """Dataclass -> dicts, lists and scalars."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -159,17 +159,7 @@ def describe_machine(device: str) -> str:
             line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line
         ]
         model = names[0] if names else model
-    import os
-
     return f"{model}, {os.cpu_count()} cores, {platform.system()}"
-
-
-def load_last_events(folder: Path) -> list[dict[str, Any]]:
-    """All events but the steps that a run has written so far."""
-    path = folder / "events.jsonl"
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def _crops(config: TrainConfig, manifest: Manifest, cache: SliceCache) -> Crops:

@@ -29,7 +29,6 @@ from PESemiSegLib.training.strategies.base import Clock, ImageTensors, LabelledT
 
 _LOG = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.safetensors"
-_VALIDATION_SEED = 977
 
 Event = dict[str, Any]
 """`kind` (timeline, step, lesson, validation, health, checkpoint, done) and its values."""
