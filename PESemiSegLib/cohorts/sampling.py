@@ -10,6 +10,7 @@ import numpy as np
 from PESemiSegLib.cohorts.anchors import EMBOLUS, LOOKALIKE, LUNG, VESSEL
 from PESemiSegLib.cohorts.augment import AugmentConfig, change_intensity, crop_transform, normalise, warp
 from PESemiSegLib.cohorts.cache import CachedVolume
+from PESemiSegLib.cohorts.replay import HardSpots
 from PESemiSegLib.errors import ConfigError, InputError
 
 _AIR_HU = -1024
@@ -17,7 +18,10 @@ _AIR_HU = -1024
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """How a batch is drawn: shares of crops centred on emboli and on vessels; the rest lies in lung."""
+    """How a batch is drawn: shares of crops on emboli, vessels and look-alikes; the rest lies in lung.
+
+    `replay` comes first: that share is drawn from the list of what was read worst so far, once there is one.
+    """
 
     batch: int = 4
     crop: int = 192
@@ -25,6 +29,8 @@ class SamplingConfig:
     emboli: float = 0.4
     vessels: float = 0.2
     lookalikes: float = 0.25  # soft tissue as dense and as small as clots: the false marks of tomorrow
+    replay: float = 0.0  # see `cohorts.replay`
+    replay_capacity: int = 384
     jitter: float = 0.3  # largest offset of the centre, as a share of the crop
     hu_window: tuple[float, float] = (-160.0, 240.0)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -44,6 +50,8 @@ class SamplingConfig:
             raise ConfigError(
                 "The shares of emboli, vessels and look-alikes add to at most 1; jitter lies within 0 to 0.5."
             )
+        if not 0 <= self.replay < 1 or self.replay_capacity < 1:
+            raise ConfigError("replay is a share of 0 to below 1, from a list of at least 1 spot.")
         if self.hu_window[0] >= self.hu_window[1]:
             raise ConfigError("The lower end of hu_window must lie below the upper one.")
 
@@ -57,10 +65,16 @@ class ImageBatch:
 
 @dataclass(frozen=True)
 class LabelledBatch:
-    """image float32 (B, context, H, W) in [-1, 1]; mask float32 (B, 1, H, W) of 0 and 1."""
+    """image float32 (B, context, H, W) in [-1, 1]; mask float32 (B, 1, H, W) of 0 and 1; where they lie.
+
+    volume, z: int (B,), the number of the volume and its slice; transform: float64 (B, 2, 3), see `augment`.
+    """
 
     image: np.ndarray
     mask: np.ndarray
+    volume: np.ndarray
+    z: np.ndarray
+    transform: np.ndarray
 
 
 class _Crops:
@@ -80,15 +94,15 @@ class _Crops:
     def _generator(self, iteration: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, iteration])
 
-    def _draw(self, kind: int, rng: np.random.Generator) -> tuple[CachedVolume, np.ndarray]:
-        """A volume and the (z, y, x) of an anchor: emboli each alike, other kinds each patient alike."""
+    def _draw(self, kind: int, rng: np.random.Generator) -> tuple[int, np.ndarray]:
+        """A volume's number and the (z, y, x) of an anchor: emboli each alike, others each patient alike."""
         kind = next(k for k in (kind, VESSEL, LUNG) if any(map(len, self._points[k])))
         points = self._points[kind]
         counts = np.array([len(p) for p in points], float)
         weight = counts if kind == EMBOLUS else (counts > 0).astype(float)
         chosen = int(rng.choice(len(points), p=weight / weight.sum()))
-        volume = self.volumes[chosen]
-        return volume, volume.anchors[points[chosen][rng.integers(len(points[chosen]))], 1:]
+        anchors = self.volumes[chosen].anchors[points[chosen]]
+        return chosen, anchors[rng.integers(len(anchors)), 1:]
 
     def _kind(self, rng: np.random.Generator) -> int:
         draw = rng.random()
@@ -130,19 +144,25 @@ class LabelledCrops(_Crops):
         super().__init__(volumes, config, seed)
         if any(volume.mask is None for volume in volumes):
             raise InputError("A labelled set holds a scan without a mask.")
+        self.hard = HardSpots(config.replay_capacity)
 
     def batch(self, iteration: int) -> LabelledBatch:
-        """The batch of this iteration; the same for the same seed, volumes and settings."""
+        """The batch of this iteration; the same for the same seed, volumes, settings and hard spots."""
         rng = self._generator(iteration)
-        images, masks = [], []
+        images, masks, places, transforms = [], [], [], []
         for _ in range(self.config.batch):
-            volume, anchor = self._draw(self._kind(rng), rng)
+            again = self.config.replay > 0 and rng.random() < self.config.replay and len(self.hard) > 0
+            number, anchor = self.hard.draw(rng) if again else self._draw(self._kind(rng), rng)
+            volume, z = self.volumes[number], int(anchor[0])
             transform = self._transform(volume, anchor, rng)
-            images.append(self._image(volume, int(anchor[0]), transform, rng))
+            images.append(self._image(volume, z, transform, rng))
             assert volume.mask is not None
-            mask = warp(volume.mask[int(anchor[0])] * np.uint8(255), transform, self.config.crop, 0)
+            mask = warp(volume.mask[z] * np.uint8(255), transform, self.config.crop, 0)
             masks.append((mask > 127)[None].astype(np.float32))
-        return LabelledBatch(np.stack(images), np.stack(masks))
+            places.append((number, z))
+            transforms.append(transform)
+        volumes, slices = np.array(places).T
+        return LabelledBatch(np.stack(images), np.stack(masks), volumes, slices, np.stack(transforms))
 
 
 class UnlabelledCrops(_Crops):
@@ -163,6 +183,7 @@ class UnlabelledCrops(_Crops):
         share = self.config.vessels / max(1e-9, 1.0 - self.config.emboli)
         images = []
         for _ in range(self.config.batch):
-            volume, anchor = self._draw(VESSEL if rng.random() < share else LUNG, rng)
+            number, anchor = self._draw(VESSEL if rng.random() < share else LUNG, rng)
+            volume = self.volumes[number]
             images.append(self._image(volume, int(anchor[0]), self._transform(volume, anchor, rng), rng))
         return ImageBatch(np.stack(images))

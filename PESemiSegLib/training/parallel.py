@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -45,6 +46,15 @@ def agree(*values: float) -> tuple[float, ...]:
     tensor = torch.tensor(values, dtype=torch.float64)
     dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
     return tuple(tensor.tolist())
+
+
+def gather(rows: np.ndarray) -> np.ndarray:
+    """The rows of all processes, (N, columns) each, one process after another, the same on all of them."""
+    if size() == 1:
+        return rows
+    everyone: list[np.ndarray | None] = [None] * size()
+    dist.all_gather_object(everyone, rows)
+    return np.concatenate([part for part in everyone if part is not None])
 
 
 def join_torchrun() -> bool:

@@ -33,7 +33,7 @@ def _modern() -> TrainConfig:
     return TrainConfig(
         name="modern",
         network=NetworkConfig(width=32, depth="full", context=3),
-        sampling=SamplingConfig(batch=8, crop=320, context=3),
+        sampling=SamplingConfig(batch=8, crop=320, context=3, replay=0.25),
         losses=LossConfig(dice_over="batch", real_label=0.9, soften_mask_pixels=1.0, background_weight=0.1),
         segmenter_optimiser=OptimiserConfig("adamw", lr=3e-4, warmup_iterations=500),
         spacing_mm=0.7,
@@ -56,7 +56,7 @@ def _cpu_demo() -> TrainConfig:
     return TrainConfig(
         name="cpu_demo",
         network=NetworkConfig(width=16, depth="small", context=3),
-        sampling=SamplingConfig(batch=4, crop=128, context=3),
+        sampling=SamplingConfig(batch=4, crop=128, context=3, replay=0.25),
         losses=LossConfig(dice_over="batch", real_label=0.9, soften_mask_pixels=1.0, background_weight=0.1),
         segmenter_optimiser=OptimiserConfig("adamw", lr=2e-3, warmup_iterations=100),
         discriminator_optimiser=OptimiserConfig("adam", lr=5e-4, weight_decay=0.0),

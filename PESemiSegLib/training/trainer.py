@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from PESemiSegLib.cohorts.prefetch import Prefetcher
+from PESemiSegLib.cohorts.replay import COLUMNS, worst_spots
 from PESemiSegLib.cohorts.sampling import ImageBatch, LabelledBatch, LabelledCrops, UnlabelledCrops
 from PESemiSegLib.errors import Cancelled, InputError
 from PESemiSegLib.networks.build import build_discriminator, build_segmenter
@@ -29,6 +30,7 @@ from PESemiSegLib.training.strategies.base import Clock, ImageTensors, LabelledT
 
 _LOG = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.safetensors"
+_STRETCH = 50  # iterations after which the list of hard spots is renewed, for all processes at once
 
 Event = dict[str, Any]
 """`kind` (timeline, step, lesson, validation, health, checkpoint, done) and its values."""
@@ -78,6 +80,7 @@ class Trainer:
         self.strategy = build_strategy(self.segmenter, self.discriminator, config)
         self.average = WeightAverage(self.segmenter.module, config.ema_decay)
         self.health = HealthMonitor()
+        self._seen = np.zeros((0, COLUMNS), np.float32)  # spots scored since the list was renewed
         self.iteration = 0
         self.finished = 0  # of the discriminator's last lessons
         self.seconds = 0.0
@@ -94,18 +97,27 @@ class Trainer:
         self._say("done", seconds=self.seconds)
 
     def _train(self) -> None:
-        with Prefetcher(self._draw, self.iteration, self.config.iterations) as batches:
-            started = time.monotonic() - self.seconds
-            for batch in batches:
-                self._step(*batch)
-                self._watch_clock(started)
-                over = self._progress() >= 1.0
-                if over or self.iteration % self.config.validate_every == 0:
-                    self._look()
-                if over or self.iteration % self.config.checkpoint_every == 0:
-                    self.save()
-                if over:
-                    break
+        started = time.monotonic() - self.seconds
+        while self._progress() < 1.0:
+            end = min(self.config.iterations, self.iteration - self.iteration % _STRETCH + _STRETCH)
+            with Prefetcher(self._draw, self.iteration, end) as batches:
+                for batch in batches:
+                    self._step(*batch)
+                    self._watch_clock(started)
+                    over = self._progress() >= 1.0
+                    if self.iteration % _STRETCH == 0:
+                        self._renew_hard_spots()
+                    if over or self.iteration % self.config.validate_every == 0:
+                        self._look()
+                    if over or self.iteration % self.config.checkpoint_every == 0:
+                        self.save()
+                    if over:
+                        break
+
+    def _renew_hard_spots(self) -> None:
+        if self.config.sampling.replay > 0:
+            self.crops.train.hard.merge(parallel.gather(self._seen))
+            self._seen = self._seen[:0]
 
     def _finish(self) -> None:
         """D alone, on the averaged segmenter; see `training.finish`."""
@@ -137,7 +149,7 @@ class Trainer:
         clock = Clock(self.iteration, self._progress())
         rates = {n: p.schedule(clock.iteration, clock.progress) for n, p in self.strategy.learners.items()}
         try:
-            figures = self.strategy.step(
+            outcome = self.strategy.step(
                 LabelledTensors(self._tensor(labelled.image), self._tensor(labelled.mask)),
                 None if unlabelled is None else ImageTensors(self._tensor(unlabelled.image)),
                 clock,
@@ -145,10 +157,14 @@ class Trainer:
         except NonFiniteLoss as error:
             _LOG.error("%s Iteration %d; the last checkpoint is kept.", error, self.iteration)
             raise
+        if self.config.sampling.replay > 0:
+            probability = outcome.probability.cpu().numpy()
+            spots = worst_spots(probability, labelled.mask, labelled.volume, labelled.z, labelled.transform)
+            self._seen = np.concatenate([self._seen, spots])
         self.iteration += 1
         self.average.update(self.iteration)
-        self.health.add(figures)
-        self._say("step", lr=rates["segmenter"], **figures)
+        self.health.add(outcome.figures)
+        self._say("step", lr=rates["segmenter"], **outcome.figures)
 
     def _look(self) -> None:
         """Validation figures and the health report."""
@@ -178,10 +194,13 @@ class Trainer:
         }
 
     def save(self) -> None:
-        """Write the checkpoint of the present iteration; the first process does it for all."""
+        """Write the checkpoint of the present iteration; all processes call it, the first one writes."""
+        seen = parallel.gather(self._seen)
         if parallel.rank():
             return
         tensors: dict[str, Tensor] = {f"average/{n}": v for n, v in self.average.state().items()}
+        tensors["hard/list"] = torch.from_numpy(self.crops.train.hard.state())
+        tensors["hard/seen"] = torch.from_numpy(seen)
         scalars: dict[str, Any] = {"iteration": self.iteration, "seconds": self.seconds}
         scalars["finished"] = self.finished
         scalars["config"] = to_plain(self.config)
@@ -200,6 +219,9 @@ class Trainer:
         for name, learner in self.strategy.learners.items():
             learner.restore(_under(tensors, name), scalars[name])
         self.average.restore(_under(tensors, "average"))
+        self.crops.train.hard.restore(tensors["hard/list"].numpy())
+        if parallel.rank() == 0:  # the list is renewed from what all have seen
+            self._seen = tensors["hard/seen"].numpy()
         self.iteration, self.seconds = int(scalars["iteration"]), float(scalars["seconds"])
         self.finished = int(scalars.get("finished", 0))
 

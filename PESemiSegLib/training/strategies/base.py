@@ -33,15 +33,21 @@ class Clock:
     progress: float
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """Of a step: its figures, and the segmenter's probabilities for the labelled crops, (B, 1, H, W)."""
+
+    figures: dict[str, float]
+    probability: Tensor
+
+
 class Strategy(Protocol):
     """One way of learning. Figures whose names the health monitor knows are gathered by it."""
 
     learners: dict[str, Learner]
 
-    def step(
-        self, labelled: LabelledTensors, unlabelled: ImageTensors | None, clock: Clock
-    ) -> dict[str, float]:
-        """Update every learner that has its turn; return the figures of the step.
+    def step(self, labelled: LabelledTensors, unlabelled: ImageTensors | None, clock: Clock) -> Outcome:
+        """Update every learner that has its turn; return the outcome of the step.
 
         Raises NonFiniteLoss.
         """

@@ -8,7 +8,7 @@ from PESemiSegLib.training.config import TrainConfig
 from PESemiSegLib.training.finish import teach
 from PESemiSegLib.training.learner import Learner
 from PESemiSegLib.training.losses import segmentation_loss
-from PESemiSegLib.training.strategies.base import Clock, ImageTensors, LabelledTensors
+from PESemiSegLib.training.strategies.base import Clock, ImageTensors, LabelledTensors, Outcome
 
 
 class Supervised:
@@ -26,9 +26,7 @@ class Supervised:
             f"L_D (discriminator, detached features) after {start:.0%} of the run, every {every} iterations",
         ]
 
-    def step(
-        self, labelled: LabelledTensors, unlabelled: ImageTensors | None, clock: Clock
-    ) -> dict[str, float]:
+    def step(self, labelled: LabelledTensors, unlabelled: ImageTensors | None, clock: Clock) -> Outcome:
         """See Strategy; unlabelled crops are not used."""
         segmenter, losses = self.learners["segmenter"], self._config.losses
         with torch.autocast(
@@ -39,13 +37,14 @@ class Supervised:
         loss = segmentation_loss(logits, labelled.mask, losses.bce, losses.dice, losses.dice_over)
         norm = segmenter.descend({"L_seg": loss})
         figures = {"L_seg": float(loss.detach()), "gradient_norm": norm}
+        probability = logits.detach().sigmoid()
         due = clock.progress >= self._config.discriminator_start
         if due and clock.iteration % self._config.discriminator_every == 0:
             figures |= teach(
                 self.learners["discriminator"],
                 losses,
                 labelled.mask,
-                logits.detach().sigmoid(),
+                probability,
                 features.detach(),
             )
-        return figures
+        return Outcome(figures, probability)

@@ -83,7 +83,7 @@ def test_the_loss_of_d_leaves_no_gradient_in_s_and_the_reverse(tmp_path: Path) -
 
     trainer = Trainer(replace(CONFIG, discriminator_start=1.0), _crops(), tmp_path)
     before = {n: v.clone() for n, v in trainer.discriminator.module.state_dict().items()}
-    figures = trainer.strategy.step(batch, None, Clock(0, 0.0))
+    figures = trainer.strategy.step(batch, None, Clock(0, 0.0)).figures
     assert "L_D" not in figures
     assert all(p.grad is None for p in trainer.discriminator.module.parameters())
     for name, value in trainer.discriminator.module.state_dict().items():
@@ -107,14 +107,22 @@ def test_one_batch_can_be_learnt_by_heart(tmp_path: Path) -> None:
     for iteration in range(50):
         for group in trainer.segmenter.optimiser.param_groups:
             group["lr"] = 1e-2
-        losses.append(trainer.strategy.step(batch, None, Clock(iteration, 0.0))["L_seg"])
+        losses.append(trainer.strategy.step(batch, None, Clock(iteration, 0.0)).figures["L_seg"])
     assert losses[0] > 0.8
     assert losses[-1] < 0.2
 
 
 @pytest.mark.parametrize("kind", ["adamw", "sgd"])
-def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(tmp_path: Path, kind: str) -> None:
-    config = replace(CONFIG, segmenter_optimiser=OptimiserConfig(kind, lr=5e-3, warmup_iterations=2))
+def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer_room, "_STRETCH", 2)
+    config = replace(
+        CONFIG,
+        sampling=replace(CONFIG.sampling, replay=0.5),
+        segmenter_optimiser=OptimiserConfig(kind, lr=5e-3, warmup_iterations=2),
+        iterations=6,
+    )
     (tmp_path / "whole").mkdir()
     (tmp_path / "parts").mkdir()
     whole = Trainer(config, _crops(config), tmp_path / "whole")
@@ -126,6 +134,8 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(tmp_path: Path, kind
     second.resume()
     assert second.iteration == 3
     second.run()
+    assert len(whole.crops.train.hard) > 0
+    np.testing.assert_array_equal(whole.crops.train.hard.state(), second.crops.train.hard.state())
     for one, two in ((_state(whole), _state(second)), (whole.average.state(), second.average.state())):
         assert one.keys() == two.keys()
         assert [name for name in one if not torch.equal(one[name], two[name])] == []
