@@ -8,7 +8,7 @@ import numpy as np
 from PESemiSegLib.errors import ConfigError, InputError
 from PESemiSegLib.phantom.parameters import EMBOLUS_KINDS
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Raised whenever the same recipe would give another patient."""
 
 _STREAMS = ("anatomy", "scene", "scanner", "image", "annotator", "breathing")
