@@ -91,10 +91,9 @@ def wait_for(job: Future[T], poll: Poll) -> T:
                 raise
 
 
-def run_polled(task: Callable[[], T], poll: Poll) -> T:
-    """Run `task` on a thread of its own and wait as `wait_for` does; a task given up on ends by itself."""
+def in_background(task: Callable[[], T]) -> Future[T]:
+    """Start `task` on a thread of its own; a task that nobody waits for any more ends by itself."""
     pool = ThreadPoolExecutor(1, thread_name_prefix="pesemiseg-task")
-    try:
-        return wait_for(pool.submit(task), poll)
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    job = pool.submit(task)
+    pool.shutdown(wait=False)
+    return job

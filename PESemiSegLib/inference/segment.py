@@ -15,7 +15,7 @@ from PESemiSegLib.inference.engines.select import Choice, choose, open_engine
 from PESemiSegLib.inference.lung_filter import Mode, make_filter
 from PESemiSegLib.inference.lungs import LungField, lung_mask
 from PESemiSegLib.inference.prepare import SlicePreparer, grow_to_multiple
-from PESemiSegLib.inference.progress import CancelCheck, ProgressCallback, Reporter, run_polled
+from PESemiSegLib.inference.progress import CancelCheck, ProgressCallback, Reporter, in_background, wait_for
 from PESemiSegLib.inference.provenance import provenance
 from PESemiSegLib.inference.result import Box, BoxArray, Result
 from PESemiSegLib.inference.settings import Settings
@@ -77,15 +77,16 @@ def segment(
     choice = choose(device, precision, engine)
     reporter.start("check")
     lungs = lung_mask(volume.hu, volume.spacing_mm)
+    preparer, box = plan(volume, package, lungs, whole=whole)
+    log.info("running %s", choice.reason)
+    loading = in_background(lambda: _open(choice, package, preparer, settings))  # while the input is checked
     inspected = check(volume, lungs)
     inspected.require(strict)
     allowed = make_filter(lung_filter, volume.hu, lungs)
-    preparer, box = plan(volume, package, lungs, whole=whole)
     clock.lap("check")
 
     reporter.start("load")
-    log.info("running %s", choice.reason)
-    running = run_polled(lambda: _open(choice, package, preparer, settings), reporter.check_cancelled)
+    running = wait_for(loading, reporter.check_cancelled)
     clock.lap("load")
     try:
         marked, probability, confidence = _run(running, preparer, box, volume.shape, settings, reporter)

@@ -9,7 +9,7 @@ import pytest
 from PESemiSegLib.errors import Cancelled, DeviceError
 from PESemiSegLib.inference.engines.base import is_out_of_memory
 from PESemiSegLib.inference.engines.batches import run_in_batches
-from PESemiSegLib.inference.progress import run_polled, wait_for
+from PESemiSegLib.inference.progress import in_background, wait_for
 
 
 def nothing():
@@ -105,8 +105,8 @@ def test_a_task_s_own_timeout_is_not_mistaken_for_waiting():
         raise TimeoutError("mine")
 
     with pytest.raises(TimeoutError, match="mine"):
-        run_polled(task, nothing)
-    assert run_polled(lambda: 5, nothing) == 5
+        wait_for(in_background(task), nothing)
+    assert wait_for(in_background(lambda: 5), nothing) == 5
 
 
 def test_waiting_polls_until_the_job_is_done():
