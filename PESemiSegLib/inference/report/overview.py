@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from PESemiSegLib.inference.lungs import LungField, lung_mask, to_coarse
+from PESemiSegLib.inference.lungs import LungField, lung_mask
 from PESemiSegLib.inference.report.encode import outline_path, png_uri, resized, windowed
 from PESemiSegLib.inference.report.planes import VIEWS, View
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from PESemiSegLib.inference.result import Result
 
 WINDOW = (1000.0, 300.0)  # wider than for one plane: a ray finds the brightest of many vessels
+DEPTH_MM = 6.0  # of chest wall and ribs' bulges that rays leave out
+SPINE_HALF_MM, SPINE_FROM = 48.0, 0.58  # beside the midline; from this share of the lungs' depth, front to back
 _SIDE_PX = 460.0
 
 
@@ -42,7 +44,8 @@ class Overview:
 def overviews_of(result: Result) -> list[Overview]:
     """The coronal and the sagittal projection of the computed box, at one scale.
 
-    Only what lies between the lungs' outer edges is projected: ribs and spine would hide every vessel.
+    Only what lies inside the lungs' outer edges and before the spine is projected: bones would hide every
+    vessel.
     """
     inside = _between_lungs(result)
     box, (along_z, *in_plane) = result.box, result.box.slices
@@ -62,29 +65,61 @@ def _spacing(result: Result) -> tuple[float, float, float]:
     return (z, y, x)
 
 
-def _between_lungs(result: Result) -> _Hulls | None:
-    """Per slice the convex hull of both lungs, on the full grid; None where there are no lungs."""
+def _between_lungs(result: Result) -> _Inside | None:
+    """Where rays look, slice by slice on the full grid; None where there are no lungs."""
     lungs = lung_mask(result.volume.hu, result.volume.spacing_mm)
-    return _Hulls(lungs) if lungs.found else None
+    return _Inside(lungs) if lungs.found else None
 
 
-class _Hulls:
-    """Convex hulls of the lungs, made slice by slice when asked for: `hulls[k]` is bool (y, x)."""
+class _Inside:
+    """Well inside the hull of both lungs and before the spine: `inside[k]` is bool (y, x) of slice k.
+
+    The depth below the surface is kept on the lungs' coarse grid, and interpolated: its edge is smooth.
+    """
 
     def __init__(self, lungs: LungField) -> None:
-        self._lungs, self._both = lungs, lungs.both_sides()
-        self._index = [
-            to_coarse(np.arange(size), step, coarse)
-            for size, step, coarse in zip(lungs.full_shape, lungs.stride, self._both.shape, strict=True)
+        from scipy import ndimage
+
+        hull = _hulls(lungs.both_sides()) & ~_spine(lungs)
+        self._depth_mm = ndimage.distance_transform_edt(hull, sampling=lungs.coarse_spacing_mm)
+        self._at = [
+            np.minimum(np.arange(size) / step, coarse - 1.0)
+            for size, step, coarse in zip(lungs.full_shape, lungs.stride, hull.shape, strict=True)
         ]
 
     def __getitem__(self, k: int) -> np.ndarray:
-        from skimage.morphology import convex_hull_image
+        z, rows, columns = self._at[0][k], self._at[1], self._at[2]
+        low, high = self._depth_mm[int(z)], self._depth_mm[min(int(z) + 1, len(self._depth_mm) - 1)]
+        coarse = low + (z - int(z)) * (high - low)
+        return np.asarray(_between(_between(coarse, rows).T, columns).T > DEPTH_MM)
 
-        coarse = self._both[self._index[0][k]]
-        if coarse.any():
-            coarse = convex_hull_image(coarse)
-        return np.asarray(coarse[np.ix_(self._index[1], self._index[2])])
+
+def _between(plane: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Rows of a plane at fractional places, linear."""
+    low = at.astype(int)
+    high = np.minimum(low + 1, len(plane) - 1)
+    share = (at - low)[:, None]
+    return np.asarray(plane[low] * (1 - share) + plane[high] * share)
+
+
+def _hulls(lungs: np.ndarray) -> np.ndarray:
+    from skimage.morphology import convex_hull_image
+
+    return np.stack([convex_hull_image(plane) if plane.any() else plane for plane in lungs])
+
+
+def _spine(lungs: LungField) -> np.ndarray:
+    """What lies between the lungs in their rear part: vertebrae and the heads of the ribs."""
+    both = lungs.both_sides()
+    _, dy, dx = lungs.coarse_spacing_mm
+    near = np.abs(np.arange(both.shape[2]) * dx - lungs.midline * lungs.spacing_mm[0]) < SPINE_HALF_MM
+    spine = np.zeros_like(both)
+    for plane, lung in zip(spine, both, strict=True):
+        rows = np.flatnonzero(lung.any(1))
+        if rows.size:
+            first = round(rows[0] + SPINE_FROM * (rows[-1] - rows[0]))
+            plane[first:] = near
+    return spine & ~lungs.solid
 
 
 def _overview(result: Result, view: View, hu: np.ndarray, px_per_mm: float) -> Overview:

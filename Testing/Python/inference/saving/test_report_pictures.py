@@ -16,7 +16,7 @@ from PESemiSegLib.inference.report.encode import (
     png_uri,
     windowed,
 )
-from PESemiSegLib.inference.report.overview import overviews_of
+from PESemiSegLib.inference.report.overview import WINDOW, overviews_of
 from PESemiSegLib.inference.report.planes import Picture, pictures_of
 from PESemiSegLib.inference.result import Box, BoxArray, Finding, InputCheck, Result
 from PESemiSegLib.volumes.volume import from_array
@@ -175,6 +175,29 @@ def test_overview_marks_the_finding_on_the_right_side(made_up_result: Callable[.
     assert left < marker.x < right
     assert top < marker.y < bottom
     assert coronal.height == sagittal.height
+
+
+def test_overview_shows_vessels_and_hides_ribs_and_spine() -> None:
+    """A chest of two lungs: vessels of 300 HU in them, ribs of 1000 HU around them, a spine between them."""
+    z, y, x = np.mgrid[:30, :110, :160].astype(float)
+    lungs = [((x - c) / 28) ** 2 + ((y - 55) / 40) ** 2 < 1 for c in (45, 115)]
+    ribs = [((x - c) / 32) ** 2 + ((y - 55) / 45) ** 2 < 1 for c in (45, 115)]
+    hu = np.full(z.shape, -1000, np.int16)
+    hu[((x - 80) / 78) ** 2 + ((y - 55) / 53) ** 2 < 1] = 40
+    hu[(ribs[0] | ribs[1]) & (np.abs(x - 80) > 35) & (z % 6 < 3)] = 1000
+    hu[(np.abs(x - 80) < 14) & (y > 66) & (y < 98)] = 1000
+    hu[lungs[0] | lungs[1]] = -850
+    hu[:, 50:54, 44:48] = 300
+    volume = from_array(hu, np.diag([2.0, 2.0, 3.0, 1.0]))
+    mask = np.zeros(hu.shape, np.uint8)
+    box = Box.whole(volume.shape)
+    blank = BoxArray(mask.astype(np.float32), box, volume.shape)
+    result = Result(volume, mask, blank, blank, [], InputCheck(()), {})
+    for overview in overviews_of(result):
+        pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(overview.image.split(",")[1]))))
+        vessel = windowed(np.array([300]), *WINDOW)[0]
+        assert np.mean(np.abs(pixels.astype(int) - vessel) < 8) > 0.01
+        assert np.mean(pixels > vessel + 40) == 0
 
 
 def test_window() -> None:
