@@ -16,7 +16,8 @@ InputPath = Annotated[
 SeriesOption = Annotated[
     str | None,
     typer.Option(
-        help="Which series of the folder: its number or a part of its UID. Default: the longest axial CT."
+        help="Which series of the folder: its number, its UID, or index:N of the list that an error prints. "
+        "Default: the longest axial CT."
     ),
 ]
 StrictOption = Annotated[

@@ -45,6 +45,7 @@ def provenance(
             "name": info.name,
             "sha256": package.sha256,
             "data_origin": info.data_origin,
+            "licence": info.licence,
             "hu_window": list(info.hu_window),
             "spacing_mm": info.spacing_mm,
             "context": info.context,
