@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 WINDOW = (1000.0, 300.0)  # wider than for one plane: a ray finds the brightest of many vessels
 DEPTH_MM = 6.0  # of chest wall and ribs' bulges that rays leave out
-SPINE_HALF_MM, SPINE_FROM = 48.0, 0.58  # beside the midline; from this share of the lungs' depth, front to back
+SPINE_HALF_MM, SPINE_FROM = (
+    48.0,
+    0.58,
+)  # beside the midline; from this share of the lungs' depth, front to back
 _SIDE_PX = 460.0
 
 
@@ -111,7 +114,7 @@ def _hulls(lungs: np.ndarray) -> np.ndarray:
 def _spine(lungs: LungField) -> np.ndarray:
     """What lies between the lungs in their rear part: vertebrae and the heads of the ribs."""
     both = lungs.both_sides()
-    _, dy, dx = lungs.coarse_spacing_mm
+    dx = lungs.coarse_spacing_mm[2]
     near = np.abs(np.arange(both.shape[2]) * dx - lungs.midline * lungs.spacing_mm[0]) < SPINE_HALF_MM
     spine = np.zeros_like(both)
     for plane, lung in zip(spine, both, strict=True):
