@@ -1,0 +1,91 @@
+"""One scan at many thresholds: what is found and what is false at each, and the score of the whole scan.
+
+The marks of a higher threshold lie within those of a lower one, so that the scan is labelled once, at the
+lowest; every island is then looked at by itself, in its own small box.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+from skimage.morphology import area_opening
+
+from PESemiSegLib.evaluation.marks import TOUCHING, Counts, Emboli, Marks, none
+
+FROC_THRESHOLDS = (
+    *(round(0.05 * step, 2) for step in range(1, 20)),
+    0.98,
+    0.99,
+)
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One scan at one threshold."""
+
+    threshold: float
+    found: int
+    false_marks: int
+    marks: int
+
+
+def sweep_counts(
+    probability: np.ndarray, truth: Emboli, thresholds: Sequence[float], smallest_voxels: float = 0.0
+) -> list[Counts]:
+    """Counts at each threshold, marks of fewer voxels dropped; probability and truth (z, y, x) of one part."""
+    totals = [none(truth) for _ in thresholds]
+    for where, values in islands(probability, min(thresholds), smallest_voxels):
+        local = truth.part(where)
+        top = float(values.max())
+        for n, threshold in enumerate(thresholds):
+            if top >= threshold:
+                totals[n] += Marks.find(values >= threshold, local).counts(smallest_voxels)
+    return totals
+
+
+def scan_score(probability: np.ndarray, smallest_voxels: float = 0.0, floor: float = 0.05) -> float:
+    """The highest threshold at which a mark of at least the smallest size remains; 0 where below `floor`."""
+    voxels = max(1, math.ceil(smallest_voxels))
+    best = 0.0
+    tops = sorted(islands(probability, floor, voxels), key=lambda island: -float(island[1].max()))
+    for _, values in tops:
+        if float(values.max()) <= best:
+            break
+        best = max(best, _peak(values, voxels, max(best, floor)))
+    return best
+
+
+def _peak(values: np.ndarray, voxels: int, floor: float) -> float:
+    if voxels == 1:
+        return float(values.max())
+    # Bisection first: the opening is exact but slow, and a higher floor leaves it a small box.
+    low, high = floor, float(values.max())
+    for _ in range(4):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _holds(values >= middle, voxels) else (low, middle)
+    box = ndimage.find_objects((values >= low).astype(np.uint8))
+    if not box:
+        return 0.0
+    part = values[box[0]].astype(np.float32)
+    peak = float(area_opening(np.where(part >= low, part, 0.0), voxels, connectivity=3).max())
+    return peak if peak >= floor else 0.0
+
+
+def _holds(mask: np.ndarray, voxels: int) -> bool:
+    labels, _ = ndimage.label(mask, TOUCHING)
+    return bool(np.bincount(labels[mask], minlength=1).max() >= voxels)
+
+
+def islands(
+    probability: np.ndarray, floor: float, smallest_voxels: float = 0.0
+) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
+    """Box and values (0 outside the island) of every connected part at or above `floor` that is large enough."""
+    labels, _ = ndimage.label(probability >= floor, TOUCHING)
+    for number, where in enumerate(ndimage.find_objects(labels), start=1):
+        own = labels[where] == number
+        if np.count_nonzero(own) >= smallest_voxels:
+            yield where, np.where(own, probability[where], probability.dtype.type(0))
