@@ -31,3 +31,7 @@ class ConfigError(PESemiSegError):
 
 class Cancelled(PESemiSegError):
     """The user asked to stop; the command line exits with code 130."""
+
+
+class JobError(PESemiSegError):
+    """A background job is not there, or not in a state in which it can be started, stopped or removed."""

@@ -1,0 +1,73 @@
+"""Owns where jobs lie: the folder of all jobs, and how a program finds them again."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+HOME_VARIABLE = "PESEMISEG_HOME"
+POINTER_SUFFIX = ".at"  # a text file that says where a job lies that was given a folder of its own
+
+
+def data_folder(environment: Mapping[str, str] = os.environ, system: str = sys.platform) -> Path:
+    """Where PESemiSeg keeps the user's data: $PESEMISEG_HOME, or the system's place for such data.
+
+    The same folder as `models.store.data_folder`, found without a package outside the standard library.
+    """
+    if chosen := environment.get(HOME_VARIABLE):
+        return Path(chosen).expanduser()
+    if system == "win32":
+        local = environment.get("LOCALAPPDATA")
+        return Path(local or Path.home() / "AppData" / "Local") / "pesemiseg"
+    if system == "darwin":
+        return Path.home() / "Library" / "Application Support" / "pesemiseg"
+    return (
+        Path(environment.get("XDG_DATA_HOME", "").strip() or Path.home() / ".local" / "share") / "pesemiseg"
+    )
+
+
+def jobs_folder() -> Path:
+    """The folder of all jobs; it may not exist yet."""
+    return data_folder() / "jobs"
+
+
+def known_folders(root: Path | None = None) -> Iterator[Path]:
+    """Every folder that may hold a job: those in `root`, and those that a pointer there leads to."""
+    root = root or jobs_folder()
+    try:
+        entries = sorted(root.iterdir())
+    except OSError:
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.suffix == POINTER_SUFFIX:
+            if target := _target(entry):
+                yield target
+        elif entry.is_dir():
+            yield entry
+
+
+def write_pointer(name: str, folder: Path, root: Path | None = None) -> None:
+    """Remember a job that lies outside the folder of all jobs. Raises OSError."""
+    root = root or jobs_folder()
+    root.mkdir(parents=True, exist_ok=True)
+    (root / (name + POINTER_SUFFIX)).write_text(str(folder), encoding="utf-8")
+
+
+def remove_pointer(name: str, root: Path | None = None) -> bool:
+    """Forget a job that lies elsewhere; whether it was known. Raises OSError."""
+    pointer = (root or jobs_folder()) / (name + POINTER_SUFFIX)
+    known = pointer.exists()
+    pointer.unlink(missing_ok=True)
+    return known
+
+
+def _target(pointer: Path) -> Path | None:
+    try:
+        text = pointer.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return None
+    return Path(text) if text else None
