@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,9 +12,10 @@ from torch import Tensor, nn
 
 
 class WeightAverage:
-    """Exponential mean of parameters with `decay` (0 = none: the module itself); buffers are copied.
+    """Exponential mean, with `decay`, of parameters and norms' running statistics (0 = the module itself).
 
-    Early on the decay is (1 + n) / (10 + n), so that the random start is soon forgotten.
+    Statistics of the last few crops do not suit weights of the last few hundred, so both are averaged. Early
+    on the decay is (1 + n) / (10 + n), so that the random start is soon forgotten.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
@@ -26,11 +28,14 @@ class WeightAverage:
         if self._decay <= 0:
             return
         decay = min(self._decay, (1.0 + iteration) / (10.0 + iteration))
-        means: list[Tensor] = list(self._mean.parameters())
-        news: list[Tensor] = list(self._module.parameters())
-        torch._foreach_lerp_(means, news, 1.0 - decay)
-        for mean, new in zip(self._mean.buffers(), self._module.buffers(), strict=True):
-            mean.copy_(new)
+        means, news = list(self._mean.state_dict().values()), list(self._module.state_dict().values())
+        real = [value.is_floating_point() for value in means]
+        torch._foreach_lerp_(
+            list(itertools.compress(means, real)), list(itertools.compress(news, real)), 1.0 - decay
+        )
+        for mean, new, averaged in zip(means, news, real, strict=True):
+            if not averaged:  # the norms' counts of batches
+                mean.copy_(new)
 
     @contextmanager
     def applied(self) -> Iterator[nn.Module]:

@@ -221,6 +221,19 @@ def test_the_average_forgets_the_start_and_follows_the_weights(tmp_path: Path) -
     )
 
 
+def test_the_average_holds_the_norms_statistics_of_the_same_steps_as_the_weights(tmp_path: Path) -> None:
+    trainer = Trainer(CONFIG, _crops(), tmp_path)
+    name = next(n for n, _ in trainer.segmenter.module.named_buffers() if n.endswith("running_var"))
+    buffer = trainer.segmenter.module.get_buffer(name)
+    expected = trainer.average.state()[name].clone().double()
+    for iteration in range(1, 40):
+        buffer.fill_(float(iteration % 5))
+        trainer.average.update(iteration)
+        decay = min(CONFIG.ema_decay, (1.0 + iteration) / (10.0 + iteration))
+        expected = decay * expected + (1.0 - decay) * buffer.double()
+    torch.testing.assert_close(trainer.average.state()[name].double(), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_the_last_lessons_move_d_alone_and_resume_bit_for_bit(tmp_path: Path) -> None:
     finishing = replace(CONFIG, finish=FinishConfig(iterations=4, batch=1, crop=48), checkpoint_every=1)
     for name in ("plain", "whole", "broken"):
