@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +49,34 @@ def bootstrap_ratio(
     drawn = np.random.default_rng(seed).integers(0, len(part), (resamples, len(part)))
     totals = whole[drawn].sum(1)
     ratios = part[drawn].sum(1)[totals > 0] / totals[totals > 0]
+    low, high = _tails(ratios, level)
+    return Interval(float(part.sum() / whole.sum()), low, high, int(np.count_nonzero(whole)))
+
+
+def bootstrap_patients(
+    groups: Sequence[np.ndarray],
+    statistic: Callable[[np.ndarray], float],
+    *,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Any figure of scans: `groups` holds the scan numbers of each patient, `statistic` takes chosen numbers.
+
+    Resamples for which the figure is NaN (one kind of scan only, say) are left out.
+    """
+    if not groups or math.isnan(value := statistic(np.concatenate(groups))):
+        return Interval(math.nan, math.nan, math.nan, len(groups))
+    rng = np.random.default_rng(seed)
+    values = []
+    for _ in range(resamples):
+        drawn = rng.integers(0, len(groups), len(groups))
+        values.append(statistic(np.concatenate([groups[n] for n in drawn])))
+    known = np.asarray(values)[~np.isnan(values)]
+    return Interval(value, *_tails(known, level), len(groups))
+
+
+def _tails(values: np.ndarray, level: float) -> tuple[float, float]:
     tail = 50.0 * (1.0 - level)
-    low, high = np.percentile(ratios, [tail, 100.0 - tail])
-    return Interval(float(part.sum() / whole.sum()), float(low), float(high), len(part))
+    low, high = np.percentile(values, [tail, 100.0 - tail])
+    return float(low), float(high)

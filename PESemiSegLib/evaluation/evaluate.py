@@ -1,61 +1,37 @@
-"""Segments every case of a manifest and measures it: per patient, per embolus, per site."""
+"""Segments every case of a manifest and measures it, one after another or several at once, resumably."""
 
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PESemiSegLib.cohorts.manifest import Case, Manifest
-from PESemiSegLib.errors import InputError
-from PESemiSegLib.evaluation.bootstrap import Interval, bootstrap_mean, bootstrap_ratio
-from PESemiSegLib.evaluation.lesions import SIZE_BINS_MM3, Lesion, LesionReport, match_lesions, size_bin
-from PESemiSegLib.evaluation.metrics import MaskMetrics, SurfaceMetrics, mask_metrics, surface_metrics
+from PESemiSegLib.errors import Cancelled, ConfigError, InputError, PESemiSegError
+from PESemiSegLib.evaluation.case import CaseResult, Measuring, measure
+from PESemiSegLib.evaluation.store import ResultStore, data_fingerprint
+from PESemiSegLib.evaluation.summary import by_site, summarise, summary_rows
 from PESemiSegLib.evaluation.truth import read_case
 
 if TYPE_CHECKING:
     from PESemiSegLib.models.package import ModelPackage
 
+__all__ = ["CaseDone", "by_site", "evaluate_cases", "evaluate_models", "summarise", "summary_rows"]
 _LOG = logging.getLogger(__name__)
+CancelCheck = Callable[[], bool]
 
 
 @dataclass(frozen=True)
-class CaseResult:
-    """What one scan came to."""
+class CaseDone:
+    """Progress: so many of all scans are done; results in the order of the models, and whether from store."""
 
-    patient: str
-    site: str
-    overlap: MaskMetrics
-    surface: SurfaceMetrics
-    lesions: LesionReport
-    seconds: float
-
-    @property
-    def pe_free(self) -> bool:
-        """Neither the annotator nor the exact emboli mark anything."""
-        return self.overlap.true_ml == 0 and not self.lesions.lesions
-
-    def row(self) -> dict[str, Any]:
-        """One line of the table of patients."""
-        return {
-            "patient": self.patient,
-            "site": self.site,
-            "dice": self.overlap.dice,
-            "iou": self.overlap.iou,
-            "sensitivity": self.overlap.sensitivity,
-            "precision": self.overlap.precision,
-            "true_ml": self.overlap.true_ml,
-            "volume_error_ml": self.overlap.volume_error_ml,
-            "nsd_1mm": self.surface.nsd_1mm,
-            "nsd_2mm": self.surface.nsd_2mm,
-            "hd95_mm": self.surface.hd95_mm,
-            "emboli": len(self.lesions.lesions),
-            "found": self.lesions.found,
-            "false_marks": self.lesions.false_marks,
-            "seconds": self.seconds,
-        }
+    done: int
+    total: int
+    results: tuple[CaseResult, ...]
+    stored: bool
 
 
 def evaluate_cases(
@@ -66,110 +42,125 @@ def evaluate_cases(
     progress: Callable[[int, int, CaseResult], None] = lambda done, total, result: None,
     **settings: Any,
 ) -> list[CaseResult]:
-    """Segment and measure every labelled case; `settings` go to `inference.segment`.
+    """`evaluate_models` for one model, nothing stored; `settings` go to `inference.segment`."""
+    (results,) = evaluate_models(
+        manifest,
+        [package],
+        measuring=Measuring(min_overlap),
+        progress=lambda step: progress(step.done, step.total, step.results[0]),
+        **settings,
+    )
+    return results
 
-    Raises InputError where there is none, and what reading and segmenting raise.
+
+def evaluate_models(
+    manifest: Manifest | Iterable[Case],
+    packages: Sequence[ModelPackage],
+    *,
+    measuring: Measuring | None = None,
+    folder: Path | None = None,
+    jobs: int = 1,
+    progress: Callable[[CaseDone], None] = lambda step: None,
+    cancelled: CancelCheck | None = None,
+    **settings: Any,
+) -> list[list[CaseResult]]:
+    """Segment and measure every labelled case with every model.
+
+    Args:
+        folder: where results of single scans are stored and looked for; None stores nothing.
+        jobs: scans at once, each in a process of its own.
+        cancelled: asked every 0.1 s; when true, all stop.
+        settings: for `inference.segment`.
+
+    Returns: per model the results in the order of the cases.
+
+    Raises InputError where there is no labelled case, or, once the others are done and stored, with a list of
+    those that cannot be measured; ConfigError for bad settings; Cancelled.
     """
     cases = [case for case in manifest if case.role == "labelled"]
     if not cases:
         raise InputError("There is no labelled case to be measured; check role and split in the manifest.")
-    results = []
-    for done, case in enumerate(cases, start=1):
-        results.append(_evaluate(case, package, min_overlap, settings))
-        progress(done, len(cases), results[-1])
-    return results
+    if jobs < 1:
+        raise ConfigError(f"jobs {jobs} must be at least 1")
+    measuring = measuring or Measuring()
+    work = _Work(tuple(packages), measuring, folder, settings)
+    results: list[tuple[CaseResult, ...] | None] = [None] * len(cases)
+    problems: dict[int, PESemiSegError] = {}
+    done = 0
+    for index, outcome in _outcomes(work, cases, min(jobs, len(cases)), cancelled):
+        if isinstance(outcome, PESemiSegError):
+            problems[index] = outcome
+            continue
+        results[index], stored = outcome
+        done += 1
+        progress(CaseDone(done, len(cases), outcome[0], stored))
+    _refuse(problems, len(cases), kept=folder is not None)
+    complete = [entry for entry in results if entry is not None]
+    return [[entry[n] for entry in complete] for n in range(len(packages))]
 
 
-def _evaluate(case: Case, package: ModelPackage, min_overlap: float, settings: dict[str, Any]) -> CaseResult:
-    import time
-
-    from PESemiSegLib.inference.segment import segment
-
-    volume, truth = read_case(case)
-    started = time.monotonic()
-    prediction = segment(volume, package, **settings).mask
-    seconds = time.monotonic() - started
-    x, y, z = volume.spacing_mm
-    return CaseResult(
-        patient=case.patient,
-        site=case.site,
-        overlap=mask_metrics(prediction, truth.mask, volume.grid.voxel_volume_mm3),
-        surface=surface_metrics(prediction, truth.mask, (z, y, x)),
-        lesions=match_lesions(
-            prediction,
-            truth.mask,
-            volume.grid.voxel_volume_mm3,
-            instances=truth.instances,
-            locations=truth.locations,
-            min_overlap=min_overlap,
-        ),
-        seconds=seconds,
-    )
+Outcome = tuple[tuple[CaseResult, ...], bool]
 
 
-def summarise(results: Sequence[CaseResult], resamples: int = 2000) -> dict[str, Any]:
-    """The figures of one group of scans, with patient bootstrap intervals.
+@dataclass(frozen=True)
+class _Work:
+    """What is done with every case."""
 
-    Dice and its like: mean over scans where either mask holds something. Emboli: pooled over scans.
-    """
-    free = [r for r in results if r.pe_free]
-    lesions = [lesion for r in results for lesion in r.lesions.lesions]
+    packages: tuple[ModelPackage, ...]
+    measuring: Measuring
+    folder: Path | None
+    settings: dict[str, Any]
 
-    def mean(values: Iterable[float]) -> Interval:
-        finite = [v if math.isfinite(v) else math.nan for v in values]
-        return bootstrap_mean(finite, resamples=resamples)
-
-    def sensitivity(wanted: Callable[[Lesion], bool]) -> Interval:
-        chosen = [[lesion for lesion in r.lesions.lesions if wanted(lesion)] for r in results]
-        found = [float(sum(lesion.found for lesion in group)) for group in chosen]
-        return bootstrap_ratio(found, [float(len(group)) for group in chosen], resamples=resamples)
-
-    positive = [r for r in results if not r.pe_free]
-    return {
-        "scans": len(results),
-        "scans_without_pe": len(free),
-        "scans_without_pe_and_marks": sum(r.lesions.marks == 0 for r in free),
-        "excluded_both_empty": sum(r.overlap.both_empty for r in results),
-        "emboli": len(lesions),
-        "dice": mean(r.overlap.dice for r in positive),
-        "iou": mean(r.overlap.iou for r in positive),
-        "sensitivity": mean(r.overlap.sensitivity for r in positive),
-        "precision": mean(r.overlap.precision for r in positive),
-        "nsd_1mm": mean(r.surface.nsd_1mm for r in positive),
-        "nsd_2mm": mean(r.surface.nsd_2mm for r in positive),
-        "hd95_mm": mean(r.surface.hd95_mm for r in positive),
-        "volume_error_ml": mean(r.overlap.volume_error_ml for r in results),
-        "lesion_sensitivity": sensitivity(lambda lesion: True),
-        "false_marks_per_scan": mean(float(r.lesions.false_marks) for r in results),
-        "false_marks_per_scan_without_pe": mean(float(r.lesions.false_marks) for r in free),
-        "by_location": {
-            place: sensitivity(lambda lesion, place=place: lesion.location == place)  # type: ignore[misc]
-            for place in sorted({lesion.location for lesion in lesions})
-        },
-        "by_size": {
-            name: sensitivity(lambda lesion, name=name: size_bin(lesion.volume_mm3) == name)  # type: ignore[misc]
-            for name in (size_bin(low) for low in SIZE_BINS_MM3[:-1])
-        },
-    }
-
-
-def by_site(results: Sequence[CaseResult]) -> dict[str, dict[str, Any]]:
-    """`summarise` for every site, and for all together where there are several."""
-    sites = sorted({r.site for r in results})
-    groups = {site: summarise([r for r in results if r.site == site]) for site in sites}
-    return groups | ({"all": summarise(results)} if len(sites) > 1 else {})
-
-
-def summary_rows(groups: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """The summaries as a table: one line per figure, one column per site."""
-    rows: list[dict[str, Any]] = []
-    for name, value in next(iter(groups.values())).items():
-        if isinstance(value, dict):
-            for part in sorted({key for group in groups.values() for key in group[name]}):
-                rows.append(
-                    {"figure": f"lesion_sensitivity, {part}"}
-                    | {s: g[name].get(part, "n/a") for s, g in groups.items()}
+    def do(self, case: Case, cancelled: CancelCheck | None) -> Outcome:
+        """The results of one case, from the store where they are there; and whether all were."""
+        known, keys = self._stored(case)
+        missing = [n for n, result in enumerate(known) if result is None]
+        if missing:
+            volume, truth = read_case(case)
+            for n in missing:
+                started = time.monotonic()
+                settings = self.settings | {"cancelled": cancelled}
+                known[n] = result = measure(
+                    (case.patient, case.site), volume, truth, self.packages[n], self.measuring, settings
                 )
-        else:
-            rows.append({"figure": name} | {site: group[name] for site, group in groups.items()})
-    return rows
+                _LOG.debug("a case took %.1f s", time.monotonic() - started)
+                if self.folder is not None:
+                    ResultStore(self.folder).save(keys[n], result)
+        return tuple(result for result in known if result is not None), not missing
+
+    def to_send(self) -> _Work:
+        """The same for another process: unpacked packages stay with this one, which outlives it."""
+        return replace(self, packages=tuple(replace(p, _unpacked=None) for p in self.packages))
+
+    def _stored(self, case: Case) -> tuple[list[CaseResult | None], list[str]]:
+        if self.folder is None:
+            return [None] * len(self.packages), []
+        store, data = ResultStore(self.folder), data_fingerprint(case)
+        keys = [store.key(data, package, self.measuring, self.settings) for package in self.packages]
+        return [store.load(key, case) for key in keys], keys
+
+
+def _outcomes(
+    work: _Work, cases: Sequence[Case], jobs: int, cancelled: CancelCheck | None
+) -> Iterator[tuple[int, Outcome | PESemiSegError]]:
+    """Results or expected errors, by the number of the case, as they come."""
+    if jobs > 1:
+        from PESemiSegLib.evaluation.parallel import in_processes
+
+        yield from in_processes(work.to_send(), cases, jobs, cancelled)
+        return
+    for index, case in enumerate(cases):
+        try:
+            yield index, work.do(case, cancelled)
+        except Cancelled:
+            raise
+        except PESemiSegError as error:
+            yield index, error
+
+
+def _refuse(problems: dict[int, PESemiSegError], total: int, *, kept: bool) -> None:
+    if not problems:
+        return
+    listed = "; ".join(f"case {index + 1}: {error}" for index, error in sorted(problems.items()))
+    again = " The results of the others are kept: mend or exclude these, and run again." if kept else ""
+    raise InputError(f"{len(problems)} of {total} cases cannot be measured. {listed}{again}")

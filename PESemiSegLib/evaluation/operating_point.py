@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import ndimage
 
 from PESemiSegLib.cohorts.manifest import Case
-from PESemiSegLib.evaluation.truth import Truth, read_case
+from PESemiSegLib.evaluation.marks import Counts, Emboli
+from PESemiSegLib.evaluation.sweep import sweep_counts
+from PESemiSegLib.evaluation.truth import read_case
 
 if TYPE_CHECKING:
     from PESemiSegLib.models.package import ModelPackage
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 SMALLEST_MM3 = (0.0, 5.0, 10.0, 20.0, 40.0)
-_TOUCHING = np.ones((3, 3, 3), dtype=bool)
 
 
 @dataclass(frozen=True)
@@ -58,24 +58,23 @@ def sweep(
     """
     from PESemiSegLib.inference.segment import segment
 
-    rows: dict[tuple[float, float], list[_Counts]] = {}
+    rows: dict[tuple[float, float], list[_Row]] = {}
+    pairs = [(threshold, smallest) for threshold in thresholds for smallest in smallest_mm3]
     for done, case in enumerate(cases, start=1):
         volume, truth = read_case(case)
         result = segment(volume, package, threshold=min(thresholds), min_lesion_mm3=0.0, **settings)
         here = result.box.slices
         allowed = np.where(result.mask[here] > 0, result.probability.values, 0.0)
-        tally = _Tally(truth, here)
-        for threshold in thresholds:
-            marks = _Marks.find(allowed >= threshold, tally)
-            for smallest in smallest_mm3:
-                counts = marks.counts(smallest / volume.grid.voxel_volume_mm3, tally)
-                rows.setdefault((threshold, smallest), []).append(counts)
+        emboli = Emboli.of(truth.mask, truth.instances, here)
+        voxels = [smallest / volume.grid.voxel_volume_mm3 for smallest in smallest_mm3]
+        for pair, counts in zip(pairs, sweep_counts(allowed, emboli, thresholds, voxels), strict=True):
+            rows.setdefault(pair, []).append(_row(counts, emboli))
         progress(done)
     return [_point(threshold, smallest, counts) for (threshold, smallest), counts in rows.items()]
 
 
 @dataclass(frozen=True)
-class _Counts:
+class _Row:
     """One case at one setting."""
 
     dice: float  # NaN without an annotated mask
@@ -84,56 +83,11 @@ class _Counts:
     false_marks: int
 
 
-class _Tally:
-    """What is true inside the computed box, and how much of it there is in the whole scan."""
-
-    def __init__(self, truth: Truth, box: tuple[slice, ...]) -> None:
-        instances = truth.instances
-        if instances is None:
-            instances, _ = ndimage.label(truth.mask, _TOUCHING)
-        self.mask = truth.mask[box]
-        self.instances = instances[box]
-        self.voxels = int(np.count_nonzero(truth.mask))
-        self.emboli = int(np.count_nonzero(np.bincount(instances.ravel())[1:]))
+def _row(counts: Counts, emboli: Emboli) -> _Row:
+    return _Row(counts.dice(emboli.annotated), counts.found(emboli.size), emboli.count, counts.false_marks)
 
 
-@dataclass(frozen=True)
-class _Marks:
-    """The marks of one threshold: voxels and true voxels by mark, and which mark meets which embolus."""
-
-    size: np.ndarray
-    hits: np.ndarray
-    is_true: np.ndarray
-    meetings: np.ndarray  # (pairs, 2): mark, embolus
-
-    @classmethod
-    def find(cls, mask: np.ndarray, tally: _Tally) -> _Marks:
-        """Label the marks once; every smallest size is then a choice among them."""
-        labels, count = ndimage.label(mask, _TOUCHING)
-        touching = np.zeros(count + 1, dtype=bool)
-        touching[np.unique(labels[tally.mask | (tally.instances > 0)])] = True
-        inside = (tally.instances > 0) & mask
-        return cls(
-            size=np.bincount(labels.ravel(), minlength=count + 1),
-            hits=np.bincount(labels[tally.mask], minlength=count + 1),
-            is_true=touching,
-            meetings=np.unique(np.column_stack([labels[inside], tally.instances[inside]]), axis=0),
-        )
-
-    def counts(self, smallest_voxels: float, tally: _Tally) -> _Counts:
-        """The figures when marks of fewer voxels are dropped."""
-        kept = self.size >= smallest_voxels
-        kept[0] = False  # label 0 is no mark
-        total = int(self.size[kept].sum()) + tally.voxels
-        return _Counts(
-            dice=2.0 * int(self.hits[kept].sum()) / total if tally.voxels else math.nan,
-            found=len(np.unique(self.meetings[kept[self.meetings[:, 0]], 1])),
-            emboli=tally.emboli,
-            false_marks=int(np.count_nonzero(kept & ~self.is_true)),
-        )
-
-
-def _point(threshold: float, smallest: float, rows: Sequence[_Counts]) -> Point:
+def _point(threshold: float, smallest: float, rows: Sequence[_Row]) -> Point:
     known = [row.dice for row in rows if not math.isnan(row.dice)]
     emboli = sum(row.emboli for row in rows)
     return Point(

@@ -1,4 +1,4 @@
-"""PaperCompatMetrics: the reference evaluation's own figures (1A.8), for comparison with the paper's tables only.
+"""PaperCompatMetrics: the reference evaluation's own figures (1A.8), to compare with the paper's tables only.
 
 They mix three operating points and look at positive slices alone, so that they say nothing about false marks
 elsewhere; see Docs/evaluation.md.

@@ -34,16 +34,25 @@ class CurvePoint:
 
 
 def sweep_counts(
-    probability: np.ndarray, truth: Emboli, thresholds: Sequence[float], smallest_voxels: float = 0.0
+    probability: np.ndarray,
+    truth: Emboli,
+    thresholds: Sequence[float],
+    smallest_voxels: Sequence[float] = (0.0,),
 ) -> list[Counts]:
-    """Counts at each threshold, marks of fewer voxels dropped; probability and truth (z, y, x) of one part."""
-    totals = [none(truth) for _ in thresholds]
-    for where, values in islands(probability, min(thresholds), smallest_voxels):
+    """Counts for every pair of threshold and smallest mark, in the order of two nested loops.
+
+    probability and truth: (z, y, x) of one part of a scan. smallest_voxels: marks of fewer are dropped.
+    """
+    totals = [none(truth) for _ in range(len(thresholds) * len(smallest_voxels))]
+    for where, values in islands(probability, min(thresholds), min(smallest_voxels)):
         local = truth.part(where)
         top = float(values.max())
         for n, threshold in enumerate(thresholds):
-            if top >= threshold:
-                totals[n] += Marks.find(values >= threshold, local).counts(smallest_voxels)
+            if top < threshold:
+                continue
+            marks = Marks.find(values >= threshold, local)
+            for m, smallest in enumerate(smallest_voxels, start=n * len(smallest_voxels)):
+                totals[m] += marks.counts(smallest)
     return totals
 
 
@@ -83,7 +92,7 @@ def _holds(mask: np.ndarray, voxels: int) -> bool:
 def islands(
     probability: np.ndarray, floor: float, smallest_voxels: float = 0.0
 ) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
-    """Box and values (0 outside the island) of every connected part at or above `floor` that is large enough."""
+    """Box and values (0 outside the island) of every large enough connected part at or above `floor`."""
     labels, _ = ndimage.label(probability >= floor, TOUCHING)
     for number, where in enumerate(ndimage.find_objects(labels), start=1):
         own = labels[where] == number

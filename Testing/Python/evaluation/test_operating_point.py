@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from PESemiSegLib.evaluation.lesions import match_lesions
+from PESemiSegLib.evaluation.marks import Emboli
 from PESemiSegLib.evaluation.metrics import mask_metrics
-from PESemiSegLib.evaluation.operating_point import Point, _Marks, _Tally, choose_point
-from PESemiSegLib.evaluation.truth import Truth
+from PESemiSegLib.evaluation.operating_point import Point, choose_point
+from PESemiSegLib.evaluation.sweep import sweep_counts
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -28,14 +29,20 @@ def test_counting_by_marks_is_counting_by_voxels(seed: int, with_instances: bool
     outside = np.ones(shape, bool)
     outside[box] = False
     prediction[outside] = False
-    tally = _Tally(Truth(truth, instances if with_instances else None, {}), box)
-    for smallest in (0, 7, 20):
-        counts = _Marks.find(prediction[box], tally).counts(smallest, tally)
-        cleaned = _without_small(prediction, smallest)
+    emboli = Emboli.of(truth, instances if with_instances else None, box)
+    smallest = (0, 7, 20)
+    for voxels, counts in zip(
+        smallest, sweep_counts(prediction[box].astype(np.float16), emboli, (0.5,), smallest), strict=True
+    ):
+        cleaned = _without_small(prediction, voxels)
         report = match_lesions(cleaned, truth, 1.0, instances=instances if with_instances else None)
-        assert counts.dice == pytest.approx(mask_metrics(cleaned, truth, 1.0).dice)
-        assert (counts.found, counts.emboli) == (report.found, len(report.lesions))
-        assert counts.false_marks == report.false_marks
+        assert counts.dice(emboli.annotated) == pytest.approx(mask_metrics(cleaned, truth, 1.0).dice)
+        assert (counts.found(emboli.size), emboli.count) == (report.found, len(report.lesions))
+        assert (counts.marks, counts.false_marks) == (report.marks, report.false_marks)
+        strict = match_lesions(
+            cleaned, truth, 1.0, instances=instances if with_instances else None, min_overlap=0.4
+        )
+        assert counts.found(emboli.size, 0.4) == strict.found
 
 
 def _without_small(mask: np.ndarray, voxels: int) -> np.ndarray:
