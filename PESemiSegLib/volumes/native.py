@@ -79,6 +79,16 @@ class NativeGrid:
             return stack[np.rint(positions).astype(int)]
         return interpolated_slices(stack, positions)
 
+    def from_source(self, array: Array, *, fill: float) -> Array:
+        """(source slices, rows, columns) -> working (z, y, x), by nearest slice where slices were filled in."""
+        positions = self.slice_positions
+        if positions is not None and len(positions) == len(array):
+            planes = np.arange(self.stack.shape[0])
+            array = array[np.abs(planes[:, None] - positions[None, :]).argmin(axis=1)]
+        if array.shape != self.stack.shape:
+            raise ValueError(f"array of shape {array.shape} is not on the source grid {self.stack.shape}")
+        return self.to_working(array, linear=False, fill=fill)
+
 
 def interpolated_slices(stack: Array, positions: FloatArray) -> Array:
     """Slices (n, rows, columns) read linearly at fractional `positions` along a stack's first axis."""

@@ -98,6 +98,15 @@ class Volume:
         """
         return self.native.to_source(array, linear=linear, fill=fill)
 
+    def from_source(self, array: npt.NDArray[Any], *, fill: float = 0) -> npt.NDArray[Any]:
+        """An array on the source slices (n, rows, columns), brought to the working grid (z, y, x).
+
+        The inverse of `to_source`, for masks that are kept slice by slice: source order as there, values
+        never mixed. For one-file images the source is the file's own array. Raises ValueError for another
+        shape.
+        """
+        return self.native.from_source(array, fill=fill)
+
 
 def from_array(hu: npt.NDArray[Any], affine_lps: npt.ArrayLike, **facts: Any) -> Volume:
     """A volume from an array in memory (a Slicer node, the phantom, a test).

@@ -83,6 +83,9 @@ def test_missing_slices_are_filled_with_a_warning_and_left_out_on_the_way_back(d
     mask = volume.hu > 60
     source = volume.to_source(mask)
     np.testing.assert_array_equal(source, mask[[0, 1, 2, 5, 6, 8]])
+    kept = volume.from_source(source)
+    np.testing.assert_array_equal(kept[[0, 1, 2, 5, 6, 8]], source)
+    np.testing.assert_array_equal(kept[[3, 4, 7]], source[[2, 3, 4]])  # filled in from the nearest
     assert volume.to_source(volume.hu, linear=True).shape == (6, 12, 16)
     assert volume.output_grid.same_as(volume.grid)
     assert volume.to_output(mask) is mask

@@ -150,3 +150,14 @@ def test_resample_agrees_with_scipy(linear, dtype):
     else:
         assert (ours[sure] == theirs[sure].astype(dtype)).mean() > 0.99  # ties may fall either way
     assert ours.dtype == dtype
+
+
+@given(directions, shapes, st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None)
+def test_source_slices_come_onto_the_working_grid_and_back(direction, shape, seed):
+    native = np.random.default_rng(seed).integers(0, 9, shape).astype(np.int16)
+    volume = from_array(native, make_affine((0.8, 0.9, 2.0), (5, -7, 9), direction))
+    np.testing.assert_array_equal(volume.from_source(native), volume.hu)
+    np.testing.assert_array_equal(volume.to_source(volume.from_source(native)), native)
+    with pytest.raises(ValueError, match="source grid"):
+        volume.from_source(np.zeros((shape[0] + 1, *shape[1:])))
