@@ -21,6 +21,7 @@ _COMMANDS = (
     ("models", "app"),
     ("train", "train"),
     ("evaluate", "evaluate"),
+    ("jobs", "app"),
 )
 _HELP = "Pulmonary embolism segmentation in CT pulmonary angiograms. Research use only, not a medical device."
 

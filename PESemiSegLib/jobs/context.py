@@ -97,21 +97,18 @@ class Context:
         if self.cancelled():
             raise Cancelled("stopped as asked")
 
+    def enough(self) -> bool:
+        """Whether training shall end here as if its time were up, and write its model."""
+        return self.job.asked(names.FINISH)
+
     @property
     def stop_reason(self) -> str | None:
-        """ "cancel", "pause", "finish", "signal" or "orphaned"; None while the work shall go on."""
+        """One of "cancel", "pause", "signal" or "orphaned"; None while the work shall go on."""
         return self._stop_reason
-
-    def go_on(self) -> None:
-        """Take a `finish` as heeded: what follows can be cancelled again."""
-        with self._lock:
-            self.job.path(names.FINISH).unlink(missing_ok=True)
-            self._stop_reason = None
-            self._status = self._status.with_changes(stopping=False)
 
     def stop(self, reason: str) -> None:
         """Ask the work to stop; the first reason stays, except that a cancel overrules a pause."""
-        if self._stop_reason is None or (reason == names.CANCEL and self._stop_reason != SIGNAL):
+        if self._stop_reason in (None, names.PAUSE):
             self._stop_reason = reason
 
     def finish(self, state: str, exit_code: int, message: str, results: list[Path]) -> None:
@@ -160,10 +157,8 @@ class Context:
     def _look_for_requests(self) -> None:
         if self.job.asked(names.CANCEL):
             self.stop(names.CANCEL)
-        elif self.job.resumable:
-            for request in (names.PAUSE, names.FINISH):
-                if self._stop_reason is None and self.job.asked(request):
-                    self.stop(request)
+        elif self.job.resumable and self.job.asked(names.PAUSE):
+            self.stop(names.PAUSE)
 
     def _write(self, *, durable: bool = False) -> None:
         """Replace status.json. On a full disk a heartbeat becomes a touch; the last word gets the reserve."""

@@ -40,15 +40,13 @@ def work(context: Context) -> list[Path]:
         time.sleep(pause_s)
         done += 1
         context.progress("count", done, steps, (steps - done) * pause_s)
-        stop = not wanted.get("deaf") and context.cancelled()
+        stop = not wanted.get("deaf") and (context.cancelled() or context.enough())
         if stop or done % every == 0:
             write_json(context.folder / _CHECKPOINT, {"done": done}, durable=True)
             context.event("checkpoint", done=done)
-        if stop and context.stop_reason == "finish":
-            context.go_on()
-            break
         if stop:
             context.check()
+            break
     write_json(context.folder / _RESULT, {"steps": done})
     return [context.folder / _RESULT]
 

@@ -1,0 +1,140 @@
+"""The segment job: a scan, from disk or as an array that Slicer wrote, to files and plain arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PESemiSegLib.errors import ConfigError, InputError
+from PESemiSegLib.jobs.context import Context
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from PESemiSegLib.inference.result import Result
+    from PESemiSegLib.volumes.volume import Volume
+
+ARRAY, RESULT = "input.npy", "result"
+MASK, CONFIDENCE = "mask.npy", "confidence.npy"
+_SETTINGS = {
+    *("device", "precision", "engine", "whole", "lung_filter", "threshold", "min_lesion_mm3"),
+    *("fill_holes", "batch", "threads", "strict"),
+}
+_OTHERS = {"input", "series", "ijk_to_ras", "facts", "model", "settings", "files", "report", "dicom_seg"}
+
+
+def work(context: Context) -> list[Path]:
+    """Segment one scan.
+
+    Parameters: `input` (a path, and maybe `series`), or else `ijk_to_ras` (4x4, of the array in input.npy,
+    whose axes are k, j, i); `model` (a name or path); `settings` (of `inference.segment`); `files` (false:
+    the arrays alone), `report`, `dicom_seg`.
+
+    Results: `mask.npy` uint8 and `confidence.npy` float32, axes k, j, i, on the grid of the event "grid",
+    which is the input's own unless its slices are sheared or uneven; and `result/*`.
+
+    Raises what reading, segmenting and saving raise.
+    """
+    import SimpleITK as sitk
+
+    from PESemiSegLib.inference.progress import Progress
+    from PESemiSegLib.inference.segment import segment
+    from PESemiSegLib.models.store import Store
+
+    params = context.params
+    if unknown := (set(params) - _OTHERS) | (set(params.get("settings", {})) - _SETTINGS):
+        raise ConfigError(f"a segment job knows no parameter {', '.join(sorted(unknown))}")
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)  # its warnings name files, past the log's redaction
+
+    def tell(progress: Progress) -> None:
+        context.progress(progress.stage, progress.done, progress.total, progress.seconds_left)
+
+    context.progress("read")
+    package = Store().find(params.get("model", "demo"))
+    volume = _volume(context)
+    context.check()
+    result = segment(
+        volume, package, progress=tell, cancelled=context.cancelled, **params.get("settings", {})
+    )
+    context.event("check", level=result.check.level, sentences=[s.text for s in result.check.problems])
+    context.progress("write")
+    written = _save_arrays(result, context.folder)
+    context.check()
+    if params.get("files", True):
+        written += _save_files(result, context)
+    context.event("grid", shape_kji=result.volume.output_grid.shape, ijk_to_ras=_ijk_to_ras(result))
+    context.event("findings", count=len(result.findings), volume_mm3=result.total_volume_mm3)
+    return written
+
+
+def _volume(context: Context) -> Volume:
+    params = context.params
+    if "ijk_to_ras" not in params:
+        from PESemiSegLib.volumes.reader import read
+
+        if not params.get("input"):
+            raise ConfigError("a segment job needs `input`, or `ijk_to_ras` with an array in input.npy")
+        return read(params["input"], series=params.get("series"))
+    return _from_array(context.folder / ARRAY, params["ijk_to_ras"], params.get("facts", {}))
+
+
+def _from_array(path: Path, ijk_to_ras: Any, facts: dict[str, Any]) -> Volume:
+    """The volume of a Slicer node: (k, j, i) in `path`, placed by its IJKToRAS matrix."""
+    import numpy as np
+
+    from PESemiSegLib.volumes.volume import from_array
+
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        matrix = np.asarray(ijk_to_ras, dtype=np.float64).reshape(4, 4)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path.name} or its matrix cannot be read: {error}") from error
+    try:
+        return from_array(array, np.diag([-1.0, -1.0, 1.0, 1.0]) @ matrix, **facts)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"the volume cannot be used: {error}") from error
+
+
+def _ijk_to_ras(result: Result) -> list[list[float]]:
+    import numpy as np
+
+    lps_to_ras = np.diag([-1.0, -1.0, 1.0, 1.0])
+    matrix: list[list[float]] = (lps_to_ras @ result.volume.output_grid.affine).tolist()
+    return matrix
+
+
+def _save_arrays(result: Result, folder: Path) -> list[Path]:
+    return [
+        _save(folder / MASK, result.output_mask()),
+        _save(folder / CONFIDENCE, result.output_confidence()),
+    ]
+
+
+def _save(path: Path, array: np.ndarray) -> Path:
+    """Write aside, then into place. Raises OutputError."""
+    import numpy as np
+
+    from PESemiSegLib.volumes.write import output_error
+
+    aside = path.with_name(f".{path.name}")
+    try:
+        with aside.open("wb") as handle:
+            np.save(handle, array, allow_pickle=False)
+        aside.replace(path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise output_error(path, error) from error
+    return path
+
+
+def _save_files(result: Result, context: Context) -> list[Path]:
+    from PESemiSegLib.inference.save import save_result
+
+    saved = save_result(
+        result,
+        context.folder / RESULT,
+        overwrite=True,
+        dicom_seg=context.params.get("dicom_seg", True),
+        report=context.params.get("report", True),
+    )
+    return [saved.folder / name for name in saved.files]
