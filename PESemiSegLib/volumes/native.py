@@ -80,7 +80,7 @@ class NativeGrid:
         return interpolated_slices(stack, positions)
 
     def from_source(self, array: Array, *, fill: float) -> Array:
-        """(source slices, rows, columns) -> working (z, y, x), by nearest slice where slices were filled in."""
+        """(source slices, rows, columns) -> working (z, y, x); filled-in planes take the nearest slice."""
         positions = self.slice_positions
         if positions is not None and len(positions) == len(array):
             planes = np.arange(self.stack.shape[0])
