@@ -1,0 +1,1 @@
+"""Stand-ins for the widgets that know the MRML scene (qMRML..., qSlicer...)."""
