@@ -44,7 +44,10 @@ def build() -> types.ModuleType:
         return sys.modules["qt"]
     module = types.ModuleType("qt", "Stand-in for PythonQt's qt module.")
     classes = _classes()
-    for cls in sorted(classes.values(), key=lambda c: len(c.__mro__)):
+    ruled = [cls for cls in classes.values() if issubclass(cls, QtCore.QObject)]
+    for cls in ruled:
+        objects.remember(cls)
+    for cls in sorted(ruled, key=lambda c: len(c.__mro__)):
         objects.install(cls)
     classes["QSettings"] = settings.QSettings
     timers.install()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +14,18 @@ from .values import as_slot_arguments, to_python
 
 # Methods that PySide adds or whose C++ form PythonQt cannot call.
 PYSIDE_ONLY = {"getContentsMargins", "getItemPosition", "bindableObjectName"}
-_object_getattribute = QtCore.QObject.__getattribute__
+_originals: dict[type, Callable[[Any, str], Any]] = {}
 Method = Callable[..., Any]
+
+
+@functools.cache
+def _original_of(cls: type) -> Callable[[Any, str], Any]:
+    """PySide's own attribute access of the nearest class; some classes (QFile) have one of their own."""
+    return next(_originals[base] for base in cls.__mro__ if base in _originals)
+
+
+def _object_getattribute(instance: Any, name: str) -> Any:
+    return _original_of(type(instance))(instance, name)
 
 
 def is_cpp_class(cls: type) -> bool:
@@ -197,10 +208,13 @@ def _init_without_keywords(cls: type) -> Method:
     return __init__
 
 
+def remember(cls: type) -> None:
+    """Keep the class's own attribute access; for all classes before the first `install`."""
+    _originals[cls] = cls.__getattribute__
+
+
 def install(cls: type) -> None:
     """Put the rules on one class of PySide."""
-    if not issubclass(cls, QtCore.QObject):
-        return
     _known_classes.add(cls.__name__)
     properties.install(cls)
     cls.__init__ = _init_without_keywords(cls)  # type: ignore[misc]
