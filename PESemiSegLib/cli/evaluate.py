@@ -1,27 +1,36 @@
-"""`pesemiseg evaluate`: measure a model on the labelled scans of a manifest."""
+"""`pesemiseg evaluate`: measure models on the labelled scans of a manifest, and compare them."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from PESemiSegLib.cli import console
 
 if TYPE_CHECKING:
-    from PESemiSegLib.evaluation.evaluate import CaseResult
+    from PESemiSegLib.cohorts.manifest import Case
+    from PESemiSegLib.evaluation.evaluate import CaseDone
+    from PESemiSegLib.models.package import ModelPackage
+
+SPLITS = ("train", "val", "test", "all")
 
 
 def evaluate(
-    model: Annotated[str, typer.Option(help="Name in the store, folder or .zip.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the tables.")],
+    model: Annotated[
+        list[str], typer.Option(help="Name in the store, folder or .zip; give it often to compare models.")
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder for page and tables; run again to go on.")
+    ],
     manifest: Annotated[Path | None, typer.Option(help="CSV of cases; see also --phantom.")] = None,
     phantom: Annotated[
         list[Path] | None, typer.Option(help="Folder that `pesemiseg phantom` wrote; may be given often.")
     ] = None,
     split: Annotated[
-        str, typer.Option(help="train, val or test; with --phantom all patients count.")
+        str, typer.Option(help="train, val, test or all; with --phantom all patients count.")
     ] = "test",
     choose: Annotated[
         bool, typer.Option("--choose", help="Instead: find the threshold and smallest mark on this split.")
@@ -29,53 +38,116 @@ def evaluate(
     min_overlap: Annotated[
         float, typer.Option(min=0, max=1, help="Share of an embolus that must be marked.")
     ] = 0.0,
-    threads: Annotated[int | None, typer.Option(min=1)] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Scans at once, each in a process of its own.")] = 1,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of each.")] = None,
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    identify: Annotated[
+        bool, typer.Option("--identify", help="Name patients as the manifest does, not by number.")
+    ] = False,
 ) -> None:
-    """Segment every case and write tables per patient and per site, with intervals. Research use only."""
-    from PESemiSegLib.cohorts.folders import from_phantom
-    from PESemiSegLib.cohorts.manifest import read_manifest
-    from PESemiSegLib.errors import InputError
+    """Segment every case; write a page, tables and pictures, with intervals. Research use only."""
+    from PESemiSegLib.errors import ConfigError
     from PESemiSegLib.evaluation import tables
-    from PESemiSegLib.evaluation.evaluate import by_site, evaluate_cases, summary_rows
     from PESemiSegLib.models.store import Store
 
-    if (manifest is None) == (not phantom):
-        raise InputError("Give either --manifest or --phantom.")
-    if manifest is not None:
-        cases = list(read_manifest(manifest).select(split, "labelled"))
-    else:
-        cases = [case for folder in phantom or [] for case in from_phantom(folder)]
-    package = Store().find(model)
+    cases = _cases(manifest, phantom or [], split)
+    packages = [Store().find(name) for name in model]
+    if len({package.sha256 for package in packages}) < len(packages):
+        raise ConfigError("One model is given twice; give each once.")
     tables.make_folder(output)
+    if jobs > 1 and threads is None:
+        threads = max(1, (os.cpu_count() or 1) // jobs)
+    settings: dict[str, Any] = {"threads": threads, "precision": precision}
     if choose:
-        _choose(cases, package, output, threads, precision)
-        return
-    results = evaluate_cases(
-        cases, package, min_overlap=min_overlap, progress=_tell, threads=threads, precision=precision
+        if len(packages) > 1:
+            raise ConfigError("--choose takes one --model.")
+        _choose(cases, packages[0], output, settings)
+    elif not any(case.role == "labelled" for case in cases) and len(packages) == 2:
+        _agree(cases, packages, output, jobs, settings)
+    else:
+        _measure(cases, packages, output, min_overlap, jobs, identify, settings)
+
+
+def _cases(manifest: Path | None, phantoms: list[Path], split: str) -> list[Case]:
+    from PESemiSegLib.cohorts.folders import from_phantom
+    from PESemiSegLib.cohorts.manifest import read_manifest
+    from PESemiSegLib.errors import ConfigError, InputError
+
+    if (manifest is None) == (not phantoms):
+        raise InputError("Give either --manifest or --phantom.")
+    if split not in SPLITS:
+        raise ConfigError(f"split '{split}' is not one of {', '.join(SPLITS)}")
+    if manifest is None:
+        return [case for folder in phantoms for case in from_phantom(folder)]
+    return list(read_manifest(manifest).select(None if split == "all" else split))
+
+
+def _measure(
+    cases: list[Case],
+    packages: list[ModelPackage],
+    output: Path,
+    min_overlap: float,
+    jobs: int,
+    identify: bool,
+    settings: dict[str, Any],
+) -> None:
+    from PESemiSegLib.evaluation.case import Measuring
+    from PESemiSegLib.evaluation.evaluate import evaluate_models
+    from PESemiSegLib.evaluation.report import PAGE, require_plotting, write_report
+
+    require_plotting()
+    results = evaluate_models(
+        cases,
+        packages,
+        measuring=Measuring(min_overlap),
+        folder=output / "cases",
+        jobs=jobs,
+        progress=_tell,
+        cancelled=console.stopping,
+        **settings,
     )
-    groups = by_site(results)
-    rows = [result.row() for result in results]
-    tables.write_text(output / "patients.csv", tables.to_csv(rows))
-    summary = tables.to_markdown(summary_rows(groups))
-    tables.write_text(output / "summary.md", summary)
-    record = {"model": package.info.name, "sha256": package.sha256, "sites": groups, "patients": rows}
-    tables.write_text(output / "evaluation.json", tables.to_json(record))
+    summary = write_report(
+        output, packages, results, min_overlap=min_overlap, settings=settings, identify=identify
+    )
     print(summary)
+    console.say(f"the page: {output / PAGE}")
 
 
-def _choose(cases, package, output, threads, precision):  # type: ignore[no-untyped-def]
+def _agree(
+    cases: list[Case], packages: list[ModelPackage], output: Path, jobs: int, settings: dict[str, Any]
+) -> None:
+    from PESemiSegLib.evaluation import tables
+    from PESemiSegLib.evaluation.verdict import compare
+
+    before, after = packages
+    verdict = compare(
+        before,
+        after,
+        cases,
+        jobs=jobs,
+        progress=lambda done, total: console.say(f"case {done}/{total}"),
+        cancelled=console.stopping,
+        **settings,
+    )
+    tables.write_text(output / "agreement.json", tables.to_json(verdict.to_dict()))
+    print(verdict)
+
+
+def _choose(cases: list[Case], package: ModelPackage, output: Path, settings: dict[str, Any]) -> None:
     from dataclasses import asdict
 
+    from PESemiSegLib.errors import InputError
     from PESemiSegLib.evaluation import tables
     from PESemiSegLib.evaluation.operating_point import choose_point, sweep
 
+    cases = [case for case in cases if case.role == "labelled"]
+    if not cases:
+        raise InputError("There is no labelled case to choose on; check role and split in the manifest.")
     points = sweep(
         cases,
         package,
         progress=lambda done: console.say(f"case {done}/{len(cases)}"),
-        threads=threads,
-        precision=precision,
+        **settings,
     )
     best = choose_point(points)
     tables.write_text(output / "operating_points.csv", tables.to_csv([asdict(p) for p in points]))
@@ -83,9 +155,12 @@ def _choose(cases, package, output, threads, precision):  # type: ignore[no-unty
     print(tables.to_markdown([asdict(best)]))
 
 
-def _tell(done: int, total: int, result: CaseResult) -> None:
-    console.say(
-        f"case {done}/{total}: Dice {result.overlap.dice:.3f}, "
-        f"emboli {result.lesions.found}/{len(result.lesions.lesions)}, "
-        f"false marks {result.lesions.false_marks}, {result.seconds:.0f} s"
+def _tell(step: CaseDone) -> None:
+    """One line per scan: the figures of each model."""
+    figures = " | ".join(
+        f"Dice {result.overlap.dice:.3f}, emboli {result.lesions.found}/{len(result.lesions.lesions)}, "
+        f"false marks {result.lesions.false_marks}"
+        for result in step.results
     )
+    took = "stored" if step.stored else f"{sum(result.seconds for result in step.results):.0f} s"
+    console.say(f"case {step.done}/{step.total}: {figures}, {took}")

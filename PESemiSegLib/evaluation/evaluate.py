@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PESemiSegLib.cohorts.manifest import Case, Manifest
-from PESemiSegLib.errors import Cancelled, ConfigError, InputError, PESemiSegError
+from PESemiSegLib.errors import InputError
 from PESemiSegLib.evaluation.case import CaseResult, Measuring, measure
+from PESemiSegLib.evaluation.parallel import outcomes, sendable
 from PESemiSegLib.evaluation.store import ResultStore, data_fingerprint
 from PESemiSegLib.evaluation.summary import by_site, summarise, summary_rows
 from PESemiSegLib.evaluation.truth import read_case
@@ -80,23 +81,13 @@ def evaluate_models(
     cases = [case for case in manifest if case.role == "labelled"]
     if not cases:
         raise InputError("There is no labelled case to be measured; check role and split in the manifest.")
-    if jobs < 1:
-        raise ConfigError(f"jobs {jobs} must be at least 1")
     measuring = measuring or Measuring()
     work = _Work(tuple(packages), measuring, folder, settings)
-    results: list[tuple[CaseResult, ...] | None] = [None] * len(cases)
-    problems: dict[int, PESemiSegError] = {}
-    done = 0
-    for index, outcome in _outcomes(work, cases, min(jobs, len(cases)), cancelled):
-        if isinstance(outcome, PESemiSegError):
-            problems[index] = outcome
-            continue
-        results[index], stored = outcome
-        done += 1
-        progress(CaseDone(done, len(cases), outcome[0], stored))
-    _refuse(problems, len(cases), kept=folder is not None)
-    complete = [entry for entry in results if entry is not None]
-    return [[entry[n] for entry in complete] for n in range(len(packages))]
+    results: dict[int, tuple[CaseResult, ...]] = {}
+    for index, (measured, stored) in outcomes(work, cases, jobs, cancelled):
+        results[index] = measured
+        progress(CaseDone(len(results), len(cases), measured, stored))
+    return [[results[index][n] for index in range(len(cases))] for n in range(len(packages))]
 
 
 Outcome = tuple[tuple[CaseResult, ...], bool]
@@ -130,7 +121,7 @@ class _Work:
 
     def to_send(self) -> _Work:
         """The same for another process: unpacked packages stay with this one, which outlives it."""
-        return replace(self, packages=tuple(replace(p, _unpacked=None) for p in self.packages))
+        return replace(self, packages=tuple(map(sendable, self.packages)))
 
     def _stored(self, case: Case) -> tuple[list[CaseResult | None], list[str]]:
         if self.folder is None:
@@ -138,29 +129,3 @@ class _Work:
         store, data = ResultStore(self.folder), data_fingerprint(case)
         keys = [store.key(data, package, self.measuring, self.settings) for package in self.packages]
         return [store.load(key, case) for key in keys], keys
-
-
-def _outcomes(
-    work: _Work, cases: Sequence[Case], jobs: int, cancelled: CancelCheck | None
-) -> Iterator[tuple[int, Outcome | PESemiSegError]]:
-    """Results or expected errors, by the number of the case, as they come."""
-    if jobs > 1:
-        from PESemiSegLib.evaluation.parallel import in_processes
-
-        yield from in_processes(work.to_send(), cases, jobs, cancelled)
-        return
-    for index, case in enumerate(cases):
-        try:
-            yield index, work.do(case, cancelled)
-        except Cancelled:
-            raise
-        except PESemiSegError as error:
-            yield index, error
-
-
-def _refuse(problems: dict[int, PESemiSegError], total: int, *, kept: bool) -> None:
-    if not problems:
-        return
-    listed = "; ".join(f"case {index + 1}: {error}" for index, error in sorted(problems.items()))
-    again = " The results of the others are kept: mend or exclude these, and run again." if kept else ""
-    raise InputError(f"{len(problems)} of {total} cases cannot be measured. {listed}{again}")

@@ -1,4 +1,4 @@
-"""Several scans at once, each in a process of its own; all stop together."""
+"""Runs work on every case: one after another, or several at once, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -8,30 +8,85 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from multiprocessing import get_context, parent_process
 from multiprocessing.synchronize import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from PESemiSegLib.cohorts.manifest import Case
-from PESemiSegLib.errors import Cancelled, DeviceError, PESemiSegError
+from PESemiSegLib.errors import (
+    Cancelled,
+    ConfigError,
+    DeviceError,
+    InputError,
+    OutputError,
+    PESemiSegError,
+)
 
+if TYPE_CHECKING:
+    from PESemiSegLib.models.package import ModelPackage
+
+CancelCheck = Callable[[], bool]
 _ASK_EVERY_S = 0.1
 _stop: Event | None = None
 
 
-def in_processes(
-    work: Any, cases: Sequence[Case], jobs: int, cancelled: Callable[[], bool] | None
-) -> Iterator[tuple[int, Any]]:
-    """`work.do(case, cancelled)` for every case; yields its number with the outcome or the expected error.
+class Work(Protocol):
+    """What is done with a case; `to_send` gives a copy that can be pickled."""
 
-    `work` must be picklable. Raises Cancelled, and DeviceError when a process dies, of lack of memory say.
+    def do(self, case: Case, cancelled: CancelCheck | None) -> Any:
+        """The outcome of one case; raises Cancelled and other PESemiSegErrors."""
+
+    def to_send(self) -> Any:
+        """The same work for another process."""
+
+
+def sendable(package: ModelPackage) -> ModelPackage:
+    """The package for another process: its unpacked files stay with this one, which outlives it."""
+    return replace(package, _unpacked=None)
+
+
+def outcomes(
+    work: Work, cases: Sequence[Case], jobs: int = 1, cancelled: CancelCheck | None = None
+) -> Iterator[tuple[int, Any]]:
+    """Yield number and outcome of every case, as they come.
+
+    Raises Cancelled at once; and InputError with a list of the cases that failed, after all others are done.
     """
+    if jobs < 1:
+        raise ConfigError(f"jobs {jobs} must be at least 1")
+    jobs = min(jobs, len(cases))
+    run = _in_processes(work, cases, jobs, cancelled) if jobs > 1 else _here(work, cases, cancelled)
+    problems: dict[int, PESemiSegError] = {}
+    for index, outcome in run:
+        if isinstance(outcome, PESemiSegError):
+            problems[index] = outcome
+        else:
+            yield index, outcome
+    if problems:
+        listed = "; ".join(f"case {index + 1}: {error}" for index, error in sorted(problems.items()))
+        raise InputError(
+            f"{len(problems)} of {len(cases)} cases cannot be measured. {listed} Mend or exclude these and "
+            "run again into the same folder: finished ones are not computed anew."
+        )
+
+
+def _here(work: Work, cases: Sequence[Case], cancelled: CancelCheck | None) -> Iterator[tuple[int, Any]]:
+    for index, case in enumerate(cases):
+        yield index, _done(work, case, cancelled)
+
+
+def _in_processes(
+    work: Work, cases: Sequence[Case], jobs: int, cancelled: CancelCheck | None
+) -> Iterator[tuple[int, Any]]:
+    """Raises DeviceError when a process dies, of lack of memory say."""
     context = get_context("spawn")  # threads and CUDA do not survive a fork
     stop = context.Event()
     pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(stop,))
+    sent = work.to_send()
     try:
         numbers: dict[Future[Any], int] = {
-            pool.submit(_do, work, case): index for index, case in enumerate(cases)
+            pool.submit(_do, sent, case): index for index, case in enumerate(cases)
         }
         left = set(numbers)
         while left:
@@ -64,10 +119,15 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _do(work: Any, case: Case) -> Any:
+def _do(work: Work, case: Case) -> Any:
+    return _done(work, case, _stop.is_set if _stop is not None else None)
+
+
+def _done(work: Work, case: Case, cancelled: CancelCheck | None) -> Any:
+    """The outcome, or an error that concerns this case alone."""
     try:
-        return work.do(case, _stop.is_set if _stop is not None else None)
-    except Cancelled:
+        return work.do(case, cancelled)
+    except (Cancelled, OutputError, DeviceError, ConfigError):
         raise
     except PESemiSegError as error:
         return error

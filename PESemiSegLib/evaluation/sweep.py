@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
-from skimage.morphology import area_opening
 
 from PESemiSegLib.evaluation.marks import TOUCHING, Counts, Emboli, Marks, none
 
@@ -69,19 +68,15 @@ def scan_score(probability: np.ndarray, smallest_voxels: float = 0.0, floor: flo
 
 
 def _peak(values: np.ndarray, voxels: int, floor: float) -> float:
+    """The highest value at which a part of so many voxels remains; 0 where none reaches `floor`."""
+    levels = np.unique(values[values >= floor])
     if voxels == 1:
-        return float(values.max())
-    # Bisection first: the opening is exact but slow, and a higher floor leaves it a small box.
-    low, high = floor, float(values.max())
-    for _ in range(4):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _holds(values >= middle, voxels) else (low, middle)
-    box = ndimage.find_objects((values >= low).astype(np.uint8))
-    if not box:
-        return 0.0
-    part = values[box[0]].astype(np.float32)
-    peak = float(area_opening(np.where(part >= low, part, 0.0), voxels, connectivity=3).max())
-    return peak if peak >= floor else 0.0
+        return float(levels[-1])
+    low, high = -1, len(levels)  # levels[low] holds, levels[high] does not
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if _holds(values >= levels[middle], voxels) else (low, middle)
+    return float(levels[low]) if low >= 0 else 0.0
 
 
 def _holds(mask: np.ndarray, voxels: int) -> bool:

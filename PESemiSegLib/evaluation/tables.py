@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -43,10 +45,19 @@ def to_json(value: Any) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a table; raises OutputError."""
+    """Write a table, aside first, then moved into place; raises OutputError."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, aside first, then moved into place; raises OutputError."""
+    aside = path.with_name(f".{path.name}.part")
     try:
-        path.write_text(text, encoding="utf-8")
+        aside.write_bytes(content)
+        os.replace(aside, path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
         raise OutputError(f"{path.name} cannot be written: {error.strerror}.") from error
 
 

@@ -1,0 +1,273 @@
+"""The pictures of an evaluation: FROC, ROC, patient by patient, and sensitivity by size and place."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from PESemiSegLib.evaluation.bootstrap import Interval
+from PESemiSegLib.evaluation.case import CaseResult
+from PESemiSegLib.evaluation.figures import PER_PATIENT, patient_means, pseudonyms
+from PESemiSegLib.evaluation.froc import froc
+from PESemiSegLib.evaluation.lesions import size_bin
+from PESemiSegLib.evaluation.scans import auc_interval, roc
+from PESemiSegLib.evaluation.summary import SIZE_BINS, Wanted, lesion_sensitivity
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Models = Mapping[str, Sequence[CaseResult]]  # results by the model's label, all on the same scans
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")  # Okabe and Ito's
+MARKERS = ("o", "s", "^", "D", "v", "P")
+_NAMED = 60  # patients that can be told apart in one picture
+_STYLE: dict[Any, Any] = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e3e7eb",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "svg.hashsalt": "pesemiseg",  # the same picture gives the same bytes
+    "savefig.dpi": 130,
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture: a file name without ending, a title, what it shows in words, and its two forms."""
+
+    name: str
+    title: str
+    caption: str
+    svg: bytes
+    png: bytes
+
+
+def pictures(models: Models) -> list[Picture]:
+    """All pictures that the results allow; what lacks emboli or scans without PE is left out."""
+    made = [_froc(models), _roc(models), _patients(models), _sizes(models)]
+    return [picture for picture in made if picture is not None]
+
+
+def _froc(models: Models) -> Picture | None:
+    curves = {name: froc(results) for name, results in models.items()}
+    known = {name: curve for name, curve in curves.items() if curve is not None}
+    if not known:
+        return None
+
+    def draw(axes: Axes) -> None:
+        reach = 1.0
+        for n, (name, curve) in enumerate(known.items()):
+            rate, share = _operating(models[name])
+            reach = max(reach, 2.5 * rate, 4.0)
+            x, y = (np.concatenate([[0.0], values]) for values in (curve.false_marks, curve.sensitivity))
+            axes.plot(x, y, color=COLOURS[n % 6], label=name)
+            axes.fill_between(curve.grid, curve.low, curve.high, color=COLOURS[n % 6], alpha=0.13, lw=0)
+            axes.plot(rate, share, MARKERS[n % 6], color=COLOURS[n % 6], ms=8, mec="white", clip_on=False)
+        axes.set(
+            xlim=(0, min(reach, max(1.0, *(c.false_marks[-1] for c in known.values())))),
+            ylim=(0, 1.02),
+            xlabel="False marks per scan",
+            ylabel="Share of emboli found",
+        )
+        _legend(axes, models)
+
+    return _picture(
+        draw,
+        "froc",
+        "Emboli found against false marks (FROC)",
+        "From left to right the threshold falls. The symbol is the operating point, the band the 95 % "
+        "interval over patients. A curve ends where false marks are most: below, they grow together.",
+    )
+
+
+def _roc(models: Models) -> Picture | None:
+    curves = {name: roc(results) for name, results in models.items()}
+    known = {name: curve for name, curve in curves.items() if len(curve[0])}
+    if not known:
+        return None
+
+    def draw(axes: Axes) -> None:
+        axes.plot([0, 1], [0, 1], color="#9aa5b1", lw=1, ls=":")
+        for n, (name, (false_rate, true_rate, _)) in enumerate(known.items()):
+            area = auc_interval(models[name], resamples=500)
+            label = f"{name}\nAUC {area.value:.2f} [{area.low:.2f}, {area.high:.2f}]"
+            axes.plot(false_rate, true_rate, color=COLOURS[n % 6], label=label, clip_on=False)
+            x, y = _called(models[name])
+            axes.plot(x, y, MARKERS[n % 6], color=COLOURS[n % 6], ms=8, mec="white", clip_on=False)
+        axes.set(
+            xlim=(0, 1),
+            ylim=(0, 1.02),
+            aspect="equal",
+            xlabel="Scans without PE that are called positive (1 − specificity)",
+            ylabel="Scans with PE that are called positive (sensitivity)",
+        )
+        axes.legend(loc="lower right")
+
+    some = next(iter(models.values()))
+    free = sum(result.pe_free for result in some)
+    return _picture(
+        draw,
+        "roc",
+        "PE or no PE, scan by scan (ROC)",
+        f"{len(some) - free} scans with PE and {free} without. A scan's score is the highest threshold at "
+        "which a mark remains. The symbol is the operating point: positive as soon as there is one mark.",
+        size=(6.2, 5.2),
+    )
+
+
+def _patients(models: Models) -> Picture | None:
+    dice = next(figure for figure in PER_PATIENT if figure.key == "dice")
+    means = {name: patient_means(results, dice) for name, results in models.items()}
+    first = next(iter(means.values()))
+    keys = [key for key in first if not all(np.isnan(values[key]) for values in means.values())]
+    if not keys:
+        return None
+    keys.sort(key=lambda key: np.nan_to_num(first[key], nan=-1.0))
+    names = pseudonyms(next(iter(models.values())))
+    rows = np.arange(len(keys))
+
+    def draw(axes: Axes) -> None:
+        table = np.array([[values[key] for key in keys] for values in means.values()])
+        if len(models) > 1:
+            for row, values in zip(rows, table.T, strict=True):
+                axes.plot([np.nanmin(values), np.nanmax(values)], [row, row], color="#b9c2cb", lw=2, zorder=1)
+        for n, (name, values) in enumerate(zip(models, table, strict=True)):
+            mean = float(np.nanmean(values))
+            axes.plot(
+                values,
+                rows,
+                MARKERS[n % 6],
+                color=COLOURS[n % 6],
+                mec="white",
+                ms=7,
+                label=f"{name}: mean {mean:.2f}",
+                clip_on=False,
+            )
+            axes.axvline(mean, color=COLOURS[n % 6], lw=1, ls="--", zorder=0)
+        axes.set(xlim=(0, 1), ylim=(-0.7, len(keys) - 0.3), xlabel="Dice", ylabel="Patient")
+        axes.set_yticks(
+            rows if len(keys) <= _NAMED else [], [names[k] for k in keys] if len(keys) <= _NAMED else []
+        )
+        axes.grid(axis="y", visible=False)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(3, len(models)))
+
+    return _picture(
+        draw,
+        "patients",
+        "Dice, patient by patient",
+        "Every patient with an annotated embolus, by rising Dice of the first model; dashed: the means."
+        + (" A grey line joins the models' values of one patient." if len(models) > 1 else ""),
+        size=(6.2, 1.5 + 0.24 * min(max(len(keys), 4), _NAMED)),
+    )
+
+
+def _sizes(models: Models) -> Picture | None:
+    some = next(iter(models.values()))
+    emboli = [lesion for result in some for lesion in result.lesions.lesions]
+    if not emboli:
+        return None
+    bins: list[tuple[str, Wanted]] = [
+        (name, lambda lesion, name=name: size_bin(lesion.volume_mm3) == name) for name in SIZE_BINS
+    ] + [(place, lambda lesion, place=place: lesion.region == place) for place in ("central", "peripheral")]
+    groups = [(name, wanted, sum(map(wanted, emboli))) for name, wanted in bins]
+    groups = [group for group in groups if group[2]]
+
+    def draw(axes: Axes) -> None:
+        places = np.arange(len(groups)) + np.array([0.5 * (not g[0].endswith("mm3")) for g in groups])
+        for n, (name, results) in enumerate(models.items()):
+            shift = (n - (len(models) - 1) / 2) * min(0.22, 0.7 / len(models))
+            intervals = [lesion_sensitivity(results, wanted, 1000) for _, wanted, _ in groups]
+            _bars(axes, places + shift, intervals, n, name)
+        labels = [
+            f"{name.replace('mm3', 'mm³').replace('>=', '≥')}\nn = {count}" for name, _, count in groups
+        ]
+        axes.set_xticks(places, labels)
+        axes.set(ylim=(0, 1.02), ylabel="Share of emboli found", xlim=(places[0] - 0.6, places[-1] + 0.6))
+        axes.grid(axis="x", visible=False)
+        _legend(axes, models)
+
+    return _picture(
+        draw,
+        "sizes",
+        "Emboli found, by size and by place",
+        "n is the number of emboli; bars are 95 % intervals over patients. Central: pulmonary trunk, main "
+        "and lobar arteries; peripheral: segmental arteries and beyond.",
+        size=(7.2, 4.2),
+    )
+
+
+def _bars(axes: Axes, x: np.ndarray, intervals: Sequence[Interval], n: int, name: str) -> None:
+    y = np.array([interval.value for interval in intervals])
+    below = y - np.array([interval.low for interval in intervals])
+    above = np.array([interval.high for interval in intervals]) - y
+    axes.errorbar(
+        x,
+        y,
+        yerr=np.clip([below, above], 0, None),
+        fmt=MARKERS[n % 6],
+        color=COLOURS[n % 6],
+        ms=7,
+        mec="white",
+        capsize=3,
+        label=name,
+        clip_on=False,
+    )
+
+
+def _operating(results: Sequence[CaseResult]) -> tuple[float, float]:
+    """False marks per scan and share found at the operating point."""
+    emboli = sum(len(result.lesions.lesions) for result in results)
+    return (
+        sum(result.lesions.false_marks for result in results) / len(results),
+        sum(result.lesions.found for result in results) / emboli,
+    )
+
+
+def _called(results: Sequence[CaseResult]) -> tuple[float, float]:
+    """Shares of scans without and with PE that hold a mark."""
+    free = [result.lesions.marks > 0 for result in results if result.pe_free]
+    rest = [result.lesions.marks > 0 for result in results if not result.pe_free]
+    return sum(free) / len(free), sum(rest) / len(rest)
+
+
+def _legend(axes: Axes, models: Models) -> None:
+    if len(models) > 1:
+        axes.legend(loc="lower right")
+
+
+def _picture(
+    draw: Callable[[Axes], None],
+    name: str,
+    title: str,
+    caption: str,
+    size: tuple[float, float] = (6.8, 4.4),
+) -> Picture:
+    forms = {}
+    with _canvas(size) as (figure, axes):
+        draw(axes)
+        for form, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
+            stream = io.BytesIO()
+            figure.savefig(stream, format=form, metadata=metadata, bbox_inches="tight")
+            forms[form] = stream.getvalue()
+    return Picture(name, title, caption, forms["svg"], forms["png"])
+
+
+@contextmanager
+def _canvas(size: tuple[float, float]) -> Iterator[tuple[Figure, Axes]]:
+    """A figure that leaves matplotlib's global state alone."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure, figure.add_subplot()

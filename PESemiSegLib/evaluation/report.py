@@ -1,0 +1,229 @@
+"""Writes what an evaluation came to: tables, curves, pictures, and at last the page that shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import PESemiSegLib
+from PESemiSegLib.evaluation import tables
+from PESemiSegLib.evaluation.case import CaseResult
+from PESemiSegLib.evaluation.figures import pseudonyms
+from PESemiSegLib.evaluation.froc import froc, sensitivity_at
+from PESemiSegLib.evaluation.page import Comparison, render
+from PESemiSegLib.evaluation.plots import pictures
+from PESemiSegLib.evaluation.scans import roc
+from PESemiSegLib.evaluation.summary import by_site, summarise_paper, summary_rows
+from PESemiSegLib.evaluation.verdict import judge
+
+if TYPE_CHECKING:
+    from PESemiSegLib.models.package import ModelPackage
+
+PAGE = "evaluation.html"
+Models = Mapping[str, Sequence[CaseResult]]
+
+
+def require_plotting() -> None:
+    """Fail before the long work where matplotlib or scikit-learn is missing (ModuleNotFoundError)."""
+    import matplotlib  # noqa: F401
+    import sklearn  # noqa: F401
+
+
+def labels(packages: Sequence[ModelPackage]) -> list[str]:
+    """A name for each model on page and tables: its own, with a piece of its hash where two share one."""
+    names = [package.info.name for package in packages]
+    return [
+        name if names.count(name) == 1 else f"{name} ({package.sha256[:6]})"
+        for name, package in zip(names, packages, strict=True)
+    ]
+
+
+def write_report(
+    folder: Path,
+    packages: Sequence[ModelPackage],
+    results: Sequence[Sequence[CaseResult]],
+    *,
+    min_overlap: float = 0.0,
+    settings: Mapping[str, Any] | None = None,
+    identify: bool = False,
+) -> str:
+    """Write CSV, JSON, pictures and the page into `folder`; returns the summary as Markdown.
+
+    results: per package, all on the same scans. identify: patients by their own name rather than a number.
+    Raises OutputError.
+    """
+    names = labels(packages)
+    models = dict(zip(names, results, strict=True))
+    called = pseudonyms(results[0])
+    if identify:
+        called = {result.key: result.patient for result in results[0]}
+    comparisons = [
+        Comparison(a, b, judge(models[a], models[b], (a, b)))
+        for n, a in enumerate(names)
+        for b in names[n + 1 :]
+    ]
+    facts = {name: _facts(package, settings or {}) for name, package in zip(names, packages, strict=True)}
+    groups = {name: by_site(entry) for name, entry in models.items()}
+    paper = {name: by_site(entry, summarise_paper) for name, entry in models.items()}
+    markdown = _summary_markdown(groups, comparisons)
+    write = _Writer(folder)
+    write.rows("patients.csv", _patient_rows(models, called))
+    write.rows("emboli.csv", _embolus_rows(models, called))
+    write.rows("summary.csv", _long_rows(groups))
+    write.rows("paper_compat.csv", _long_rows(paper))
+    write.rows("comparisons.csv", _comparison_rows(comparisons))
+    write.rows("froc.csv", list(_froc_rows(models)))
+    write.rows("roc.csv", list(_roc_rows(models)))
+    write.text("summary.md", markdown)
+    record = {
+        "program": f"pesemiseg {PESemiSegLib.__version__}",
+        "intended_use": "Research use only. Not a medical device.",
+        "models": facts,
+        "sites": groups,
+        "sensitivity_at": {name: sensitivity_at(entry) for name, entry in models.items()},
+        "paper_compat": paper,
+        "comparisons": [{"first": c.first, "second": c.second} | c.verdict.to_dict() for c in comparisons],
+        "patients": _patient_rows(models, called),
+    }
+    write.text("evaluation.json", tables.to_json(record))
+    made = pictures(models)
+    for picture in made:
+        tables.write_bytes(folder / f"{picture.name}.svg", picture.svg)
+        tables.write_bytes(folder / f"{picture.name}.png", picture.png)
+    page = render(
+        models,
+        facts,
+        made,
+        comparisons,
+        program=record["program"],  # type: ignore[arg-type]
+        min_overlap=min_overlap,
+        names=called,
+    )
+    write.text(PAGE, page)
+    return markdown
+
+
+class _Writer:
+    """Writes into one folder; a table without rows is not written, and an older one of its name removed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def rows(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        if rows:
+            self.text(name, tables.to_csv(rows))
+        else:
+            (self._folder / name).unlink(missing_ok=True)
+
+    def text(self, name: str, text: str) -> None:
+        tables.write_text(self._folder / name, text)
+
+
+def _facts(package: ModelPackage, settings: Mapping[str, Any]) -> dict[str, Any]:
+    from PESemiSegLib.inference.settings import Settings
+
+    resolved = Settings(**settings).resolved(package)
+    return {
+        "name": package.info.name,
+        "sha256": package.sha256,
+        "data_origin": package.info.data_origin,
+        "threshold": resolved.threshold,
+        "smallest_mark_mm3": resolved.min_lesion_mm3,
+        "lung_filter": resolved.lung_filter,
+        "precision": resolved.precision,
+    }
+
+
+def _summary_markdown(
+    groups: Mapping[str, dict[str, dict[str, Any]]], comparisons: Sequence[Comparison]
+) -> str:
+    parts = []
+    for name, sites in groups.items():
+        title = f"## {name}\n\n" if len(groups) > 1 else ""
+        parts.append(title + tables.to_markdown(summary_rows(sites)))
+    parts += [f"**{c.second} against {c.first}.** {c.verdict}\n" for c in comparisons]
+    return "\n".join(parts)
+
+
+def _patient_rows(models: Models, names: Mapping[str, str]) -> list[dict[str, Any]]:
+    """One line per model and scan; a patient with several scans has several lines."""
+    return [
+        {"model": model} | result.row(names[result.key])
+        for model, results in models.items()
+        for result in results
+    ]
+
+
+def _embolus_rows(models: Models, names: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [
+        {"model": model, "patient": names[result.key], "site": result.site} | asdict(lesion)
+        for model, results in models.items()
+        for result in results
+        for lesion in result.lesions.lesions
+    ]
+
+
+def _long_rows(groups: Mapping[str, dict[str, dict[str, Any]]]) -> list[dict[str, Any]]:
+    """One line per model, site and figure: value, interval and the number of patients behind it."""
+    rows = []
+    for model, sites in groups.items():
+        for site, summary in sites.items():
+            for figure, value in _flat(summary):
+                row = {"model": model, "site": site, "figure": figure, "value": value}
+                interval = {"low": "", "high": "", "patients": ""}
+                if not isinstance(value, (int, float)):
+                    interval = asdict(value)
+                rows.append(row | interval)
+    return rows
+
+
+def _flat(summary: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in summary.items():
+        if isinstance(value, Mapping):
+            yield from ((f"lesion_sensitivity, {part}", entry) for part, entry in value.items())
+        else:
+            yield name, value
+
+
+def _comparison_rows(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
+    rows = []
+    for comparison in comparisons:
+        for test in comparison.verdict.tests.values():
+            row = {"first_model": comparison.first, "second_model": comparison.second} | asdict(test)
+            difference = row.pop("difference")
+            rows.append(
+                row
+                | {
+                    "patients": test.patients,
+                    "difference": difference["value"],
+                    "difference_low": difference["low"],
+                    "difference_high": difference["high"],
+                }
+            )
+    return rows
+
+
+def _froc_rows(models: Models) -> Iterator[dict[str, Any]]:
+    for model, results in models.items():
+        curve = froc(results)
+        if curve is not None:
+            for t, rate, share in zip(curve.thresholds, curve.false_marks, curve.sensitivity, strict=True):
+                yield {
+                    "model": model,
+                    "threshold": float(t),
+                    "false_marks_per_scan": float(rate),
+                    "emboli_found": float(share),
+                }
+
+
+def _roc_rows(models: Models) -> Iterator[dict[str, Any]]:
+    for model, results in models.items():
+        for false_rate, true_rate, score in zip(*roc(results), strict=True):
+            yield {
+                "model": model,
+                "score": float(score),
+                "false_positive_rate": float(false_rate),
+                "sensitivity": float(true_rate),
+            }
