@@ -20,6 +20,7 @@ _COMMANDS = (
     ("phantom", "phantom"),
     ("models", "app"),
     ("train", "train"),
+    ("finetune", "finetune"),
     ("evaluate", "evaluate"),
     ("jobs", "app"),
 )

@@ -24,6 +24,18 @@ def train(
     phantom: Annotated[
         list[Path] | None, typer.Option(help="Folder that `pesemiseg phantom` wrote; may be given often.")
     ] = None,
+    unlabelled: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder or CSV of unlabelled scans, beside the labelled ones; may be given often."),
+    ] = None,
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            help="supervised, adversarial_feature (the paper's), adversarial_mask, pseudo_label, "
+            "mean_teacher, cps, fixmatch, unimatch or bcp; '+cross_site_mix' may be added."
+        ),
+    ] = None,
+    base: Annotated[Path | None, typer.Option(help="Model to start from (the second stage).")] = None,
     preset: Annotated[str, typer.Option(help="cpu_demo, modern, paper or mask_only.")] = "cpu_demo",
     config: Annotated[Path | None, typer.Option(help="YAML settings, in place of a preset.")] = None,
     iterations: Annotated[int | None, typer.Option(min=1)] = None,
@@ -37,18 +49,28 @@ def train(
     name: Annotated[str, typer.Option(help="Name of the model.")] = "custom",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
 ) -> None:
-    """Train a segmenter, with a discriminator beside it, on labelled scans. Research use only."""
+    """Train a segmenter, with a discriminator beside it, from labelled scans. Research use only."""
     from PESemiSegLib.errors import InputError
     from PESemiSegLib.training.config import read_yaml
+    from PESemiSegLib.training.finetune import settings_for
+    from PESemiSegLib.training.gather import gather
     from PESemiSegLib.training.presets import preset as preset_of
+    from PESemiSegLib.training.presets import with_strategy
     from PESemiSegLib.training.run import RunOptions, prepare
 
-    settings = read_yaml(config) if config else preset_of(preset)
+    if config:
+        settings = with_strategy(read_yaml(config), strategy)
+    elif base:
+        settings = settings_for(base, preset, strategy, stage="semi")
+    else:
+        settings = preset_of(preset, strategy=strategy)
     settings = settings.with_overrides(iterations=iterations, max_minutes=minutes, seed=seed, width=width)
     if (manifest is None) == (not phantom):
         raise InputError("Give either --manifest or --phantom.")
     if manifest is None:
         manifest = _phantom_manifest(phantom or [], output)
+    if unlabelled:
+        manifest = gather(manifest, unlabelled, output / "data")
     options = RunOptions(
         manifest=manifest,
         folder=output,
@@ -56,10 +78,11 @@ def train(
         resume=resume,
         device=device,
         threads=threads,
-        command=shlex.join(["pesemiseg", *(_plain(argument) for argument in sys.argv[1:])]),
+        command=shlex.join(["pesemiseg", *(plain(argument) for argument in sys.argv[1:])]),
         name=name,
+        base=base,
     )
-    prepare(settings, options, _tell_cache)
+    prepare(settings, options, tell_cache)
     if processes == 1:
         _work(settings, options)
     else:
@@ -73,13 +96,13 @@ def _work(settings: TrainConfig, options: RunOptions) -> None:
     from PESemiSegLib.training import parallel
     from PESemiSegLib.training.run import export, train
 
-    trainer = train(settings, options, _Talk(settings.max_minutes), console.stopping)
+    trainer = train(settings, options, RunTalk(settings.max_minutes), console.stopping)
     if parallel.rank() == 0:
         export(trainer, options, options.folder / "model")
         console.say(f"model written to {options.folder / 'model'} (research use only)")
 
 
-class _Talk:
+class RunTalk:
     """Tells a run's events in plain lines: steps now and then, everything else as it comes."""
 
     def __init__(self, max_minutes: float) -> None:
@@ -108,7 +131,7 @@ class _Talk:
                 console.say(f"  {sentence}")
 
 
-def _tell_cache(done: int, total: int) -> None:
+def tell_cache(done: int, total: int) -> None:
     console.say(f"slice cache {done}/{total}")
 
 
@@ -126,6 +149,6 @@ def _phantom_manifest(folders: list[Path], output: Path) -> Path:
     return path
 
 
-def _plain(argument: str) -> str:
+def plain(argument: str) -> str:
     """Paths without the folders above them: cards travel, home folders should not."""
     return Path(argument).name if "/" in argument or "\\" in argument else argument

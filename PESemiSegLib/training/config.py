@@ -11,6 +11,8 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from PESemiSegLib.cohorts.sampling import SamplingConfig
 from PESemiSegLib.errors import ConfigError
 from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
+from PESemiSegLib.training.settings import SemiConfig, split_strategy
+from PESemiSegLib.training.settings import require as _require
 
 T = TypeVar("T")
 OPTIMISERS = ("adamw", "adam", "sgd")
@@ -81,11 +83,12 @@ class TrainConfig:
     """Everything that decides a run besides the data."""
 
     name: str = "custom"
-    strategy: str = "supervised"
+    strategy: str = "supervised"  # see `settings.split_strategy`
     network: NetworkConfig = field(default_factory=NetworkConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     losses: LossConfig = field(default_factory=LossConfig)
+    semi: SemiConfig = field(default_factory=SemiConfig)
     segmenter_optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     discriminator_optimiser: OptimiserConfig = field(
         default_factory=lambda: OptimiserConfig("adam", lr=1e-4, weight_decay=0.0)
@@ -101,6 +104,7 @@ class TrainConfig:
     validate_every: int = 250
     validation_batches: int = 16
     checkpoint_every: int = 250
+    keep: str = "last"  # what is exported: the "last" weights, or those of the "best" validation Dice
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -115,14 +119,35 @@ class TrainConfig:
             "discriminator_every, validate_every, checkpoint_every and validation_batches must be >= 1",
         )
         _require(0 <= self.ema_decay < 1, "ema_decay must lie within 0 to 1")
+        _require(self.keep in ("last", "best"), "keep is 'last' or 'best'")
         _require(self.precision in PRECISIONS, f"precision is one of {', '.join(PRECISIONS)}")
         _require(
             self.network.context == self.sampling.context,
             f"network.context={self.network.context} and sampling.context={self.sampling.context} differ",
         )
+        self._check_strategy()
+
+    def _check_strategy(self) -> None:
+        own, _ = split_strategy(self.strategy)
+        if own.startswith("adversarial"):
+            kind = "mask_only" if own == "adversarial_mask" else "feature"
+            _require(
+                self.discriminator.kind == kind,
+                f"the strategy {own} needs a discriminator of kind '{kind}', not '{self.discriminator.kind}'",
+            )
+            begin = min(self.semi.adversarial.adversarial_start, self.semi.adversarial.semi_start)
+            _require(
+                self.discriminator_start <= begin,
+                "discriminator_start must not lie behind adversarial_start and semi_start",
+            )
+
+    @property
+    def needs_unlabelled(self) -> bool:
+        """Whether the strategy learns from unlabelled scans."""
+        return split_strategy(self.strategy) != ("supervised", False)
 
     def with_overrides(self, **changes: Any) -> TrainConfig:
-        """A copy with the changes that are not None; `width` and `context` reach into their parts."""
+        """A copy with the changes that are not None; `width`, `context`, `trust` reach into their parts."""
         changes = {name: value for name, value in changes.items() if value is not None}
         network, sampling = self.network, self.sampling
         if "width" in changes:
@@ -130,7 +155,10 @@ class TrainConfig:
         if "context" in changes:
             network = replace(network, context=changes["context"])
             sampling = replace(sampling, context=changes.pop("context"))
-        return replace(self, network=network, sampling=sampling, **changes)
+        semi = changes.pop("semi", self.semi)
+        if "trust" in changes:
+            semi = replace(semi, adversarial=replace(semi.adversarial, trust=changes.pop("trust")))
+        return replace(self, network=network, sampling=sampling, semi=semi, **changes)
 
 
 def to_plain(config: Any) -> dict[str, Any]:
@@ -189,8 +217,3 @@ def _listed(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _listed(entry) for name, entry in value.items()}
     return [_listed(entry) for entry in value] if isinstance(value, (tuple, list)) else value
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ConfigError(f"Training settings: {message}.")

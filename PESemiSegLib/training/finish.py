@@ -25,27 +25,45 @@ _SEED = 5471
 
 
 def teach(
-    learner: Learner, losses: LossConfig, mask: Tensor, probability: Tensor, features: Tensor
+    learner: Learner,
+    losses: LossConfig,
+    mask: Tensor,
+    probability: Tensor,
+    features: Tensor,
+    *,
+    more_fakes: tuple[Tensor, Tensor] | None = None,
 ) -> dict[str, float]:
-    """One step of D on L_D (1A.5); all three inputs come detached.
+    """One step of D on L_D (1A.5); all inputs come detached.
 
-    mask, probability: (B, 1, H, W); features: (B, 7w, H/2, W/2). Returns L_D and D's mean confidences near
-    marks. Raises NonFiniteLoss.
+    mask, probability: (B, 1, H, W); features: (B, 7w, H/2, W/2).
+    more_fakes: probability and features of unlabelled crops (D_remain). Returns L_D and D's mean confidences
+    near marks. Raises NonFiniteLoss.
     """
-    near = near_marks(mask, probability)
-    weight = near + losses.background_weight * (1.0 - near)
+    near, weight = _weights(mask, probability, losses)
     count = mask.shape[0]
-    both = torch.cat([soften(mask, losses.soften_mask_pixels), probability])
-    logits = learner.module(both, torch.cat([features, features]))
+    seen, beside = [soften(mask, losses.soften_mask_pixels), probability], [features, features]
+    fake_weight = weight
+    if more_fakes is not None:
+        seen.append(more_fakes[0])
+        beside.append(more_fakes[1])
+        more = _weights(torch.zeros_like(more_fakes[0]), more_fakes[0], losses)[1]
+        fake_weight = torch.cat([weight, more])
+    logits = learner.module(torch.cat(seen), torch.cat(beside))
     real, fake = logits[:count], logits[count:]
-    loss = discriminator_loss(real, fake, losses.real_label, weight)
+    loss = discriminator_loss(real, fake, losses.real_label, weight, fake_weight)
     learner.descend({"L_D": loss})
     figures = {"L_D": float(loss.detach())}
     pixels = float(near.sum())
     if pixels:
         figures["D_on_masks"] = float((real.detach().sigmoid() * near).sum()) / pixels
-        figures["D_on_predictions"] = float((fake.detach().sigmoid() * near).sum()) / pixels
+        figures["D_on_predictions"] = float((fake[:count].detach().sigmoid() * near).sum()) / pixels
     return figures
+
+
+def _weights(mask: Tensor, probability: Tensor, losses: LossConfig) -> tuple[Tensor, Tensor]:
+    """Where marks are near (0/1), and the weights in L_D that follow from it."""
+    near = near_marks(mask, probability)
+    return near, near + losses.background_weight * (1.0 - near)
 
 
 def lessons(

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 HEALTHY_LOSS = (0.2, 0.5)
 UNTRAINED_GAP = 0.02
 _MIN_TRUSTED, _MAX_TRUSTED = 0.001, 0.999
 _POSITIVES_JUMP = 10.0
+_SITE_GAP = 0.05  # of D's mean confidence on unlabelled crops: below it, D has learnt the site
+
+Told = tuple[bool, str]
+"""Whether a sentence calls for action, and the sentence."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,8 @@ class HealthMonitor:
     """Gathers the figures of the steps and judges their means, once per report.
 
     Known figures: L_seg, L_D, L_adv, L_semi, D_on_masks, D_on_predictions, D_on_unlabelled (mean
-    confidences), trusted_share, trusted_positive_share (of unlabelled pixels), positive_fraction_unlabelled.
+    confidences), trusted_share, trusted_positive_share (of unlabelled pixels, by D), sure_share,
+    sure_positive_share (by the network's own probability), positive_fraction_unlabelled.
     """
 
     def __init__(self, patience: int = 2) -> None:
@@ -53,66 +59,100 @@ class HealthMonitor:
         means = {name: total / self._counts[name] for name, total in self._sums.items()}
         self._sums.clear()
         self._counts.clear()
-        told: list[tuple[bool, str]] = [*_judge_discriminator(means), *self._judge_trust(means)]
+        told = [
+            *_judge_discriminator(means),
+            *_judge_unlabelled(means),
+            *self._judge_trust(means),
+            *self._judge_positives(means),
+        ]
         return HealthReport(
             figures=means,
             sentences=tuple(text for _, text in told),
             warnings=tuple(text for bad, text in told if bad),
         )
 
-    def _judge_trust(self, means: Mapping[str, float]) -> list[tuple[bool, str]]:
-        told: list[tuple[bool, str]] = []
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint needs for the reports to go on as if nothing had happened; JSON."""
+        return {
+            "sums": dict(self._sums),
+            "counts": dict(self._counts),
+            "stuck_trust": self._stuck_trust,
+            "first_positives": self._first_positives,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `state`; an empty one starts anew."""
+        self._sums = defaultdict(float, state.get("sums", {}))
+        self._counts = defaultdict(int, state.get("counts", {}))
+        self._stuck_trust = int(state.get("stuck_trust", 0))
+        self._first_positives = state.get("first_positives")
+
+    def _judge_trust(self, means: Mapping[str, float]) -> Iterator[Told]:
         share = means.get("trusted_share")
-        if share is not None:
-            stuck = share < _MIN_TRUSTED or share > _MAX_TRUSTED
-            self._stuck_trust = self._stuck_trust + 1 if stuck else 0
-            told.append((False, f"{share:.1%} of the unlabelled pixels are trusted."))
-            if self._stuck_trust >= self._patience:
-                what = "nothing" if share < 0.5 else "everything"
-                told.append(
-                    (True, f"The discriminator trusts {what}; set the threshold as a quantile, such as q0.5.")
-                )
+        if share is None:
+            return
+        stuck = share < _MIN_TRUSTED or share > _MAX_TRUSTED
+        self._stuck_trust = self._stuck_trust + 1 if stuck else 0
+        marked = means.get("trusted_positive_share")
+        more = "" if marked is None else f", and {marked:.1%} of the marked ones"
+        yield False, f"D trusts {share:.1%} of the unlabelled pixels{more}."
+        if self._stuck_trust >= self._patience:
+            what = "nothing" if share < 0.5 else "everything"
+            yield True, f"The discriminator trusts {what}; set the threshold as a quantile, such as q0.5."
+        elif marked is not None and marked < _MIN_TRUSTED:
+            advice = "balance='positive_fraction' with a quantile lets marks be learnt from"
+            yield True, f"The discriminator trusts no marked pixel, background alone; {advice}."
+
+    def _judge_positives(self, means: Mapping[str, float]) -> Iterator[Told]:
         positives = means.get("positive_fraction_unlabelled")
-        if positives is not None and positives > 0:
-            if self._first_positives is None:
-                self._first_positives = positives
-            ratio = positives / self._first_positives
-            if ratio > _POSITIVES_JUMP or ratio < 1 / _POSITIVES_JUMP:
-                told.append(
-                    (
-                        True,
-                        f"The marked share of unlabelled pixels changed {ratio:.2g}-fold; lower the weights.",
-                    )
-                )
-        return told
+        if positives is None:
+            return
+        yield False, f"{positives:.3%} of the unlabelled pixels are marked."
+        if self._first_positives is None:
+            self._first_positives = positives if positives > 0 else None
+            return
+        ratio = positives / self._first_positives
+        if ratio > _POSITIVES_JUMP or ratio < 1 / _POSITIVES_JUMP:
+            advice = "lower the weights of the unlabelled terms"
+            yield True, f"The marked share of unlabelled pixels changed {ratio:.2g}-fold; {advice}."
 
 
-def _judge_discriminator(means: Mapping[str, float]) -> list[tuple[bool, str]]:
-    told: list[tuple[bool, str]] = []
+def _judge_discriminator(means: Mapping[str, float]) -> Iterator[Told]:
     loss = means.get("L_D")
     if loss is not None:
         low, high = HEALTHY_LOSS
         if loss < low:
             advice = "lower its rate or soften the masks it sees"
-            told.append((True, f"L_D is {loss:.2f}, below {low}: the discriminator wins; {advice}."))
+            yield True, f"L_D is {loss:.2f}, below {low}: the discriminator wins; {advice}."
         elif loss > high:
-            told.append(
-                (
-                    False,
-                    f"L_D is {loss:.2f}, above {high}: the discriminator is still learning (0.69 = blind).",
-                )
-            )
+            blind = "the discriminator is still learning (0.69 = blind)"
+            yield False, f"L_D is {loss:.2f}, above {high}: {blind}."
         else:
-            told.append((False, f"L_D is {loss:.2f}, within the healthy {low} to {high}."))
+            yield False, f"L_D is {loss:.2f}, within the healthy {low} to {high}."
     if "D_on_masks" in means and "D_on_predictions" in means:
         masks, predictions = means["D_on_masks"], means["D_on_predictions"]
-        told.append(
-            (
-                False,
-                f"Mean confidence near marks: {masks:.2f} on true masks, {predictions:.2f} on predictions.",
-            )
-        )
+        figures = f"{masks:.2f} on true masks, {predictions:.2f} on predictions"
+        yield False, f"Mean confidence near marks: {figures}."
         if abs(masks - predictions) < UNTRAINED_GAP:
-            text = "The discriminator tells masks from predictions by less than 0.02: treat it as untrained."
-            told.append((True, text))
-    return told
+            advice = "give it a longer start, a higher rate or more capacity"
+            text = "tells masks from predictions by less than 0.02: treat it as untrained"
+            yield True, f"The discriminator {text}; {advice}."
+
+
+def _judge_unlabelled(means: Mapping[str, float]) -> Iterator[Told]:
+    """What D and the network make of the unlabelled crops."""
+    if "L_semi" in means:
+        yield False, f"L_semi, the loss on unlabelled crops, is {means['L_semi']:.3g}."
+    confidence = means.get("D_on_unlabelled")
+    if confidence is not None:
+        yield False, f"Mean confidence on unlabelled predictions: {confidence:.2f}."
+        if confidence < _SITE_GAP and means.get("D_on_predictions", 0.0) > 2 * confidence:
+            advice = "set remain to false or lower its rate"
+            yield True, f"The discriminator knows the site, not the shape, of unlabelled crops; {advice}."
+    sure = means.get("sure_share")
+    if sure is not None:
+        marked = means.get("sure_positive_share")
+        more = "" if marked is None else f", and of {marked:.1%} of the marked ones"
+        yield False, f"The network is sure of {sure:.1%} of the unlabelled pixels{more}."
+        if sure < _MIN_TRUSTED:
+            yield True, "The network is sure of nothing; lower the threshold of the pseudo labels."

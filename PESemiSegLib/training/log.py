@@ -11,8 +11,9 @@ from typing import Any
 
 _LOG = logging.getLogger(__name__)
 COLUMNS = (
-    "iteration", "seconds", "lr", "L_seg", "L_D", "L_adv", "L_semi", "gradient_norm", "D_on_masks",
-    "D_on_predictions", "trusted_share", "dice", "sensitivity", "precision",
+    "iteration", "seconds", "lr", "L_seg", "L_D", "L_adv", "L_adv_unlabelled", "L_semi", "gradient_norm",
+    "D_on_masks", "D_on_predictions", "D_on_unlabelled", "trusted_share", "trusted_positive_share",
+    "sure_share", "sure_positive_share", "positive_fraction_unlabelled", "dice", "sensitivity", "precision",
 )  # fmt: skip
 _EVERY = 10  # steps per row
 

@@ -23,30 +23,64 @@ def dice_loss(logits: Tensor, target: Tensor, over: str = "sample", valid: Tenso
 
 
 def segmentation_loss(
-    logits: Tensor, target: Tensor, bce: float = 0.5, dice: float = 1.0, over: str = "sample"
+    logits: Tensor,
+    target: Tensor,
+    bce: float = 0.5,
+    dice: float = 1.0,
+    over: str = "sample",
+    valid: Tensor | None = None,
 ) -> Tensor:
-    """L_seg = 0.5 BCE + Dice; equals MONAI's DiceCELoss(sigmoid=True, lambda_ce=0.5, lambda_dice=1)."""
-    return bce * F.binary_cross_entropy_with_logits(logits, target) + dice * dice_loss(logits, target, over)
+    """L_seg = 0.5 BCE + Dice; equals MONAI's DiceCELoss(sigmoid=True, lambda_ce=0.5, lambda_dice=1).
+
+    valid: 0/1 like target; pixels of 0 have no part in it (None: all have). With none valid the BCE is 0.
+    """
+    if valid is None:
+        pixels = F.binary_cross_entropy_with_logits(logits, target)
+    else:
+        each = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        pixels = (each * valid).sum() / valid.sum().clamp_min(1.0)
+    return bce * pixels + dice * dice_loss(logits, target, over, valid) if dice else bce * pixels
 
 
 def discriminator_loss(
-    real: Tensor, fake: Tensor, real_label: float = 1.0, weight: Tensor | None = None
+    real: Tensor,
+    fake: Tensor,
+    real_label: float = 1.0,
+    weight: Tensor | None = None,
+    fake_weight: Tensor | None = None,
 ) -> Tensor:
-    """L_D = 1/2 BCE(D([w m, f]), 1) + 1/2 BCE(D([w p, f]), 0), from D's logits, weighted means."""
-    return 0.5 * _bce_to(real, real_label, weight) + 0.5 * _bce_to(fake, 0.0, weight)
+    """L_D = 1/2 BCE(D([w m, f]), 1) + 1/2 BCE(D([w p, f]), 0), from D's logits, weighted means.
+
+    weight: of the real pixels, and of the fake ones too where `fake_weight` is None.
+    """
+    fake_weight = weight if fake_weight is None else fake_weight
+    return 0.5 * _bce_to(real, real_label, weight) + 0.5 * _bce_to(fake, 0.0, fake_weight)
 
 
-def adversarial_loss(confidence: Tensor) -> Tensor:
+def adversarial_loss(confidence: Tensor, valid: Tensor | None = None) -> Tensor:
     """L_adv = BCE(D([w p, f]), 1), from D's logits; the caller freezes D."""
-    return _bce_to(confidence, 1.0, None)
+    return _bce_to(confidence, 1.0, valid)
 
 
-def trusted_loss(logits: Tensor, trusted: Tensor, bce: float = 1.0, dice: float = 0.0) -> Tensor:
-    """L_semi: the prediction against its own cut 1[p > 0.5], where `trusted` is 1; 0 for none."""
+def trusted_loss(
+    logits: Tensor, trusted: Tensor, bce: float = 1.0, dice: float = 0.0, balance: str = "none"
+) -> Tensor:
+    """L_semi: the prediction against its own cut 1[p > 0.5], where `trusted` is 1; 0 for none.
+
+    balance: "none" is the mean over trusted pixels; "positive_fraction" the mean of the means over marked and
+    over unmarked ones, since of a slice less than 1 % is marked.
+    """
     label = (logits.detach() > 0).to(logits.dtype)
-    pixels = F.binary_cross_entropy_with_logits(logits, label, reduction="none")
-    total = bce * (pixels * trusted).sum() / trusted.sum().clamp_min(1.0)
+    each = F.binary_cross_entropy_with_logits(logits, label, reduction="none")
+    groups = (trusted,) if balance == "none" else (trusted * label, trusted * (1.0 - label))
+    means = [(each * group).sum() / group.sum().clamp_min(1.0) for group in groups]
+    total = bce * torch.stack(means).mean()
     return total + dice * dice_loss(logits, label, valid=trusted) if dice else total
+
+
+def sure_pixels(probability: Tensor, threshold: float) -> Tensor:
+    """1 where max(p, 1 - p) >= threshold, else 0: what a pseudo label is taken from."""
+    return (torch.maximum(probability, 1.0 - probability) >= threshold).to(probability.dtype)
 
 
 def soften(mask: Tensor, sigma_pixels: float) -> Tensor:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from PESemiSegLib.cohorts.augment import NO_AUGMENTATION
 from PESemiSegLib.cohorts.sampling import SamplingConfig
 from PESemiSegLib.errors import ConfigError
 from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
 from PESemiSegLib.training.config import FinishConfig, LossConfig, OptimiserConfig, TrainConfig
+from PESemiSegLib.training.settings import (
+    AdversarialConfig,
+    CrossSiteMixConfig,
+    SemiConfig,
+    split_strategy,
+)
+
+_SECOND_STAGE = AdversarialConfig(adversarial_start=0.03, semi_start=0.25)
+_BALANCED = replace(_SECOND_STAGE, trust="q0.5", balance="positive_fraction")
+_SHORT = 0.5  # of the second stage's iterations, for a model that is adapted rather than made
 
 
 def _paper() -> TrainConfig:
@@ -58,6 +70,7 @@ def _cpu_demo() -> TrainConfig:
         network=NetworkConfig(width=16, depth="small", context=3),
         sampling=SamplingConfig(batch=4, crop=128, context=3, replay=0.25),
         losses=LossConfig(dice_over="batch", real_label=0.9, soften_mask_pixels=1.0, background_weight=0.1),
+        semi=SemiConfig(adversarial=replace(_BALANCED, adversarial_start=0.5, semi_start=0.6)),
         segmenter_optimiser=OptimiserConfig("adamw", lr=2e-3, warmup_iterations=100),
         discriminator_optimiser=OptimiserConfig("adam", lr=5e-4, weight_decay=0.0),
         spacing_mm=0.9,
@@ -71,11 +84,99 @@ def _cpu_demo() -> TrainConfig:
     )
 
 
+def _paper_semi() -> TrainConfig:
+    """Second stage of the paper (1A.5): SGD 2e-4 for S, Adam 1e-4 for D, 4 + 4 crops, T = 0.2."""
+    return replace(
+        _paper(),
+        strategy="adversarial_feature",
+        semi=SemiConfig(batch=4, adversarial=_SECOND_STAGE),
+        segmenter_optimiser=OptimiserConfig(
+            "sgd", lr=2e-4, weight_decay=5e-4, warmup_iterations=0, clip_norm=5.0
+        ),
+        iterations=20_000,
+        validate_every=500,
+        checkpoint_every=500,
+    )
+
+
+def _mask_only_semi() -> TrainConfig:
+    """The same without features; unlabelled predictions may be fakes here, as in Hung 2018."""
+    return replace(
+        _paper_semi(),
+        name="mask_only",
+        strategy="adversarial_mask",
+        discriminator=DiscriminatorConfig(kind="mask_only"),
+        semi=SemiConfig(batch=4, adversarial=replace(_SECOND_STAGE, remain=True)),
+    )
+
+
+def _modern_semi() -> TrainConfig:
+    """A third of the rate, T as a quantile for marked and unmarked pixels each, crops of both sites mixed."""
+    return replace(
+        _modern(),
+        strategy="adversarial_feature+cross_site_mix",
+        semi=SemiConfig(batch=8, adversarial=_BALANCED, cross_site_mix=CrossSiteMixConfig(start=0.05)),
+        segmenter_optimiser=OptimiserConfig("adamw", lr=1e-4, warmup_iterations=200),
+        iterations=20_000,
+        discriminator_start=0.0,
+    )
+
+
+def _cpu_demo_semi() -> TrainConfig:
+    """The second stage on two CPU cores, in about a quarter of an hour; T as a quantile, balanced."""
+    return replace(
+        _cpu_demo(),
+        strategy="adversarial_feature",
+        semi=SemiConfig(batch=4, adversarial=_BALANCED, cross_site_mix=CrossSiteMixConfig(start=0.05)),
+        segmenter_optimiser=OptimiserConfig("adamw", lr=5e-4, warmup_iterations=50),
+        iterations=1000,
+        discriminator_start=0.0,
+    )
+
+
 PRESETS = {"paper": _paper, "modern": _modern, "cpu_demo": _cpu_demo, "mask_only": _mask_only}
+_SEMI = {
+    "paper": _paper_semi,
+    "modern": _modern_semi,
+    "cpu_demo": _cpu_demo_semi,
+    "mask_only": _mask_only_semi,
+}
+STAGES = ("supervised", "semi", "finetune")
 
 
-def preset(name: str) -> TrainConfig:
-    """The settings of this name; raises ConfigError that lists the known ones."""
+def preset(name: str, stage: str = "supervised", strategy: str | None = None) -> TrainConfig:
+    """The settings of this name for a stage; raises ConfigError that lists the known ones.
+
+    stage: "supervised" starts from nothing (with another strategy, its unlabelled terms begin later in the
+    same run); "semi" goes on from a supervised model; "finetune" adapts any model, in half the iterations.
+    strategy: another one than the stage's own.
+    """
     if name not in PRESETS:
         raise ConfigError(f"The preset '{name}' is not one of {', '.join(PRESETS)}.")
-    return PRESETS[name]()
+    if stage not in STAGES:
+        raise ConfigError(f"The stage '{stage}' is not one of {', '.join(STAGES)}.")
+    if stage == "supervised":
+        return with_strategy(PRESETS[name](), strategy)
+    config = _SEMI[name]()
+    if stage == "finetune":
+        every = max(1, round(config.validate_every * _SHORT))
+        config = replace(
+            config,
+            iterations=round(config.iterations * _SHORT),
+            validate_every=every,
+            checkpoint_every=every,
+            semi=replace(config.semi, cps=replace(config.semi.cps, second="copy")),
+        )
+    return with_strategy(config, strategy)
+
+
+def with_strategy(config: TrainConfig, strategy: str | None) -> TrainConfig:
+    """The settings with another strategy and the discriminator that it needs; None changes nothing."""
+    if strategy is None or strategy == config.strategy:
+        return config
+    own, _ = split_strategy(strategy)
+    kind = "mask_only" if own == "adversarial_mask" else "feature"
+    discriminator = config.discriminator
+    if own.startswith("adversarial") and discriminator.kind != kind:
+        discriminator = replace(discriminator, kind=kind, channels=())
+    return replace(config, strategy=strategy, discriminator=discriminator)

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from PESemiSegLib import __version__
 from PESemiSegLib.cohorts.augment import NO_AUGMENTATION
 from PESemiSegLib.cohorts.cache import CachedVolume, SliceCache
-from PESemiSegLib.cohorts.manifest import Manifest, read_manifest
-from PESemiSegLib.cohorts.sampling import LabelledCrops
+from PESemiSegLib.cohorts.manifest import Case, Manifest, read_manifest
+from PESemiSegLib.cohorts.sampling import LabelledCrops, UnlabelledCrops
 from PESemiSegLib.errors import ConfigError, InputError, OutputError
-from PESemiSegLib.models.info import PackageInfo
-from PESemiSegLib.models.package import ModelPackage, write_package
 from PESemiSegLib.training import parallel
-from PESemiSegLib.training.config import TrainConfig, to_plain, write_yaml
+from PESemiSegLib.training.config import TrainConfig, write_yaml
+from PESemiSegLib.training.export import export
 from PESemiSegLib.training.log import RunLog
+from PESemiSegLib.training.start import check_base, starting_networks
 from PESemiSegLib.training.trainer import CHECKPOINT, Crops, Event, Trainer
 
+__all__ = ["RunOptions", "export", "prepare", "train"]
+
 SETTINGS = "settings.yaml"
-_VALIDATION_SEED = 977
+_VALIDATION_SEED, _UNLABELLED_SEED = 977, 3571
 
 
 @dataclass(frozen=True)
@@ -40,6 +38,7 @@ class RunOptions:
     threads: int = 0  # torch threads per process; 0 = torch's own choice
     command: str = ""
     name: str = "custom"
+    base: Path | None = None  # a model package to start from; it is read and never changed
 
 
 def prepare(
@@ -52,6 +51,13 @@ def prepare(
     manifest = read_manifest(options.manifest)
     if not len(manifest.select("train", "labelled")):
         raise InputError(f"The manifest {options.manifest.name} has no labelled case in the split 'train'.")
+    if config.needs_unlabelled and not len(manifest.select("train", "unlabelled")):
+        raise InputError(
+            f"The strategy {config.strategy} learns from unlabelled scans, and {options.manifest.name} has "
+            "none in the split 'train'; add rows of the role 'unlabelled'."
+        )
+    if options.base is not None:
+        check_base(config, options.base)
     started = (options.folder / CHECKPOINT).exists()
     if started and not options.resume:
         raise OutputError(
@@ -65,7 +71,7 @@ def prepare(
     except OSError as error:
         raise OutputError(f"The folder {options.folder.name} cannot be written: {error.strerror}.") from error
     cases = [c for split in ("train", "val") for c in manifest.select(split, "labelled")]
-    _cache(config, options).open_all(cases, progress=progress)
+    slice_cache(config, options).open_all([*cases, *_unlabelled(config, manifest)], progress=progress)
 
 
 def train(
@@ -73,17 +79,18 @@ def train(
     options: RunOptions,
     listen: Callable[[Event], None] = lambda event: None,
     cancelled: Callable[[], bool] = lambda: False,
+    enough: Callable[[], bool] = lambda: False,
 ) -> Trainer:
     """Train in this process (one of several where `parallel` has joined some); returns the finished trainer.
 
-    Raises Cancelled, NonFiniteLoss, and what `prepare` raises.
+    listen, cancelled, enough: see Trainer. Raises Cancelled, NonFiniteLoss, and what `prepare` raises.
     """
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.manual_seed(config.seed)
-    _check_device(options.device)
+    check_device(options.device)
     manifest = read_manifest(options.manifest)
-    cache = _cache(config, options)
+    cache = slice_cache(config, options)
     first = parallel.rank() == 0
     with RunLog(options.folder, tensorboard=first) if first else _Silence() as log:
 
@@ -91,9 +98,15 @@ def train(
             log(event)
             listen(event)
 
-        crops = _crops(config, manifest, cache)
         trainer = Trainer(
-            config, crops, options.folder, device=options.device, listen=tell, cancelled=cancelled
+            config,
+            open_crops(config, manifest, cache),
+            options.folder,
+            networks=starting_networks(config, options.base),
+            device=options.device,
+            listen=tell,
+            cancelled=cancelled,
+            enough=enough,
         )
         if options.resume:
             trainer.resume()
@@ -101,84 +114,35 @@ def train(
     return trainer
 
 
-def export(trainer: Trainer, options: RunOptions, folder: Path, **changes: Any) -> ModelPackage:
-    """Write the trainer's averaged segmenter and its discriminator as a package with a full card.
+def open_crops(config: TrainConfig, manifest: Manifest, cache: SliceCache) -> Crops:
+    """The batches of a run: labelled, unlabelled where the strategy wants them, and for validation."""
 
-    changes: fields of PackageInfo, such as threshold, min_lesion_mm3 and metrics.
-    """
-    config = trainer.config
-    manifest = read_manifest(options.manifest)
-    info = PackageInfo(
-        name=options.name,
-        network=config.network.to_dict(),
-        discriminator=config.discriminator.to_dict(),
-        spacing_mm=config.spacing_mm,
-        data_origin=_origin(manifest),
-        hu_window=config.sampling.hu_window,
-        context=config.network.context,
-        training={
-            "strategy": config.strategy,
-            "preset": config.name,
-            "command": options.command,
-            "seed": config.seed,
-            "iterations": trainer.iteration,
-            "hours": round(trainer.seconds / 3600, 3),
-            "processes": parallel.size(),
-            "machine": describe_machine(options.device),
-            "pesemiseg": __version__,
-            "torch": torch.__version__,
-            "data_fingerprint": manifest.fingerprint,
-            "patients": manifest.counts(),
-            "settings": to_plain(config),
-        },
-    )
-    with trainer.average.applied() as segmenter:
-        return write_package(
-            folder,
-            replace(info, **changes),
-            segmenter,  # type: ignore[arg-type]
-            trainer.discriminator.module,  # type: ignore[arg-type]
-            overwrite=True,
-        )
-
-
-def _origin(manifest: Manifest) -> str:
-    """Where the training scans come from, as the card must say: a recipe lies beside every made-up one."""
-    made_up = {(case.image.parent / "recipe.json").exists() for case in manifest.select("train")}
-    return "mixed" if len(made_up) > 1 else "phantom" if made_up == {True} else "patients"
-
-
-def describe_machine(device: str) -> str:
-    """Processor or GPU and system, nothing that names the computer."""
-    if device.startswith("cuda"):
-        return f"{torch.cuda.get_device_name(device)}, {platform.system()}"
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [
-            line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line
-        ]
-        model = names[0] if names else model
-    return f"{model}, {os.cpu_count()} cores, {platform.system()}"
-
-
-def _crops(config: TrainConfig, manifest: Manifest, cache: SliceCache) -> Crops:
     def opened(split: str) -> list[CachedVolume]:
         return cache.open_all(manifest.select(split, "labelled"))
 
-    held_out = opened("val")
+    held_out, strange = opened("val"), cache.open_all(_unlabelled(config, manifest))
     still = replace(config.sampling, augment=NO_AUGMENTATION)
+    others = replace(config.sampling, batch=config.semi.batch)
     return Crops(
         train=LabelledCrops(opened("train"), config.sampling, config.seed),
         validation=LabelledCrops(held_out, still, _VALIDATION_SEED) if held_out else None,
+        unlabelled=UnlabelledCrops(strange, others, config.seed + _UNLABELLED_SEED) if strange else None,
     )
 
 
-def _cache(config: TrainConfig, options: RunOptions) -> SliceCache:
+def _unlabelled(config: TrainConfig, manifest: Manifest) -> list[Case]:
+    """The unlabelled cases the strategy learns from; masks they may have are not even opened."""
+    cases = manifest.select("train", "unlabelled") if config.needs_unlabelled else ()
+    return [replace(case, mask=None, lesions=None) for case in cases]
+
+
+def slice_cache(config: TrainConfig, options: RunOptions) -> SliceCache:
+    """Where the run's volumes lie, resampled to the model's spacing."""
     return SliceCache(options.cache or options.folder / "cache", config.spacing_mm)
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """Raise ConfigError for a GPU that torch does not see."""
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError("This torch sees no CUDA device; choose --device cpu.")
 

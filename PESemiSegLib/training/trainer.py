@@ -17,14 +17,17 @@ from PESemiSegLib.cohorts.prefetch import Prefetcher
 from PESemiSegLib.cohorts.replay import COLUMNS, worst_spots
 from PESemiSegLib.cohorts.sampling import ImageBatch, LabelledBatch, LabelledCrops, UnlabelledCrops
 from PESemiSegLib.errors import Cancelled, InputError
-from PESemiSegLib.networks.build import build_discriminator, build_segmenter
+from PESemiSegLib.networks.discriminator import Discriminator
+from PESemiSegLib.networks.hrnet import HRNet
 from PESemiSegLib.training import parallel
 from PESemiSegLib.training.checkpoint import load_checkpoint, save_checkpoint
 from PESemiSegLib.training.config import TrainConfig, from_plain, to_plain
 from PESemiSegLib.training.ema import WeightAverage
 from PESemiSegLib.training.finish import lessons
 from PESemiSegLib.training.health import HealthMonitor
+from PESemiSegLib.training.keep import Best, part
 from PESemiSegLib.training.learner import Learner, NonFiniteLoss
+from PESemiSegLib.training.start import fresh_networks
 from PESemiSegLib.training.strategies import build_strategy
 from PESemiSegLib.training.strategies.base import Clock, ImageTensors, LabelledTensors
 
@@ -50,7 +53,9 @@ class Trainer:
 
     Args:
         config: all settings. crops: the sampled data. folder: where checkpoints go.
-        listen: called with every Event, for logs and progress. cancelled: asked before every step.
+        networks: segmenter and discriminator to start from (they are changed); None: fresh ones.
+        listen: called with every Event, for logs and progress. cancelled: asked after every step; True saves
+            and raises Cancelled. enough: asked likewise; True ends the run as if its time were up.
     """
 
     def __init__(
@@ -59,20 +64,16 @@ class Trainer:
         crops: Crops,
         folder: Path,
         *,
+        networks: tuple[HRNet, Discriminator] | None = None,
         device: str = "cpu",
         listen: Callable[[Event], None] = lambda event: None,
         cancelled: Callable[[], bool] = lambda: False,
+        enough: Callable[[], bool] = lambda: False,
     ) -> None:
         self.config, self.crops, self.folder = config, crops, folder
         self.device = torch.device(device)
-        self._listen, self._cancelled = listen, cancelled
-        segmenter = build_segmenter(config.network, seed=config.seed)
-        discriminator = build_discriminator(
-            config.discriminator,
-            config.network.feature_channels,
-            config.network.feature_stride,
-            seed=config.seed + 1,
-        )
+        self._listen, self._cancelled, self._enough = listen, cancelled, enough
+        segmenter, discriminator = networks or fresh_networks(config)
         self.segmenter = Learner("segmenter", self._placed(segmenter), config.segmenter_optimiser)
         self.discriminator = Learner(
             "discriminator", self._placed(discriminator), config.discriminator_optimiser
@@ -84,6 +85,8 @@ class Trainer:
         self.iteration = 0
         self.finished = 0  # of the discriminator's last lessons
         self.seconds = 0.0
+        self.best = Best(folder)
+        self.stopped = False  # by `enough`
 
     def run(self) -> None:
         """Train until the iterations or the minutes are used up, then give D its last lessons.
@@ -96,15 +99,28 @@ class Trainer:
         self._finish()
         self._say("done", seconds=self.seconds)
 
+    def rehearse(self, steps: int = 2) -> float:
+        """Take steps with every term switched on, as a dry run does; returns the seconds of the last one.
+
+        The weights change: throw the trainer away afterwards. Raises NonFiniteLoss.
+        """
+        seconds = 0.0
+        for number in range(steps):
+            labelled, unlabelled = self._draw(number)
+            clock, started = Clock(number * self.config.discriminator_every, 1.0), time.monotonic()
+            self.strategy.step(*self._placed_batches(labelled, unlabelled), clock)
+            seconds = time.monotonic() - started
+        return seconds
+
     def _train(self) -> None:
         started = time.monotonic() - self.seconds
-        while self._progress() < 1.0:
+        while self._progress() < 1.0 and not self.stopped:
             end = min(self.config.iterations, self.iteration - self.iteration % _STRETCH + _STRETCH)
             with Prefetcher(self._draw, self.iteration, end) as batches:
                 for batch in batches:
                     self._step(*batch)
                     self._watch_clock(started)
-                    over = self._progress() >= 1.0
+                    over = self.stopped or self._progress() >= 1.0
                     if self.iteration % _STRETCH == 0:
                         self._renew_hard_spots()
                     if over or self.iteration % self.config.validate_every == 0:
@@ -139,8 +155,10 @@ class Trainer:
         self.save()
 
     def _watch_clock(self, started: float) -> None:
-        """Update `seconds`; raises Cancelled, after a checkpoint, when the caller wants to stop."""
-        self.seconds, stop = parallel.agree(time.monotonic() - started, float(self._cancelled()))
+        """Update `seconds` and `stopped`; raises Cancelled, after a checkpoint, when the caller wants it."""
+        wishes = float(self._cancelled()), float(self._enough())
+        self.seconds, stop, enough = parallel.agree(time.monotonic() - started, *wishes)
+        self.stopped = self.stopped or bool(enough)
         if stop:
             self.save()
             raise Cancelled(f"Training stopped at iteration {self.iteration}; --resume goes on from there.")
@@ -149,15 +167,11 @@ class Trainer:
         clock = Clock(self.iteration, self._progress())
         rates = {n: p.schedule(clock.iteration, clock.progress) for n, p in self.strategy.learners.items()}
         try:
-            outcome = self.strategy.step(
-                LabelledTensors(self._tensor(labelled.image), self._tensor(labelled.mask)),
-                None if unlabelled is None else ImageTensors(self._tensor(unlabelled.image)),
-                clock,
-            )
+            outcome = self.strategy.step(*self._placed_batches(labelled, unlabelled), clock)
         except NonFiniteLoss as error:
             _LOG.error("%s Iteration %d; the last checkpoint is kept.", error, self.iteration)
             raise
-        if self.config.sampling.replay > 0:
+        if self.config.sampling.replay > 0 and outcome.probability is not None:
             probability = outcome.probability.cpu().numpy()
             spots = worst_spots(probability, labelled.mask, labelled.volume, labelled.z, labelled.transform)
             self._seen = np.concatenate([self._seen, spots])
@@ -169,7 +183,11 @@ class Trainer:
     def _look(self) -> None:
         """Validation figures and the health report."""
         if self.crops.validation is not None and parallel.rank() == 0:
-            self._say("validation", **self.validate(self.crops.validation))
+            figures = self.validate(self.crops.validation)
+            self._say("validation", **figures)
+            if self.config.keep == "best":
+                with self.average.applied() as segmenter:
+                    self.best.offer(figures["dice"], segmenter, self.discriminator.module, self.iteration)
         self._report_health()
 
     def _report_health(self) -> None:
@@ -202,28 +220,38 @@ class Trainer:
         tensors["hard/list"] = torch.from_numpy(self.crops.train.hard.state())
         tensors["hard/seen"] = torch.from_numpy(seen)
         scalars: dict[str, Any] = {"iteration": self.iteration, "seconds": self.seconds}
-        scalars["finished"] = self.finished
+        scalars |= {"finished": self.finished, "best_dice": self.best.dice, "health": self.health.state()}
         scalars["config"] = to_plain(self.config)
         for name, learner in self.strategy.learners.items():
             values, rest = learner.state()
             tensors |= {f"{name}/{n}": v for n, v in values.items()}
             scalars[name] = rest
+        for name, average in self.strategy.averages.items():
+            tensors |= {f"{name}/{n}": v for n, v in average.state().items()}
         save_checkpoint(self.folder / CHECKPOINT, tensors, scalars)
         self._say("checkpoint")
 
     def resume(self) -> None:
-        """Go back to the folder's checkpoint; raises InputError when it was made with another network."""
+        """Go back to the folder's checkpoint; raises InputError for another network's or strategy's."""
         tensors, scalars = load_checkpoint(self.folder / CHECKPOINT)
-        if from_plain(TrainConfig, scalars["config"]).network != self.config.network:
-            raise InputError(f"The checkpoint in {self.folder.name} holds another network; start a new run.")
+        then = from_plain(TrainConfig, scalars["config"])
+        for what in ("network", "discriminator", "strategy"):
+            if getattr(then, what) != getattr(self.config, what):
+                raise InputError(
+                    f"The checkpoint in {self.folder.name} holds another {what}; start a new run."
+                )
         for name, learner in self.strategy.learners.items():
-            learner.restore(_under(tensors, name), scalars[name])
-        self.average.restore(_under(tensors, "average"))
+            learner.restore(part(tensors, name), scalars[name])
+        for name, average in self.strategy.averages.items():
+            average.restore(part(tensors, name))
+        self.average.restore(part(tensors, "average"))
         self.crops.train.hard.restore(tensors["hard/list"].numpy())
         if parallel.rank() == 0:  # the list is renewed from what all have seen
             self._seen = tensors["hard/seen"].numpy()
         self.iteration, self.seconds = int(scalars["iteration"]), float(scalars["seconds"])
         self.finished = int(scalars.get("finished", 0))
+        self.best.dice = float(scalars.get("best_dice", -1.0))
+        self.health.restore(scalars.get("health", {}))
 
     def _progress(self) -> float:
         share = self.iteration / self.config.iterations
@@ -236,6 +264,12 @@ class Trainer:
         number = iteration * parallel.size() + parallel.rank()
         return self.crops.train.batch(number), None if unlabelled is None else unlabelled.batch(number)
 
+    def _placed_batches(
+        self, labelled: LabelledBatch, unlabelled: ImageBatch | None
+    ) -> tuple[LabelledTensors, ImageTensors | None]:
+        known = LabelledTensors(self._tensor(labelled.image), self._tensor(labelled.mask))
+        return known, None if unlabelled is None else ImageTensors(self._tensor(unlabelled.image))
+
     def _placed(self, module: torch.nn.Module) -> torch.nn.Module:
         return module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -245,7 +279,3 @@ class Trainer:
     def _say(self, kind: str, **values: Any) -> None:
         if parallel.rank() == 0:
             self._listen({"kind": kind, "iteration": self.iteration, "seconds": self.seconds, **values})
-
-
-def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {n.removeprefix(prefix + "/"): v for n, v in tensors.items() if n.startswith(prefix + "/")}

@@ -7,15 +7,21 @@ from typing import Protocol
 
 from torch import Tensor
 
+from PESemiSegLib.training.ema import WeightAverage
 from PESemiSegLib.training.learner import Learner
 
 
 @dataclass(frozen=True)
 class LabelledTensors:
-    """image (B, context, H, W) in [-1, 1]; mask (B, 1, H, W) of 0 and 1."""
+    """image (B, context, H, W) in [-1, 1]; mask (B, 1, H, W) of 0 and 1; valid alike, 0 = mask not known.
+
+    Of the last `mixed` crops a part is not the annotator's: S learns from them, D does not.
+    """
 
     image: Tensor
     mask: Tensor
+    valid: Tensor | None = None
+    mixed: int = 0
 
 
 @dataclass(frozen=True)
@@ -35,16 +41,24 @@ class Clock:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of a step: its figures, and the segmenter's probabilities for the labelled crops, (B, 1, H, W)."""
+    """Of a step: its figures, and the segmenter's probabilities for the annotated crops, (B, 1, H, W).
+
+    None where the step did not read those crops as they are.
+    """
 
     figures: dict[str, float]
-    probability: Tensor
+    probability: Tensor | None
 
 
 class Strategy(Protocol):
-    """One way of learning. Figures whose names the health monitor knows are gathered by it."""
+    """One way of learning. Figures whose names the health monitor knows are gathered by it.
+
+    `learners` and `averages` (teachers) are the whole state: checkpoints hold both, and everything drawn at
+    random depends on the seed and the iteration alone.
+    """
 
     learners: dict[str, Learner]
+    averages: dict[str, WeightAverage]
 
     def step(self, labelled: LabelledTensors, unlabelled: ImageTensors | None, clock: Clock) -> Outcome:
         """Update every learner that has its turn; return the outcome of the step.

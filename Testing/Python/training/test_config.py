@@ -1,17 +1,20 @@
 """Settings: round trips, presets, and refusals that name what is wrong."""
 
+import math
 from pathlib import Path
 
 import pytest
 
 from PESemiSegLib.errors import ConfigError
 from PESemiSegLib.training.config import TrainConfig, from_plain, read_yaml, to_plain, write_yaml
-from PESemiSegLib.training.presets import PRESETS, preset
+from PESemiSegLib.training.presets import PRESETS, STAGES, preset
+from PESemiSegLib.training.settings import STRATEGY_NAMES, Scheduled, split_strategy
 
 
+@pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("name", list(PRESETS))
-def test_presets_survive_yaml(name: str, tmp_path: Path) -> None:
-    config = preset(name)
+def test_presets_survive_yaml(name: str, stage: str, tmp_path: Path) -> None:
+    config = preset(name, stage)
     assert config.name == name
     write_yaml(config, tmp_path / "run.yaml")
     assert read_yaml(tmp_path / "run.yaml") == config
@@ -26,6 +29,48 @@ def test_the_paper_preset_is_the_papers() -> None:
     assert (config.losses.bce, config.losses.dice, config.losses.dice_over) == (0.5, 1.0, "sample")
     assert config.discriminator.mask_weight == 5.0
     assert preset("mask_only").discriminator.channels == (64, 128, 256, 512)
+
+
+def test_the_second_stage_of_the_paper_is_the_papers() -> None:
+    config = preset("paper", "semi")
+    s, d = config.segmenter_optimiser, config.discriminator_optimiser
+    assert (config.strategy, config.discriminator.kind) == ("adversarial_feature", "feature")
+    assert (s.kind, s.lr, s.momentum, s.weight_decay, s.poly_power) == ("sgd", 2e-4, 0.9, 5e-4, 0.9)
+    assert (d.kind, d.lr, d.betas) == ("adam", 1e-4, (0.9, 0.99))
+    assert (config.sampling.batch, config.semi.batch) == (4, 4)
+    adversarial = config.semi.adversarial
+    weights = (adversarial.weight_labelled, adversarial.weight_unlabelled, adversarial.weight_semi)
+    assert weights == (0.01, 0.001, 0.1)
+    assert (adversarial.trust, adversarial.semi_start, adversarial.remain) == (0.2, 0.25, False)
+    assert config.iterations * adversarial.adversarial_start >= 500  # D warms up first
+    assert preset("mask_only", "semi").strategy == "adversarial_mask"
+    assert preset("mask_only", "semi").semi.adversarial.remain
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_every_preset_takes_every_strategy(name: str, stage: str) -> None:
+    for strategy in STRATEGY_NAMES:
+        config = preset(name, stage, f"{strategy}+cross_site_mix")
+        assert config.needs_unlabelled
+        assert split_strategy(config.strategy) == (strategy, True)
+    assert not preset(name, stage, "supervised").needs_unlabelled
+
+
+def test_trust_is_a_number_or_a_quantile_in_yaml_too(tmp_path: Path) -> None:
+    for trust in (0.3, "q0.5"):
+        config = preset("paper", "semi").with_overrides(trust=trust)
+        write_yaml(config, tmp_path / "run.yaml")
+        assert read_yaml(tmp_path / "run.yaml").semi.adversarial.trust == trust
+
+
+def test_the_weight_of_the_unlabelled_term_rises() -> None:
+    schedule = Scheduled(start=0.2, ramp=0.4, weight=2.0)
+    assert [schedule.factor(x) for x in (0.0, 0.19)] == [0.0, 0.0]
+    assert schedule.factor(0.2) == pytest.approx(2.0 * math.exp(-5))
+    assert schedule.factor(0.4) == pytest.approx(2.0 * math.exp(-1.25))
+    assert schedule.factor(0.6) == schedule.factor(1.0) == 2.0
+    assert Scheduled(start=0.2, ramp=0.0).factor(0.2) == 1.0
 
 
 def test_overrides_reach_the_parts_and_skip_none() -> None:
@@ -48,6 +93,12 @@ def test_overrides_reach_the_parts_and_skip_none() -> None:
         ({"losses": {"dice_over": "slice"}}, "dice_over"),
         ({"sampling": 3}, "SamplingConfig"),
         ({"spacing_mm": 90.0}, "spacing_mm"),
+        ({"semi": {"adversarial": {"trust": "q2"}}}, "trust"),
+        ({"semi": {"adversarial": {"balance": "some"}}}, "balance"),
+        ({"semi": {"fixmatch": {"threshold": 0.2}}}, "threshold"),
+        ({"semi": {"gan": {}}}, "gan"),
+        ({"strategy": "gan"}, "gan"),
+        ({"discriminator_start": 0.5, "strategy": "adversarial_feature"}, "discriminator_start"),
     ],
 )
 def test_wrong_settings_are_refused_by_name(changes: dict, word: str) -> None:

@@ -14,6 +14,7 @@ from PESemiSegLib.training.losses import (
     near_marks,
     segmentation_loss,
     soften,
+    sure_pixels,
     trusted_loss,
 )
 
@@ -106,3 +107,42 @@ def test_bce_is_the_stable_one() -> None:
     target = torch.tensor([1.0, 0.0]).view(1, 1, 1, 2)
     assert torch.isfinite(segmentation_loss(logits, target))
     assert F.binary_cross_entropy_with_logits(logits, target).item() == 0.0
+
+
+def test_the_segmentation_loss_of_valid_pixels_is_that_of_the_pixels_alone() -> None:
+    logits, target = (x.detach().double() for x in _pair())
+    valid = torch.zeros_like(target)
+    valid[..., :7, :] = 1
+    for over in ("sample", "batch"):
+        whole = segmentation_loss(logits, target, over=over, valid=valid)
+        part = segmentation_loss(logits[..., :7, :], target[..., :7, :], over=over)
+        torch.testing.assert_close(whole, part)
+        torch.testing.assert_close(
+            segmentation_loss(logits, target, over=over, valid=torch.ones_like(valid)),
+            segmentation_loss(logits, target, over=over),
+        )
+        assert segmentation_loss(logits, target, over=over, valid=torch.zeros_like(valid)) == 0
+
+
+def test_balanced_trust_weighs_marked_and_unmarked_pixels_alike() -> None:
+    logits = torch.tensor([2.0, -3.0, -1.0, -4.0]).view(1, 1, 2, 2)
+    trusted = torch.tensor([1.0, 1.0, 1.0, 0.0]).view(1, 1, 2, 2)
+    marked, others = math.log1p(math.exp(-2.0)), [math.log1p(math.exp(-x)) for x in (3.0, 1.0)]
+    expected = 0.5 * marked + 0.5 * sum(others) / 2
+    found = trusted_loss(logits, trusted, balance="positive_fraction").item()
+    assert found == pytest.approx(expected, rel=1e-5)
+    plain = trusted_loss(logits, trusted).item()
+    assert plain == pytest.approx((marked + sum(others)) / 3, rel=1e-5)
+
+
+def test_fakes_may_be_more_than_masks() -> None:
+    real, fake = torch.full((1, 1, 1, 1), 2.0), torch.tensor([-1.0, 3.0]).view(2, 1, 1, 1)
+    fake_weight = torch.tensor([1.0, 3.0]).view(2, 1, 1, 1)
+    fakes = (math.log1p(math.exp(-1)) + 3 * math.log1p(math.exp(3))) / 4
+    found = discriminator_loss(real, fake, weight=torch.ones(1, 1, 1, 1), fake_weight=fake_weight).item()
+    assert found == pytest.approx(0.5 * math.log1p(math.exp(-2)) + 0.5 * fakes, rel=1e-5)
+
+
+def test_sure_pixels_are_those_far_from_a_half() -> None:
+    probability = torch.tensor([0.04, 0.06, 0.5, 0.94, 0.96])
+    assert sure_pixels(probability, 0.95).tolist() == [1, 0, 0, 0, 1]

@@ -1,0 +1,94 @@
+"""`pesemiseg finetune`: adapt a model to a hospital's unlabelled scans."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from PESemiSegLib.cli import console
+from PESemiSegLib.cli.train import RunTalk, plain, tell_cache
+
+if TYPE_CHECKING:
+    from PESemiSegLib.training.finetune import Rehearsal
+
+
+def finetune(
+    base: Annotated[Path, typer.Option(help="Model to start from; it is never changed.")],
+    labelled: Annotated[Path, typer.Option(help="CSV of labelled cases that stay in the loop.")],
+    unlabelled: Annotated[Path, typer.Option(help="Folder of the hospital's scans, or a CSV of them.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder of the run; the model is RUN/model.")
+    ],
+    strategy: Annotated[
+        str | None, typer.Option(help="See `pesemiseg train`; '+cross_site_mix' may be added.")
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="cpu_demo, modern, paper or mask_only. Default: the base's own.")
+    ] = None,
+    iterations: Annotated[int | None, typer.Option(min=1)] = None,
+    minutes: Annotated[float | None, typer.Option(min=0, help="End the schedule after this time.")] = None,
+    trust: Annotated[
+        str | None, typer.Option(help="T of the adversarial strategies: 0.2, or a quantile as q0.5.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    threads: Annotated[int, typer.Option(min=0, help="Threads of torch; 0 lets it choose.")] = 0,
+    cache: Annotated[Path | None, typer.Option(help="Folder of the slice cache. Default: RUN/cache.")] = None,
+    site: Annotated[str, typer.Option(help="A name for where a folder of scans comes from.")] = "new",
+    name: Annotated[str, typer.Option(help="Name of the new model.")] = "adapted",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Try two batches, say what a run would take, and stop.")
+    ] = False,
+) -> None:
+    """Adapt a model with unlabelled scans of another hospital. Research use only."""
+    import tempfile
+
+    from PESemiSegLib.training.finetune import finetune as run
+    from PESemiSegLib.training.finetune import gathered, rehearse, settings_for
+    from PESemiSegLib.training.run import RunOptions
+
+    settings = settings_for(
+        base, preset, strategy, iterations=iterations, max_minutes=minutes, seed=seed, trust=trust
+    )
+    options = RunOptions(
+        manifest=output / "manifest.csv",
+        folder=output,
+        cache=cache,
+        resume=resume,
+        device=device,
+        threads=threads,
+        command=shlex.join(["pesemiseg", *(plain(argument) for argument in sys.argv[1:])]),
+        name=name,
+        base=base,
+    )
+    if dry_run:
+        from dataclasses import replace
+
+        with tempfile.TemporaryDirectory(prefix="pesemiseg-") as spare:
+            manifest = gathered(labelled, unlabelled, Path(spare), site)
+            _tell(rehearse(settings, replace(options, manifest=manifest)))
+        return
+    gathered(labelled, unlabelled, output, site)
+    run(
+        settings,
+        options,
+        listen=RunTalk(settings.max_minutes),
+        cancelled=console.stopping,
+        progress=tell_cache,
+    )
+    console.say(f"model written to {output / 'model'} (research use only)")
+
+
+def _tell(found: Rehearsal) -> None:
+    for sentence in found.timeline:
+        console.say(f"plan: {sentence}")
+    for group, patients in found.patients.items():
+        console.say(f"patients {group}: {patients}")
+    memory = "" if found.memory_mb is None else f", {found.memory_mb:,.0f} MB of memory at most"
+    spoken = console.spoken_time(3600 * found.hours)
+    console.say(f"it fits: {found.seconds_per_iteration:.2f} s per iteration, about {spoken} in all{memory}")

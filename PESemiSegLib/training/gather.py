@@ -1,0 +1,65 @@
+"""One manifest for a run: the labelled cohort, and the scans of a folder or a CSV as unlabelled ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from PESemiSegLib.cohorts.folders import from_phantom
+from PESemiSegLib.cohorts.manifest import Case, Manifest, read_manifest, with_fingerprints, write_manifest
+from PESemiSegLib.errors import InputError
+from PESemiSegLib.volumes.reader import FILE_KINDS
+
+MANIFEST = "manifest.csv"
+
+
+def gather(labelled: Path, unlabelled: Sequence[Path], folder: Path, site: str = "new") -> Path:
+    """Write `manifest.csv` into the run's folder and return its path; one that is there already is kept.
+
+    labelled: a manifest. unlabelled: manifests, or folders of scans. Fingerprints are taken, so that a scan
+    which is in both, or in two splits, is found. Raises InputError, OutputError.
+    """
+    path = folder / MANIFEST
+    if path.exists():
+        return path
+    cohort = read_manifest(labelled)
+    for source in unlabelled:
+        cohort = cohort.merged(unlabelled_scans(source, site))
+    write_manifest(with_fingerprints(cohort), path)
+    return path
+
+
+def unlabelled_scans(source: Path, site: str = "new") -> Manifest:
+    """The scans of a manifest or a folder, without masks, for training; a manifest's val and test rows stay.
+
+    A folder: what `pesemiseg phantom` wrote, or one scan per file (NIfTI, NRRD, MetaImage) and sub-folder
+    (DICOM). Raises InputError.
+    """
+    if source.is_file():
+        return Manifest(tuple(_bare(case) for case in read_manifest(source)), source.name)
+    if any(source.glob("*/recipe.json")):
+        return Manifest(tuple(_bare(c) for c in from_phantom(source, validation=0.0, role="unlabelled")))
+    if not source.is_dir():
+        raise InputError(f"{source.name} is neither a manifest nor a folder of scans.")
+    scans = [p for p in sorted(source.iterdir()) if not p.name.startswith(".") and _is_scan(p)]
+    if not scans:
+        raise InputError(
+            f"{source.name} holds no scan; give a folder with one sub-folder (DICOM) or file (NIfTI, NRRD, "
+            "MetaImage) per scan, or a manifest."
+        )
+    cases = [Case(f"{n:04d}", site, path, role="unlabelled") for n, path in enumerate(scans, start=1)]
+    return Manifest(tuple(cases), source.name)
+
+
+def _bare(case: Case) -> Case:
+    """A training case without its mask; others as they are."""
+    if case.split != "train" or case.role == "excluded":
+        return case
+    return replace(case, role="unlabelled", mask=None, lesions=None, label_style="")
+
+
+def _is_scan(path: Path) -> bool:
+    if path.is_dir():
+        return any(entry.is_file() for entry in path.rglob("*"))
+    return path.name.lower().endswith(tuple(FILE_KINDS))

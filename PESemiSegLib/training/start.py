@@ -1,0 +1,55 @@
+"""Where a run starts from: fresh networks, or those of a base package, which is read and never changed."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from PESemiSegLib.errors import ConfigError
+from PESemiSegLib.models.load import load_discriminator, load_segmenter
+from PESemiSegLib.models.package import read_package
+from PESemiSegLib.networks.build import build_discriminator, build_segmenter
+from PESemiSegLib.networks.discriminator import Discriminator
+from PESemiSegLib.networks.hrnet import HRNet
+from PESemiSegLib.training.config import TrainConfig
+
+_LOG = logging.getLogger(__name__)
+
+
+def fresh_networks(config: TrainConfig) -> tuple[HRNet, Discriminator]:
+    """Segmenter and discriminator of the settings, with weights drawn from their seed."""
+    network = config.network
+    discriminator = build_discriminator(
+        config.discriminator, network.feature_channels, network.feature_stride, seed=config.seed + 1
+    )
+    return build_segmenter(network, seed=config.seed), discriminator
+
+
+def starting_networks(config: TrainConfig, base: Path | None) -> tuple[HRNet, Discriminator]:
+    """The base package's networks, ready to learn; fresh ones without a base.
+
+    A discriminator of another kind or size than the base's starts fresh. Raises PackageError.
+    """
+    segmenter, discriminator = fresh_networks(config)
+    if base is None:
+        return segmenter, discriminator
+    package = read_package(base)
+    if package.info.discriminator_config == config.discriminator:
+        discriminator = load_discriminator(package)
+    else:
+        _LOG.info("the base model's discriminator is of another kind; a fresh one is trained")
+    return load_segmenter(package).train(), discriminator.train()
+
+
+def check_base(config: TrainConfig, base: Path) -> None:
+    """Raise ConfigError where the settings are not those of the package's network and images."""
+    info = read_package(base).info
+    pairs = {
+        "network": (config.network, info.network_config),
+        "in-plane spacing": (config.spacing_mm, info.spacing_mm),
+        "HU window": (config.sampling.hu_window, info.hu_window),
+    }
+    for what, (wanted, given) in pairs.items():
+        if wanted != given:
+            text = f"The model {base.name} has another {what} than the settings; take the model's."
+            raise ConfigError(text)

@@ -1,0 +1,81 @@
+"""The paper's method: S pleases a frozen D, and learns from its own marks where D trusts them (1A.5)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from PESemiSegLib.training.losses import adversarial_loss, trusted_loss
+from PESemiSegLib.training.settings import TrustConfig
+from PESemiSegLib.training.strategies.base import Clock, ImageTensors, LabelledTensors, Outcome
+from PESemiSegLib.training.strategies.method import Method, frozen, unlabelled_figures
+
+
+class Adversarial(Method):
+    """L = L_seg(x_l) + a L_adv(x_l) + b L_adv(x_u) + c L_semi(x_u), then D's own step on L_D.
+
+    L_adv = BCE(D([w p, f]), 1) with D frozen; L_semi = p against its own cut where sigma(D([w p, f])) >= T.
+    Of D's features `detach_features` decides; L_D never reaches S.
+    """
+
+    def timeline(self) -> list[str]:
+        """See Strategy."""
+        s = self._config.semi.adversarial
+        adversarial = f"L_adv (weights {s.weight_labelled:g} labelled, {s.weight_unlabelled:g} unlabelled)"
+        semi = f"confidence-masked loss L_semi (T = {s.trust}, weight {s.weight_semi:g})"
+        return [
+            *super().timeline(),
+            f"{adversarial} {self.when(s.adversarial_start)}",
+            f"{semi} {self.when(s.semi_start)}",
+        ]
+
+    def step(self, labelled: LabelledTensors, unlabelled: ImageTensors | None, clock: Clock) -> Outcome:
+        """See Strategy."""
+        s = self._config.semi.adversarial
+        please, believe = clock.progress >= s.adversarial_start, clock.progress >= s.semi_start
+        if unlabelled is None or not (please or believe):
+            return self.supervised_step(labelled, clock)
+        known, unknown = self.forward(labelled.image, unlabelled.image)
+        with frozen(self.learners["discriminator"].module) as judge:
+            on_known = judge(known.logits.sigmoid(), known.features)
+            on_unknown = judge(unknown.logits.sigmoid(), unknown.features)
+        terms = {"L_seg": self.known_loss(known, labelled)}
+        figures: dict[str, float] = {}
+        if please:
+            pleased = adversarial_loss(on_known, labelled.valid), adversarial_loss(on_unknown)
+            terms["L_adv"] = s.weight_labelled * pleased[0]
+            terms["L_adv_unlabelled"] = s.weight_unlabelled * pleased[1]
+            figures |= {"L_adv": float(pleased[0].detach()), "L_adv_unlabelled": float(pleased[1].detach())}
+        confidence = on_unknown.detach().sigmoid()
+        marked = unknown.logits.detach() > 0
+        trusted = trusted_pixels(confidence, s.threshold, marked if s.balance != "none" else None)
+        if believe:
+            semi = trusted_loss(unknown.logits, trusted, s.semi_bce, s.semi_dice, s.balance)
+            terms["L_semi"] = s.weight_semi * semi
+            figures["L_semi"] = float(semi.detach())
+        figures["D_on_unlabelled"] = float(confidence.mean())
+        figures |= unlabelled_figures(unknown.probability, trusted, "trusted")
+        return self.conclude(labelled, known, terms, figures, clock, unknown if s.remain else None)
+
+
+def trusted_pixels(confidence: Tensor, threshold: TrustConfig, marked: Tensor | None = None) -> Tensor:
+    """1 where the confidence (B, 1, H, W) reaches T, else 0.
+
+    With T a quantile, it is that of the batch, or, given `marked`, of its marked and unmarked pixels each by
+    themselves: the same share of both is trusted (class-balanced self-training, Zou 2018).
+    """
+    if not threshold.quantile:
+        return (confidence >= threshold.value).to(confidence.dtype)
+    if marked is None:
+        return (confidence >= _quantile(confidence, threshold.value)).to(confidence.dtype)
+    needed = torch.full_like(confidence, torch.inf)
+    for group in (marked, ~marked):
+        if group.any():
+            needed = torch.where(group, _quantile(confidence[group], threshold.value), needed)
+    return (confidence >= needed).to(confidence.dtype)
+
+
+def _quantile(values: Tensor, share: float) -> Tensor:
+    """The smallest value that at least `share` of the values do not exceed; of any number of values."""
+    flat = values.flatten()
+    return flat.kthvalue(max(1, round(share * flat.numel()))).values
