@@ -114,7 +114,7 @@ class HealthMonitor:
         ratio = positives / self._first_positives
         if ratio > _POSITIVES_JUMP or ratio < 1 / _POSITIVES_JUMP:
             advice = "lower the weights of the unlabelled terms"
-            yield True, f"The marked share of unlabelled pixels changed {ratio:.2g}-fold; {advice}."
+            yield True, f"The marked share of unlabelled pixels changed {ratio:.3g}-fold; {advice}."
 
 
 def _judge_discriminator(means: Mapping[str, float]) -> Iterator[Told]:

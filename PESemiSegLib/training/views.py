@@ -97,7 +97,7 @@ def amplitude_mixed(image: Tensor, style: Tensor, share: Tensor, band: float) ->
     Yang 2020; mixed rather than swapped as by Xu 2021 and MiDSS).
     """
     height, width = image.shape[-2:]
-    spectrum, other = torch.fft.fft2(image.float()), torch.fft.fft2(style.float())
+    spectrum, other = torch.fft.fft2(image), torch.fft.fft2(style)
     rows = torch.fft.fftfreq(height, device=image.device).abs() <= max(band, 1.0 / height)
     columns = torch.fft.fftfreq(width, device=image.device).abs() <= max(band, 1.0 / width)
     share = share * (rows[:, None] & columns[None]).to(image.dtype)

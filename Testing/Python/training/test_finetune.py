@@ -1,0 +1,236 @@
+"""Adapting a model: the base stays as it is, the card names it, unlabelled masks are never opened."""
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from PESemiSegLib.cohorts.augment import NO_AUGMENTATION
+from PESemiSegLib.cohorts.manifest import Case, Manifest, read_manifest, write_manifest
+from PESemiSegLib.cohorts.sampling import SamplingConfig
+from PESemiSegLib.errors import Cancelled, ConfigError, InputError, PackageError
+from PESemiSegLib.models.info import PackageInfo
+from PESemiSegLib.models.package import ModelPackage, write_package
+from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
+from PESemiSegLib.training.config import TrainConfig
+from PESemiSegLib.training.finetune import finetune, rehearse, settings_for
+from PESemiSegLib.training.gather import gather, unlabelled_scans
+from PESemiSegLib.training.run import RunOptions, prepare
+from PESemiSegLib.training.settings import AdversarialConfig, SemiConfig
+from PESemiSegLib.training.start import fresh_networks, starting_networks
+from PESemiSegLib.volumes.grid import Grid
+from PESemiSegLib.volumes.write import write_nifti
+
+NETWORK = NetworkConfig(width=4, upsample="bilinear")
+CONFIG = TrainConfig(
+    strategy="adversarial_feature",
+    network=NETWORK,
+    discriminator=DiscriminatorConfig(channels=(8, 4)),
+    sampling=SamplingConfig(batch=2, crop=32, augment=NO_AUGMENTATION),
+    semi=SemiConfig(batch=1, adversarial=AdversarialConfig(adversarial_start=0.0, semi_start=0.0)),
+    spacing_mm=3.0,
+    iterations=2,
+    validate_every=2,
+    validation_batches=1,
+    checkpoint_every=2,
+)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def _scan(number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two lungs with a vessel each, and a clot in one of them."""
+    zz, yy, xx = np.mgrid[:8, :48, :48]
+    hu = np.full(zz.shape, 40.0)
+    for x0 in (14, 34):
+        hu[((yy - 24) / 16) ** 2 + ((xx - x0) / 8) ** 2 < 1] = -850
+        hu[np.hypot(yy - 24, xx - x0) < 4] = 320
+    mask = ((np.hypot(yy - 24, xx - 14) < 3) & (abs(zz - 4) < 2)).astype(np.uint8)
+    hu[mask > 0] = 40
+    return (hu + np.random.default_rng(number).normal(0, 10, hu.shape)).astype(np.int16), mask
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`m.csv`: labelled patients in three splits; `new/`: scans of another hospital."""
+    folder = tmp_path_factory.mktemp("cohort")
+    (folder / "new").mkdir()
+    affine, cases = np.diag([3.0, 3.0, 5.0, 1.0]), []
+    for number, split in enumerate(["train", "train", "val", "test"]):
+        hu, mask = _scan(number)
+        image, label = folder / f"ct{number}.nii.gz", folder / f"mask{number}.nii.gz"
+        write_nifti(image, hu, Grid(hu.shape, affine))
+        write_nifti(label, mask, Grid(hu.shape, affine))
+        cases.append(Case(f"SECRET-{number}", "A", image, label, "labelled", split, "strict"))
+    write_manifest(Manifest(tuple(cases)), folder / "m.csv")
+    for number in (10, 11):
+        hu, _ = _scan(number)
+        write_nifti(folder / "new" / f"scan{number}.nii.gz", hu, Grid(hu.shape, affine))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> ModelPackage:
+    info = PackageInfo(
+        name="base",
+        network=NETWORK.to_dict(),
+        discriminator=CONFIG.discriminator.to_dict(),
+        spacing_mm=3.0,
+        data_origin="phantom",
+        training={"preset": "modern"},
+    )
+    segmenter, discriminator = fresh_networks(replace(CONFIG, seed=77))
+    return write_package(tmp_path_factory.mktemp("base") / "m", info, segmenter.eval(), discriminator.eval())
+
+
+def _options(cohort: Path, base: ModelPackage, folder: Path, **changes: Any) -> RunOptions:
+    manifest = gather(cohort / "m.csv", [cohort / "new"], folder, site="B")
+    return RunOptions(manifest=manifest, folder=folder, name="adapted", base=base.path, **changes)
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.iterdir()}
+
+
+def test_a_model_is_adapted_judged_and_its_base_is_left_alone(
+    cohort: Path, base: ModelPackage, tmp_path: Path
+) -> None:
+    before, run = _digests(base.folder), tmp_path / "run"
+    options = _options(cohort, base, run)
+    judged: list[tuple[str, str, int]] = []
+
+    def judge(old: ModelPackage, new: ModelPackage, held_out: Manifest) -> dict[str, Any]:
+        judged.append((old.info.name, new.info.name, len(held_out)))
+        return {"dice": {"before": 0.1, "after": 0.2}}
+
+    with pytest.raises(Cancelled):
+        finetune(CONFIG, options, cancelled=lambda: True)
+    assert not (run / "model").exists()
+    events: list[dict[str, Any]] = []
+    package = finetune(CONFIG, replace(options, resume=True), listen=events.append, judge=judge)
+    assert judged == [("base", "adapted", 1)]
+    assert _digests(base.folder) == before
+    card = package.info.training
+    assert card["parent"] == {"name": "base", "sha256": base.sha256}
+    assert card["patients"] == {
+        "A/test/labelled": 1,
+        "A/train/labelled": 2,
+        "A/val/labelled": 1,
+        "B/train/unlabelled": 2,
+    }
+    assert card["data_fingerprint"] == read_manifest(options.manifest).fingerprint
+    assert card["settings"]["semi"]["adversarial"]["trust"] == 0.2
+    assert package.info.data_origin == "mixed"  # made-up patients before, these now
+    assert package.info.metrics["held_out"] == {"dice": {"before": 0.1, "after": 0.2}}
+    assert "trusted_share" in package.info.metrics["health"]
+    for name in ("segmenter.safetensors", "discriminator.safetensors"):
+        old, new = (load_file(each.folder / name) for each in (base, package))
+        assert any(not torch.equal(value, new[key]) for key, value in old.items()), name
+    kinds = (".json", ".jsonl", ".md", ".yaml")
+    texts = [path.read_text(errors="ignore") for path in run.rglob("*") if path.suffix in kinds]
+    assert texts
+    assert "SECRET" not in "".join(texts)
+
+
+def test_a_run_starts_from_the_weights_of_its_base(base: ModelPackage) -> None:
+    segmenter, discriminator = starting_networks(CONFIG, base.path)
+    for name, network in (("segmenter", segmenter), ("discriminator", discriminator)):
+        stored = load_file(base.folder / f"{name}.safetensors")
+        for key, value in network.state_dict().items():
+            assert torch.equal(value, stored[key]), key
+    assert segmenter.training
+    other = replace(CONFIG, strategy="adversarial_mask", discriminator=DiscriminatorConfig("mask_only"))
+    assert starting_networks(other, base.path)[1].config.kind == "mask_only"
+    with pytest.raises(PackageError, match="not there"):
+        starting_networks(CONFIG, base.path / "nowhere")
+
+
+def test_the_settings_are_the_bases_own(base: ModelPackage) -> None:
+    config = settings_for(base.path, iterations=7, trust="q0.3")
+    assert (config.name, config.network, config.spacing_mm) == ("modern", NETWORK, 3.0)
+    assert (config.sampling.context, config.iterations, config.semi.adversarial.trust) == (1, 7, "q0.3")
+    assert config.discriminator == CONFIG.discriminator
+    assert config.needs_unlabelled
+    assert settings_for(base.path, "cpu_demo", "cps").semi.cps.second == "copy"
+
+
+def test_a_dry_run_says_what_it_would_take_and_leaves_nothing(
+    cohort: Path, base: ModelPackage, tmp_path: Path
+) -> None:
+    options = replace(_options(cohort, base, tmp_path / "gathered"), folder=tmp_path / "run")
+    found = rehearse(replace(CONFIG, iterations=3600), options)
+    assert found.seconds_per_iteration > 0
+    assert found.hours == pytest.approx(found.seconds_per_iteration)
+    assert found.patients["B/train/unlabelled"] == 2
+    assert any("L_semi" in sentence for sentence in found.timeline)
+    assert not (tmp_path / "run").exists()
+
+
+def test_masks_of_unlabelled_rows_are_dropped_and_never_opened(
+    cohort: Path, base: ModelPackage, tmp_path: Path
+) -> None:
+    broken = tmp_path / "mask.nii.gz"
+    broken.write_bytes(b"not an image")
+    image = cohort / "new" / "scan10.nii.gz"
+    rows = (
+        Case("U1", "B", image, broken, "labelled"),
+        Case("U2", "B", cohort / "ct3.nii.gz", role="excluded", split="test"),
+    )
+    write_manifest(Manifest(rows), tmp_path / "u.csv")
+    found = [(case.role, case.mask) for case in unlabelled_scans(tmp_path / "u.csv")]
+    assert found == [("unlabelled", None), ("excluded", None)]
+    known = list(read_manifest(cohort / "m.csv"))
+    direct = Manifest((*known, Case("U1", "B", image, broken, "unlabelled")))
+    write_manifest(direct, tmp_path / "all.csv")  # even where a run's own manifest names one
+    options = RunOptions(manifest=tmp_path / "all.csv", folder=tmp_path / "run", base=base.path)
+    prepare(CONFIG, options)
+    assert rehearse(CONFIG, options).seconds_per_iteration > 0
+
+
+def test_a_scan_in_both_cohorts_is_a_leak(cohort: Path, tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "again.nii.gz").write_bytes((cohort / "ct3.nii.gz").read_bytes())
+    with pytest.raises(InputError, match="copies of the same scan"):
+        gather(cohort / "m.csv", [tmp_path / "new"], tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_folders_of_files_and_of_dicom_series_are_found(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.dcm").write_bytes(b"x")
+    (tmp_path / "three.nrrd").write_bytes(b"x")
+    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "empty").mkdir()
+    found = unlabelled_scans(tmp_path, "B")
+    assert [case.image.name for case in found] == ["one", "three.nrrd", "two"]
+    assert {(case.site, case.role, case.split) for case in found} == {("B", "unlabelled", "train")}
+    for wrong in ("empty", "nowhere"):
+        with pytest.raises(InputError, match=wrong):
+            unlabelled_scans(tmp_path / wrong)
+
+
+def test_what_cannot_be_adapted_is_refused(cohort: Path, base: ModelPackage, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="learns from unlabelled scans"):
+        prepare(CONFIG, RunOptions(manifest=cohort / "m.csv", folder=tmp_path / "run"))
+    options = _options(cohort, base, tmp_path / "gathered")
+    for changes, what in (
+        ({"spacing_mm": 2.0}, "spacing"),
+        ({"network": replace(NETWORK, width=8)}, "network"),
+        ({"sampling": replace(CONFIG.sampling, hu_window=(-100.0, 300.0))}, "window"),
+    ):
+        with pytest.raises(ConfigError, match=what):
+            prepare(replace(CONFIG, **changes), replace(options, folder=tmp_path / "run"))
+    with pytest.raises(ConfigError, match="starts from a model"):
+        finetune(CONFIG, replace(options, base=None))
+    assert not (tmp_path / "run").exists()
+    assert json.loads((base.folder / "model.json").read_text())["name"] == "base"
