@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from PESemiSegLib.cohorts.manifest import Case, Manifest
-from PESemiSegLib.errors import ConfigError, InputError
+from PESemiSegLib.cohorts.splits import draw_splits
+from PESemiSegLib.errors import InputError
 
 
 def from_phantom(
@@ -34,24 +35,16 @@ def from_phantom(
         raise InputError(
             f"{folder.name} holds no made-up patients; give the folder that `pesemiseg phantom` wrote."
         )
-    if min(validation, test) < 0 or validation + test > 1:
-        raise ConfigError("The shares of validation and test must be >= 0 and add to at most 1.")
     cases: list[Case] = []
     with_emboli: list[bool] = []
     for path in recipes:
         case, positive = _case(path.parent, role, exact_labels)
         cases.append(case)
         with_emboli.append(positive)
-    rng = np.random.default_rng(seed)
-    splits: dict[int, str] = {}
-    for positive in (True, False):
-        members = [i for i, value in enumerate(with_emboli) if value is positive]
-        order = rng.permutation(len(members))
-        held_out = round(test * len(members)), round(validation * len(members))
-        for rank, index in enumerate(order):
-            split = "test" if rank < held_out[0] else "val" if rank < sum(held_out) else "train"
-            splits[members[int(index)]] = split
-    return Manifest(tuple(_with_split(case, splits[i]) for i, case in enumerate(cases)), folder.name)
+    splits = draw_splits(with_emboli, validation, test, np.random.default_rng(seed))
+    return Manifest(
+        tuple(replace(case, split=split) for case, split in zip(cases, splits, strict=True)), folder.name
+    )
 
 
 def _case(folder: Path, role: str, exact_labels: bool) -> tuple[Case, bool]:
@@ -71,9 +64,6 @@ def _case(folder: Path, role: str, exact_labels: bool) -> tuple[Case, bool]:
         role=role,
         label_style="exact" if exact_labels else str(facts.get("label_style", "")),
         lesions=folder / "lesions.nii.gz",
+        pe="yes" if lesions else "no",
     )
     return case, bool(lesions)
-
-
-def _with_split(case: Case, split: str) -> Case:
-    return replace(case, split=split)

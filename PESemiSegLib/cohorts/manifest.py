@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
-from PESemiSegLib.errors import InputError, OutputError
+from PESemiSegLib.cohorts.fingerprint import fingerprint_of
+from PESemiSegLib.cohorts.table import Row, read_table, write_table
+from PESemiSegLib.errors import InputError
 
 ROLES = ("labelled", "unlabelled", "excluded")
 SPLITS = ("train", "val", "test")
+_NEEDED = ("patient", "site", "image", "role", "split")
+_PATHS = ("image", "mask", "lesions")
+_MOST = 25  # problems in one message; `ManifestError.problems` has all
+_MEANT = {
+    "role": {"labeled": "labelled", "unlabeled": "unlabelled"},
+    "split": {"training": "train", "validation": "val", "testing": "test"},
+    "pe": {"1": "yes", "true": "yes", "0": "no", "false": "no"},
+}
+
+
+class ManifestError(InputError):
+    """A manifest with problems; `problems` lists every one of them, row by row."""
+
+    def __init__(self, name: str, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        shown, more = self.problems[:_MOST], len(self.problems) - _MOST
+        rest = f"; and {more} more (`pesemiseg cohort check` lists them)" if more > 0 else ""
+        count = len(self.problems)
+        super().__init__(f"The manifest {name} has {count} problem(s): " + "; ".join(shown) + rest)
 
 
 @dataclass(frozen=True)
 class Case:
-    """One scan. `lesions`: an optional image, one integer per embolus (else components of `mask` count)."""
+    """One scan.
+
+    lesions: an optional image, one integer per embolus (else components of `mask` count). pe: "yes", "no", or
+    empty where it is not known. problems: what a reader of the manifest should know; they exclude nothing.
+    """
 
     patient: str
     site: str
@@ -29,6 +53,7 @@ class Case:
     lesions: Path | None = None
     fingerprint: str = ""
     problems: tuple[str, ...] = ()
+    pe: str = ""
 
     @property
     def key(self) -> str:
@@ -44,7 +69,7 @@ class Manifest:
     source_name: str = field(default="manifest", compare=False)
 
     def __post_init__(self) -> None:
-        _refuse(self.source_name, _problems_between(self.cases))
+        _refuse(self.source_name, _problems_between(self.cases, range(2, len(self.cases) + 2)))
 
     def __iter__(self) -> Iterator[Case]:
         return iter(self.cases)
@@ -84,60 +109,39 @@ class Manifest:
 def read_manifest(path: Path | str) -> Manifest:
     """Read and check a manifest; relative paths are relative to its folder.
 
-    Raises InputError that lists every problem of every row at once.
+    Columns in any order; comma, semicolon or tab; empty rows are skipped, unknown columns left alone.
+
+    Raises ManifestError, an InputError, that lists every problem of every row at once.
     """
     path = Path(path)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            header = tuple(reader.fieldnames or ())
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"The manifest {path.name} cannot be read as CSV: {error}") from error
-    missing = [name for name in ("patient", "site", "image", "role", "split") if name not in header]
+    names = [entry.name for entry in fields(Case)]
+    header, rows = read_table(path, names, "manifest")
+    missing = [name for name in _NEEDED if name not in header]
     if missing:
         raise InputError(f"The manifest {path.name} lacks the column(s) {', '.join(missing)}; add them.")
-    problems: list[str] = []
+    twice = sorted({name for name in names if header.count(name) > 1})
+    problems = [f"the column {name} is there twice" for name in twice]
     cases: list[Case] = []
-    for number, row in enumerate(rows, start=2):
+    for row in rows:
         case, wrong = _parse(row, path.parent)
-        problems += [f"row {number}: {text}" for text in wrong]
+        problems += [f"row {row.number}: {text}" for text in wrong]
         cases.append(case)
     if not rows:
         problems.append("no case at all")
-    _refuse(path.name, problems + _problems_between(cases))
+    _refuse(path.name, problems + _problems_between(cases, [row.number for row in rows]))
     return Manifest(tuple(cases), path.name)
 
 
 def write_manifest(manifest: Manifest | Iterable[Case], path: Path | str) -> None:
     """Write the CSV, paths relative to its folder (on the same drive); aside first, then moved."""
     path = Path(path)
-    aside = path.with_name(path.name + ".part")
     names = [entry.name for entry in fields(Case)]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, names)
-            writer.writeheader()
-            for case in manifest:
-                row: dict[str, object] = {name: getattr(case, name) for name in names}
-                for name in ("image", "mask", "lesions"):
-                    row[name] = _relative(getattr(case, name), path.parent)
-                writer.writerow(row | {"problems": "; ".join(case.problems)})
-        os.replace(aside, path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise OutputError(f"The manifest {path.name} cannot be written: {error.strerror}") from error
-
-
-def fingerprint_of(path: Path) -> str:
-    """SHA-256 (16 hex digits) of a file's bytes, or of a folder's files whatever their names and order."""
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    digests = []
-    for file in files:
-        with file.open("rb") as stream:
-            digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
-    return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()[:16]
+    rows = []
+    for case in manifest:
+        row: dict[str, object] = {name: getattr(case, name) for name in names}
+        row |= {name: _relative(getattr(case, name), path.parent) for name in _PATHS}
+        rows.append(row | {"problems": "; ".join(text.replace(";", ",") for text in case.problems)})
+    write_table(path, names, rows, "manifest")
 
 
 def with_fingerprints(manifest: Manifest) -> Manifest:
@@ -146,58 +150,70 @@ def with_fingerprints(manifest: Manifest) -> Manifest:
     return Manifest(tuple(cases), manifest.source_name)
 
 
-def _parse(row: dict[str, str | None], folder: Path) -> tuple[Case, list[str]]:
-    value = {name: (row.get(name) or "").strip() for name in (entry.name for entry in fields(Case))}
-    paths = {name: (folder / value[name] if value[name] else None) for name in ("image", "mask", "lesions")}
+def _parse(row: Row, folder: Path) -> tuple[Case, list[str]]:
+    value = {name: row.cells.get(name, "") for name in (entry.name for entry in fields(Case))}
+    for name, meant in _MEANT.items():
+        value[name] = meant.get(value[name].lower(), value[name].lower())
+    paths = {name: _path(value[name], folder) if value[name] else None for name in _PATHS}
     wrong = [f"{name} is empty" for name in ("patient", "site", "image") if not value[name]]
-    if value["role"] not in ROLES:
-        wrong.append(f"role '{value['role']}' is not one of {', '.join(ROLES)}")
-    if value["split"] not in SPLITS:
-        wrong.append(f"split '{value['split']}' is not one of {', '.join(SPLITS)}")
+    for name, allowed in (("role", ROLES), ("split", SPLITS), ("pe", ("", "yes", "no"))):
+        if value[name] not in allowed:
+            wrong.append(f"{name} '{value[name]}' is not one of {', '.join(filter(None, allowed))}")
+    if row.surplus:
+        wrong.append(f"{row.surplus} cell(s) beyond the last column; quote cells that hold the separator")
     if value["role"] == "labelled" and not value["mask"]:
         wrong.append("labelled, but no mask is given")
     if value["role"] != "excluded":
-        wrong += [
-            f"{name} {p.name} is not there" for name, p in paths.items() if p is not None and not p.exists()
-        ]
-    problems = tuple(text for text in value["problems"].split("; ") if text)
-    return (
-        Case(
-            patient=value["patient"],
-            site=value["site"],
-            image=paths["image"] or folder,
-            mask=paths["mask"],
-            role=value["role"],
-            split=value["split"],
-            label_style=value["label_style"],
-            lesions=paths["lesions"],
-            fingerprint=value["fingerprint"],
-            problems=problems,
-        ),
-        wrong,
+        wrong += [f"{name} {p.name} is not there" for name, p in paths.items() if p and not os.path.exists(p)]
+    if paths["mask"] and paths["mask"] == paths["image"]:
+        wrong.append("the mask is the image itself")
+    case = Case(
+        patient=value["patient"],
+        site=value["site"],
+        image=paths["image"] or folder,
+        mask=paths["mask"],
+        role=value["role"],
+        split=value["split"],
+        label_style=value["label_style"],
+        lesions=paths["lesions"],
+        fingerprint=value["fingerprint"],
+        problems=tuple(text.strip() for text in value["problems"].split(";") if text.strip()),
+        pe=value["pe"],
     )
+    return case, wrong
 
 
-def _problems_between(cases: Iterable[Case]) -> list[str]:
+def _path(value: str, folder: Path) -> Path:
+    """A cell as a path; one that was written on Windows is understood elsewhere too."""
+    path = folder / value
+    return folder / value.replace("\\", "/") if "\\" in value and not os.path.exists(path) else path
+
+
+def _problems_between(cases: Iterable[Case], numbers: Sequence[int]) -> list[str]:
     """Leaks and duplicates, which no single row can show; told by CSV row, not by patient."""
     patients: dict[str, list[int]] = {}
-    images: dict[Path, list[int]] = {}
+    images: dict[str, list[int]] = {}
+    masks: dict[str, list[int]] = {}
     prints: dict[str, list[int]] = {}
-    cases = list(cases)
-    for row, case in enumerate(cases, start=2):
+    split = {}
+    for row, case in zip(numbers, cases, strict=True):
         if case.role == "excluded":
             continue
+        split[row] = case.split
         patients.setdefault(case.key, []).append(row)
-        images.setdefault(case.image, []).append(row)
+        images.setdefault(os.path.normpath(case.image), []).append(row)
+        if case.mask:
+            masks.setdefault(os.path.normpath(case.mask), []).append(row)
         if case.fingerprint:
             prints.setdefault(case.fingerprint, []).append(row)
     wrong = []
     for rows in patients.values():
-        splits = sorted({cases[row - 2].split for row in rows})
+        splits = sorted({split[row] for row in rows})
         if len(splits) > 1:
             wrong.append(f"rows {_listed(rows)}: one patient is in the splits {', '.join(splits)}")
     repeated = [rows for rows in images.values() if len(rows) > 1]
     wrong += [f"rows {_listed(rows)}: the same image" for rows in repeated]
+    wrong += [f"rows {_listed(rows)}: the same mask" for rows in masks.values() if len(rows) > 1]
     copies = [rows for rows in prints.values() if len(rows) > 1 and rows not in repeated]
     return wrong + [f"rows {_listed(rows)}: copies of the same scan" for rows in copies]
 
@@ -208,7 +224,7 @@ def _listed(rows: list[int]) -> str:
 
 def _refuse(name: str, problems: list[str]) -> None:
     if problems:
-        raise InputError(f"The manifest {name} has {len(problems)} problem(s): " + "; ".join(problems))
+        raise ManifestError(name, problems)
 
 
 def _relative(path: Path | None, folder: Path) -> str:

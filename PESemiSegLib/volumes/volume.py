@@ -78,6 +78,11 @@ class Volume:
         """Where results are written: the input's grid if regular and orthogonal, else the working grid."""
         return self.native.output_grid
 
+    @property
+    def source_grid(self) -> Grid:
+        """The input's slices as a regular stack (slices, rows, columns), the grid of `from_source`."""
+        return self.native.stack
+
     def to_output(
         self, array: npt.NDArray[Any], *, linear: bool = False, fill: float = 0
     ) -> npt.NDArray[Any]:

@@ -1,0 +1,62 @@
+"""A list of scans: one path a line, or a table with the columns image, mask, patient, site."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from PESemiSegLib.cohorts.adapters.base import Entry, stem
+from PESemiSegLib.cohorts.adapters.seg_nrrd import mask_reader as read_seg_nrrd
+from PESemiSegLib.cohorts.table import read_table
+from PESemiSegLib.errors import InputError
+
+_COLUMNS = ("image", "mask", "patient", "site", "label_style", "pe")
+
+
+class PathList:
+    """`list.txt` with a path on each line, or `list.csv` with a header; only `image` is needed.
+
+    Paths are relative to the list. Without a column `patient`, the name of the file (or, for `ct.nii.gz` and
+    the like in a folder a patient, of the folder) is taken.
+    """
+
+    name = "list"
+    title = "a list of scans"
+    site = ""
+    label_style = ""
+
+    def recognises(self, folder: Path) -> bool:
+        return folder.is_file() and folder.suffix.lower() in (".csv", ".tsv", ".txt")
+
+    def entries(self, folder: Path) -> Iterator[Entry]:
+        header, rows = read_table(folder, _COLUMNS, "list")
+        if "image" in header:
+            lines = [dict(row.cells) for row in rows]
+        elif len(header) == 1:  # no header: the first line is a path too, and as it was written
+            text = folder.read_text(encoding="utf-8-sig", errors="replace")
+            lines = [{"image": line.strip().strip('"')} for line in text.splitlines() if line.strip()]
+        else:
+            raise InputError(f"The list {folder.name} has no column 'image'; add a header.")
+        if not lines:
+            raise InputError(f"The list {folder.name} is empty.")
+        images = [_path(line["image"], folder.parent) for line in lines]
+        names = [stem(image) for image in images]
+        repeated = len(set(names)) < len(names)
+        for line, image, name in zip(lines, images, names, strict=True):
+            mask = _path(line["mask"], folder.parent) if line.get("mask") else None
+            lost = [p.name for p in (image, mask) if p is not None and not p.exists()]
+            slicer = mask is not None and mask.name.lower().endswith(".seg.nrrd")
+            yield Entry(
+                patient=line.get("patient") or (image.parent.name if repeated else name),
+                image=image,
+                mask=read_seg_nrrd(mask) if mask and slicer else mask,
+                pe=line.get("pe", "") if line.get("pe") in ("yes", "no") else "",
+                site=line.get("site", ""),
+                label_style=line.get("label_style", ""),
+                problem=f"{lost[0]} is not there" if lost else "" if line["image"] else "image is empty",
+            )
+
+
+def _path(text: str, folder: Path) -> Path:
+    path = folder / text
+    return folder / text.replace("\\", "/") if "\\" in text and not path.exists() else path

@@ -1,0 +1,186 @@
+"""Makes a manifest: opens every scan of a data set, brings its mask onto the scan's grid, and checks both."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from PESemiSegLib.cohorts.adapters import adapter_for
+from PESemiSegLib.cohorts.adapters.base import Adapter, Entry, Marked
+from PESemiSegLib.cohorts.fingerprint import voxel_fingerprint
+from PESemiSegLib.cohorts.labelmap import on_same_grid
+from PESemiSegLib.cohorts.manifest import Case, Manifest
+from PESemiSegLib.cohorts.placement import check_placement
+from PESemiSegLib.errors import ConfigError, InputError, OutputError
+from PESemiSegLib.volumes.reader import read
+from PESemiSegLib.volumes.volume import Volume
+
+Progress = Callable[[int, int, Case], None]
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """How a data set becomes a manifest.
+
+    masks: folder for the masks that must be written anew. site, label_style: empty takes the data set's own.
+    role: "auto" (labelled where there is a mask), "labelled" or "unlabelled" (masks are left out).
+    open_scans: read every scan, for its fingerprint and to see that it can be used; off for large pools.
+    """
+
+    masks: Path
+    site: str = ""
+    label_style: str = ""
+    role: str = "auto"
+    open_scans: bool = True
+
+    def __post_init__(self) -> None:
+        if self.role not in ("auto", "labelled", "unlabelled"):
+            raise ConfigError(f"The role '{self.role}' is not one of auto, labelled, unlabelled.")
+
+
+def build_manifest(
+    source: Path | str, options: BuildOptions, *, layout: str = "auto", progress: Progress | None = None
+) -> Manifest:
+    """The manifest of a data set, everything in the split `train`.
+
+    A scan that cannot be used is kept, excluded, with the reason in `problems`; so are copies of a scan.
+
+    Raises InputError (no data set there, or no scan of it can be used), ConfigError, OutputError.
+    """
+    source = Path(source)
+    adapter = adapter_for(source, layout)
+    try:
+        entries = list(adapter.entries(source))
+    except OSError as error:
+        raise InputError(f"{source.name} cannot be looked into: {error.strerror}.") from error
+    cases = []
+    for done, entry in enumerate(entries, start=1):
+        cases.append(_case(entry, adapter, source, options))
+        if progress is not None:
+            progress(done, len(entries), cases[-1])
+    cases = without_copies(cases)
+    if all(case.role == "excluded" for case in cases):
+        raise InputError(f"No scan of {source.name} can be used; the first: {cases[0].problems[0]}")
+    return Manifest(tuple(cases), source.name)
+
+
+def inspect(case: Case) -> list[str]:
+    """What is wrong with a case of a manifest once its files are opened; empty where nothing is."""
+    try:
+        volume = read(case.image)
+        mask = None if case.mask is None else _on_grid(case.mask, volume)
+        if case.lesions is not None:
+            _on_grid(case.lesions, volume)
+    except InputError as error:
+        return [str(error)]
+    wrong = []
+    if case.fingerprint.startswith("v-") and case.fingerprint != voxel_fingerprint(volume.hu):
+        wrong.append(f"{case.image.name} is another scan than when the manifest was made")
+    if mask is None:
+        return wrong
+    marked = bool((mask > 0).any())
+    if case.pe and marked != (case.pe == "yes"):
+        wrong.append(f"pe is '{case.pe}', but the mask marks {'emboli' if marked else 'nothing'}")
+    placement = check_placement(volume.hu, mask)
+    return wrong + [text for text in (placement.misplaced, placement.doubt) if text]
+
+
+def without_copies(cases: Iterable[Case]) -> list[Case]:
+    """The cases with every further copy of a scan excluded; a labelled one is kept before an unlabelled."""
+    cases = list(cases)
+    kept: dict[str, int] = {}
+    result = list(cases)
+    for index in sorted(range(len(cases)), key=lambda i: (cases[i].role != "labelled", i)):
+        case = cases[index]
+        if case.role == "excluded":
+            continue
+        for mark in filter(None, (os.path.normpath(case.image), case.fingerprint)):
+            if kept.setdefault(mark, index) != index:
+                original = f"a copy of the scan of row {kept[mark] + 2}"
+                result[index] = replace(case, role="excluded", problems=(*case.problems, original))
+                break
+    return result
+
+
+def _case(entry: Entry, adapter: Adapter, source: Path, options: BuildOptions) -> Case:
+    """The row of one scan; whatever is wrong with the scan or its mask excludes it and is said."""
+    labelled = entry.mask is not None and options.role != "unlabelled"
+    case = Case(
+        patient=entry.patient,
+        site=options.site or entry.site or adapter.site or _name(source),
+        image=entry.image,
+        role="labelled" if labelled else "unlabelled",
+        label_style=(options.label_style or entry.label_style or adapter.label_style) if labelled else "",
+        problems=entry.notes,
+        pe=entry.pe,
+    )
+    problem = entry.problem
+    if options.role == "labelled" and entry.mask is None and not problem:
+        problem = "no mask"
+    if problem:
+        return replace(case, role="excluded", problems=(*case.problems, problem))
+    try:
+        if labelled or options.open_scans:
+            return _opened(case, entry, options, labelled)
+    except InputError as error:
+        return replace(case, role="excluded", problems=(*case.problems, str(error)))
+    return case
+
+
+def _opened(case: Case, entry: Entry, options: BuildOptions, labelled: bool) -> Case:
+    volume = read(case.image)
+    case = replace(
+        case,
+        fingerprint=voxel_fingerprint(volume.hu),
+        problems=(*case.problems, *(text.rstrip(".") for text in volume.facts.warnings)),
+    )
+    if not labelled or entry.mask is None:
+        return case
+    read_mask = Marked(_on_grid(entry.mask, volume)) if isinstance(entry.mask, Path) else entry.mask(volume)
+    mask = read_mask.labels
+    if mask.shape != volume.shape:
+        raise InputError(f"the mask has the shape {mask.shape}, its scan {volume.shape}")
+    placement = check_placement(volume.hu, mask)
+    if placement.misplaced:
+        raise InputError(f"{placement.misplaced}; the mask is refused")
+    path = entry.mask if isinstance(entry.mask, Path) else _written(mask, volume, case, options.masks)
+    numbered = entry.instances and int(mask.max()) > 1
+    said = tuple(filter(None, (read_mask.note, placement.doubt)))
+    return replace(
+        case,
+        mask=path,
+        lesions=path if numbered else entry.lesions,
+        pe="yes" if (mask > 0).any() else "no",
+        problems=(*case.problems, *said),
+    )
+
+
+def _on_grid(path: Path, volume: Volume) -> np.ndarray:
+    label = read(path)
+    if not on_same_grid(label, volume):
+        raise InputError(f"{path.name} does not lie on the scan's grid; export it on that grid")
+    return label.hu
+
+
+def _written(mask: np.ndarray, volume: Volume, case: Case, folder: Path) -> Path:
+    """The mask as NIfTI under a name that tells nothing of the patient."""
+    from PESemiSegLib.volumes.write import write_nifti
+
+    name = hashlib.sha256(f"{case.key}|{case.image.resolve()}".encode()).hexdigest()[:16]
+    path = folder / f"{name}.nii.gz"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"The folder {folder.name} cannot be made: {error.strerror}") from error
+    write_nifti(path, mask.astype(np.int16 if mask.max() > 255 else np.uint8), volume.grid)
+    return path
+
+
+def _name(source: Path) -> str:
+    """The site of last resort: the folder's name, or the list's without its suffix."""
+    return Path(os.path.abspath(source)).stem or "site"

@@ -1,0 +1,54 @@
+"""Label maps in image files of their own: on the scan's grid, of one label among several, or bare arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from PESemiSegLib.cohorts.adapters.base import Marked, MaskReader
+from PESemiSegLib.errors import InputError
+from PESemiSegLib.volumes.reader import read
+from PESemiSegLib.volumes.volume import Volume
+
+_TOLERANCE_MM = 0.05
+
+
+def on_same_grid(mask: Volume, scan: Volume) -> bool:
+    """Whether two volumes have the same voxels in the same places (to within 0.05 mm)."""
+    return mask.shape == scan.shape and bool(np.allclose(mask.affine, scan.affine, atol=_TOLERANCE_MM))
+
+
+def file_mask(
+    path: Path, *, value: int | None = None, by_index: bool = False, dtype: Any = np.uint8
+) -> MaskReader:
+    """A reader of one label map.
+
+    value: the label that counts; None keeps every value. by_index: where the header places the mask
+    elsewhere, but the arrays have the same shape, voxels are matched by index, as the data set means it.
+    """
+
+    def mask_of(scan: Volume) -> Marked:
+        stored = read(path)
+        if on_same_grid(stored, scan):
+            labels, note = stored.hu, ""
+        elif by_index and stored.source_grid.shape == scan.source_grid.shape:
+            labels = scan.from_source(stored.to_source(stored.hu))
+            note = "the mask's header places it elsewhere: matched to the scan voxel by voxel"
+        else:
+            raise InputError(f"{path.name} does not lie on the scan's grid; export it on that grid")
+        return Marked((labels if value is None else labels == value).astype(dtype), note)
+
+    return mask_of
+
+
+def resampled(labels: np.ndarray, affine: np.ndarray, scan: Volume) -> np.ndarray:
+    """Labels (z, y, x) with an affine voxel -> LPS mm, read by nearest neighbour on the scan's grid.
+
+    For segmentations that were cropped to what is marked, or drawn on a finer grid.
+    """
+    from PESemiSegLib.volumes.resample import resample
+
+    matrix = np.linalg.inv(affine) @ scan.affine
+    return resample(labels, matrix, scan.shape, linear=False, fill=0)
