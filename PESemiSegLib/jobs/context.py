@@ -19,7 +19,15 @@ from PESemiSegLib.jobs.files import write_json
 from PESemiSegLib.jobs.folder import Job
 from PESemiSegLib.jobs.process import identify, is_alive, memory_mb
 from PESemiSegLib.jobs.redact import Redactor
-from PESemiSegLib.jobs.status import RUNNING, ResultFile, Status, read_status, sha256_of
+from PESemiSegLib.jobs.status import (
+    RUNNING,
+    STARTING,
+    ResultFile,
+    Status,
+    next_attempt,
+    read_status,
+    sha256_of,
+)
 
 HEARTBEAT_S = 1.0
 _LOOK_S = 0.2  # how often requests are looked for
@@ -42,12 +50,13 @@ class Context:
         self.job, self.params, self.folder = job, job.params, job.folder
         self.redact = Redactor(job.params, keep=(job.folder,))
         self._events = EventWriter(job.path(names.EVENTS))
-        before = read_status(job.path(names.STATUS)) or Status(attempt=1)
-        self._starter = before.starter if not job.outlives else None
+        before = read_status(job.path(names.STATUS))
+        launched = before if before is not None and before.state == STARTING else None
+        attempt = launched.attempt if launched else next_attempt(before)
+        starter = launched.starter if launched else None  # nobody: it was started by hand
+        self._starter = None if job.outlives else starter
         now = time.time()
-        self._status = Status(
-            RUNNING, before.attempt, identify(os.getpid()), before.starter, heartbeat_s=now, began_s=now
-        )
+        self._status = Status(RUNNING, attempt, identify(os.getpid()), starter, now, now)
         self._lock = threading.RLock()
         self._stop_reason: str | None = None
         self._ended = threading.Event()
@@ -56,7 +65,9 @@ class Context:
         self._thread = threading.Thread(target=self._beat, name="pesemiseg-heartbeat", daemon=True)
 
     def begin(self) -> None:
-        """Start the heartbeat."""
+        """Start the heartbeat; sweep what a killed worker has left half written."""
+        for left in self.folder.glob(".*.json.*"):
+            left.unlink(missing_ok=True)
         with suppress(OSError):
             self.job.path(_RESERVE).write_bytes(secrets.token_bytes(_RESERVE_BYTES))
         self.event("begin", attempt=self._status.attempt, job=self.job.kind)

@@ -72,13 +72,12 @@ def _dead(seen: Evidence) -> Verdict:
     if seen.asked_to_cancel:
         return Verdict(CANCELLED, "stopped as asked")
     code = seen.exit_code
-    began = seen.status is not None and seen.status.process is not None
+    began = seen.status is not None and seen.status.state == RUNNING
     if code is not None and code not in (0, _SIGKILL) and (code in _CRASHES or code >= _WINDOWS_CRASH):
         return Verdict(LOST, f"the worker crashed ({_CRASHES.get(code, hex(code))}){_where(seen.status)}")
-    if not began and code is not None:
-        return Verdict(
-            FAILED, f"the worker could not start (exit code {code}); see the last lines of its log"
-        )
+    if not began:
+        why = "" if code is None else f" (exit code {code})"
+        return Verdict(FAILED, f"the worker could not start{why}; see the last lines of its log")
     return Verdict(LOST, f"the worker died (probably memory){_where(seen.status)}")
 
 
@@ -89,7 +88,7 @@ def _silent(seen: Evidence) -> Verdict:
         return Verdict(
             LOST, f"the worker has not answered for {SILENCE_S:.0f} s (probably memory); cancel ends it"
         )
-    if seen.status is None or seen.status.process is None:
+    if seen.status is None or seen.status.state == STARTING:
         return Verdict(LOST, "the worker did not start; see the last lines of its log")
     return Verdict(LOST, f"the worker died (probably memory){_where(seen.status)}")
 

@@ -22,7 +22,7 @@ from PESemiSegLib.jobs.folder import Job
 from PESemiSegLib.jobs.interpreter import find_python, spawn, worker_command, worker_environment
 from PESemiSegLib.jobs.lock import FileLock
 from PESemiSegLib.jobs.process import identify, is_alive, kill_tree
-from PESemiSegLib.jobs.status import DONE, LOST, STARTING, Status, read_status
+from PESemiSegLib.jobs.status import DONE, LOST, STARTING, Status, next_attempt, read_status
 from PESemiSegLib.jobs.watch import Snapshot, Watch, look
 
 _LOCK_WAIT_S = 2.0
@@ -63,15 +63,15 @@ def start(
 
 
 def _launch(job: Job, python: Path, extra: Mapping[str, str]) -> Watch:
+    """Called under the start lock, which the worker takes as well before it writes its first status."""
     for request in names.REQUESTS:
         job.path(request).unlink(missing_ok=True)
-    before = read_status(job.path(names.STATUS))
-    attempt = before.attempt + 1 if before else 1
-    now = time.time()
-    status = Status(STARTING, attempt, starter=identify(os.getpid()), heartbeat_s=now, began_s=now)
-    write_json(job.path(names.STATUS), status.to_dict())
+    attempt = next_attempt(read_status(job.path(names.STATUS)))
     environment = worker_environment(python, {**extra, names.TOKEN_VARIABLE: job.token})
     process = spawn(worker_command(python, job.folder), environment, job.path(names.LOG))
+    now = time.time()
+    status = Status(STARTING, attempt, identify(process.pid), identify(os.getpid()), now, now)
+    write_json(job.path(names.STATUS), status.to_dict())
     return Watch(job, process, attempt, from_end=True)
 
 

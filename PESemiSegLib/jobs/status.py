@@ -50,7 +50,9 @@ class Status:
 
     state: str = STARTING
     attempt: int = 1
-    process: Identity | None = None  # the worker's interpreter itself, below any launcher
+    process: Identity | None = (
+        None  # while starting what was launched, then the interpreter below any launcher
+    )
     starter: Identity | None = None  # the program that started it
     heartbeat_s: float = 0.0
     began_s: float = 0.0
@@ -82,14 +84,14 @@ class Status:
 def read_status(path: Path) -> Status | None:
     """The status in a file; None where there is none, or one that makes no sense. Never raises."""
     raw = read_json(path)
-    if raw is None or raw.get("state") not in STATES:
+    if raw is None or str(raw.get("state")) not in STATES:
         return None
     results = raw.get("results", [])
     files = [_result(item) for item in results] if isinstance(results, list) else [None]
     if None in files:
         return None
     return Status(
-        state=raw["state"],
+        state=str(raw["state"]),
         attempt=_typed(raw, "attempt", int, 1),
         process=Identity.from_dict(raw.get("process")),
         starter=Identity.from_dict(raw.get("starter")),
@@ -106,6 +108,11 @@ def read_status(path: Path) -> Status | None:
         exit_code=_typed(raw, "exit_code", int, None),
         results=tuple(file for file in files if file),
     )
+
+
+def next_attempt(before: Status | None) -> int:
+    """The number of a start after the one that `before` tells of."""
+    return before.attempt + 1 if before else 1
 
 
 def results_problem(folder: Path, results: tuple[ResultFile, ...], *, deep: bool) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import subprocess
 import threading
 import time
@@ -33,6 +32,7 @@ from PESemiSegLib.jobs.status import (
 COOPERATIVE_S = 2.0  # a worker that has not even noticed a cancel by then is ended with its tree
 STOPPING_S = 4.0  # one that has noticed and is saving its checkpoint
 _ASK_AGAIN_S = 0.5
+_BENEFIT_S = 3.0
 _DOUBT_S = 1.5  # heartbeats come each second; only after this long the system is asked for the process
 
 
@@ -64,7 +64,8 @@ class Watch:
     Args:
         job: what to watch. process: the worker's process, where this program started it, as this `attempt`.
         from_end: leave out the events that are there already.
-        benefit_s: how long a worker whose heartbeat is old at the first look has time for the next one.
+        at_once: for a single look: ask the system at once, and take an old heartbeat at its word, where
+            otherwise the worker has a few seconds for the next one.
         clock, wall: monotonic and calendar seconds; replaceable for tests.
     """
 
@@ -75,12 +76,12 @@ class Watch:
         attempt: int = 0,
         *,
         from_end: bool = False,
-        benefit_s: float = 3.0,
+        at_once: bool = False,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.job, self._process, self._attempt = job, process, attempt
-        self._benefit_s = benefit_s
+        self._at_once = at_once
         self._clock, self._wall = clock, wall
         self._reader = EventReader(job.path(names.EVENTS), at_end=from_end)
         self._status = Status()
@@ -161,7 +162,7 @@ class Watch:
         silent_s = self._listen()
         exit_code = self._process.poll() if self._process is not None else None
         known = self._status.process
-        asks = silent_s > _DOUBT_S or exit_code is not None or self._cancelled_at is not None
+        asks = self._at_once or silent_s > _DOUBT_S or exit_code is not None or self._cancelled_at is not None
         return Evidence(
             status=self._status if self._was_read else None,
             silent_s=silent_s,
@@ -191,7 +192,7 @@ class Watch:
         now = self._clock()
         if self._beat is None and beat[0]:
             age_s = max(0.0, self._wall() - beat[0])
-            self._beat_at = now - min(age_s, SILENCE_S - self._benefit_s)
+            self._beat_at = now - (age_s if self._at_once else min(age_s, SILENCE_S - _BENEFIT_S))
         elif beat != self._beat:
             self._beat_at = now
         self._beat = beat
@@ -237,7 +238,7 @@ class _Check:
 
 def look(job: Job) -> Snapshot:
     """One look at a job, for lists: results by size only, no events, heartbeats taken at their word."""
-    seen = Watch(job, from_end=True, benefit_s=-math.inf).poll()
+    seen = Watch(job, from_end=True, at_once=True).poll()
     if seen.status.state != DONE or seen.state != RUNNING:
         return seen
     problem = results_problem(job.folder, seen.status.results, deep=False)

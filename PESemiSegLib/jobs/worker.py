@@ -27,7 +27,7 @@ from PESemiSegLib.jobs.redact import RedactedStream
 from PESemiSegLib.jobs.status import CANCELLED, DONE, FAILED, PAUSED
 
 EXIT_DONE, EXIT_DEFECT, EXIT_REFUSED, EXIT_BUSY, EXIT_STOPPED = 0, 1, 2, 3, 130
-_LOCK_WAIT_S = 2.0
+_LOCK_WAIT_S, _START_WAIT_S = 2.0, 10.0
 
 # Kind of job and the module with its `work(context) -> list of result files`. These open the other rooms.
 _WORK = {
@@ -54,18 +54,20 @@ def main(arguments: Sequence[str]) -> int:
     except (JobError, OSError) as error:
         return _refuse(f"error: {error}")
     with lock:
-        return _attend(job)
+        with FileLock(job.path(names.START_LOCK)) as start:
+            start.acquire(_START_WAIT_S)  # until the starter has written whom it started
+            context = Context(job, on_deadline=lambda: _give_up(context))
+            context.begin()
+        return _attend(context)
 
 
-def _attend(job: Job) -> int:
-    """Everything around the work: signals, log, heartbeat and the last word."""
-    os.environ[names.TOKEN_VARIABLE] = job.token
-    context = Context(job, on_deadline=lambda: _give_up(context))
+def _attend(context: Context) -> int:
+    """Everything around the work: signals, log and the last word."""
+    os.environ[names.TOKEN_VARIABLE] = context.job.token
     _talk_redacted(context)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, frame: context.stop(SIGNAL))
     lower_priority()
-    context.begin()
     state, code, message, results = _outcome(context)
     try:
         context.finish(state, code, message, results)
