@@ -22,6 +22,7 @@ _COMMANDS = (
     ("train", "train"),
     ("finetune", "finetune"),
     ("evaluate", "evaluate"),
+    ("cohort", "app"),
     ("jobs", "app"),
 )
 _HELP = "Pulmonary embolism segmentation in CT pulmonary angiograms. Research use only, not a medical device."

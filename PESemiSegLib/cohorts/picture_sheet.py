@@ -167,7 +167,7 @@ def _compare(axis: Any, before: tuple[np.ndarray, np.ndarray], after: Any, row: 
 
 
 def _words(before: np.ndarray, after: np.ndarray, row: _Row) -> str:
-    """What it did, in HU: the levels of lung, soft tissue and contrast; the noise added; the sharpest edges."""
+    """What it did, in HU: the levels of lung, soft tissue and contrast; the noise; the sharpest edges."""
     if row.on[0] in ("shift_hu", "contrast"):
         parts = []
         for low, high, name in _LEVELS:
