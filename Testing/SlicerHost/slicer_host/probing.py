@@ -57,10 +57,10 @@ def ask(code: str, names: dict[str, Any]) -> str:
     tree = ast.parse(code)
     last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
     try:
-        exec(compile(tree, "<probe>", "exec"), names)
+        exec(compile(tree, "<probe>", "exec", dont_inherit=True), names)
         if last is None:
             return "None"
-        return repr(eval(compile(ast.Expression(last.value), "<probe>", "eval"), names))
+        return repr(eval(compile(ast.Expression(last.value), "<probe>", "eval", dont_inherit=True), names))
     except BaseException as error:
         return f"!{type(error).__name__}: {error}"
 
@@ -98,6 +98,7 @@ def run_all() -> list[Outcome]:
     import slicer
     import vtk
 
+    slicer_host.load_module(FOLDER / "SegmentStatistics" / "SegmentStatistics.py")
     reasons, outcomes, kept = left_out(), [], []
     with as_in_application(Path(application.slicerHome)):
         for group in SETS:

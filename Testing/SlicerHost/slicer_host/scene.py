@@ -8,6 +8,7 @@ from typing import Any
 # module key -> (name registered with the application logic, class of the logic)
 LOGICS = {
     "volumes": ("Volumes", "vtkSlicerVolumesLogic"),
+    "cameras": ("Cameras", "vtkSlicerCamerasModuleLogic"),
     "units": ("Units", "vtkSlicerUnitsLogic"),
     "terminologies": ("Terminologies", "vtkSlicerTerminologiesModuleLogic"),
     "subjecthierarchy": ("SubjectHierarchy", "vtkSlicerSubjectHierarchyModuleLogic"),

@@ -23,13 +23,14 @@ class qSlicerCommandOptions(QtCore.QObject):
 
     noMainWindow = computed("bool", lambda _: False)
     noSplash = computed("bool", lambda _: True)
+    unparsedArguments = computed("QStringList", lambda _: [])
 
 
 @stand_in
 class qSlicerApplication(QtWidgets.QApplication):
     """The application object."""
 
-    _h_signals = ("startupCompleted()", "mrmlSceneChanged(vtkMRMLScene*)")
+    _h_signals = ("startupCompleted()", "mrmlSceneChanged(vtkMRMLScene*)")  # aboutToQuit() is Qt's own
 
     def __init__(self, parts: dict[str, Any]) -> None:
         QtWidgets.QApplication.__init__(self, ["Slicer"])

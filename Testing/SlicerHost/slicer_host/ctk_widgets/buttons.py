@@ -70,7 +70,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
     def paintEvent(self, _event: QtGui.QPaintEvent) -> None:
         """Title with an arrow."""
         painter = QtGui.QPainter(self)
-        line = QtCore.QRect(0, 0, QtWidgets.QWidget.width.getter(self), 20)
+        line = QtCore.QRect(0, 0, self.width, 20)
         painter.fillRect(line, self.palette.button())
         arrow = "▸ " if self._h_collapsed else "▾ "
         painter.drawText(line.adjusted(6, 0, 0, 0), int(QtCore.Qt.AlignmentFlag.AlignVCenter), arrow + self.text)

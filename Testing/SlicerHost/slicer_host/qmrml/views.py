@@ -75,7 +75,7 @@ class qMRMLThreeDView(_Picture):
         import slicer
 
         self._h_open()
-        return slicer.modules.cameras_of(self._h_node)
+        return slicer.modules.cameras.logic().GetViewActiveCameraNode(self._h_node)
 
     def resetFocalPoint(self) -> None:
         """Look at everything visible."""

@@ -9,7 +9,7 @@ from typing import Any
 from PySide6 import QtCore, QtGui, QtNetwork, QtWidgets
 from shiboken6 import Shiboken
 
-from . import objects, settings, timers
+from . import objects, settings, timers, value_objects
 
 # Helpers of PySide that PythonQt lacks; `Signal`, `Slot`, `Property` and `QtCore` exist there but behave otherwise.
 LEFT_OUT = {"QtMsgType", "QT_TR_NOOP", "QT_TR_NOOP_UTF8", "QtCore", "QtGui", "QtWidgets", "QtNetwork"}
@@ -49,6 +49,8 @@ def build() -> types.ModuleType:
         objects.remember(cls)
     for cls in sorted(ruled, key=lambda c: len(c.__mro__)):
         objects.install(cls)
+    for cls in set(classes.values()) - set(ruled):
+        value_objects.install(cls)
     classes["QSettings"] = settings.QSettings
     timers.install()
     vars(module).update(classes, Qt=QtCore.Qt)

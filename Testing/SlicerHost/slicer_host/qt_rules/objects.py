@@ -33,6 +33,9 @@ def is_cpp_class(cls: type) -> bool:
     return cls.__module__.startswith("PySide6.") or "_h_cpp" in cls.__dict__
 
 
+VIRTUAL = {"sizeHint", "minimumSizeHint", "event", "eventFilter", "metaObject", "qt_metacast", "qt_metacall"}
+
+
 def class_name(instance: Any) -> str:
     """The C++ class of an object, for an instance of a Python subclass the nearest one."""
     cls = next(cls for cls in type(instance).__mro__ if is_cpp_class(cls))
@@ -75,7 +78,7 @@ class BoundSlot:
         return hash((id(self._instance), self.__name__))
 
     def __repr__(self) -> str:
-        return f"<qt slot {self.__name__} of {type(self._instance).__name__} instance>"
+        return f"<qt slot {self.__name__} of {type(self._instance).__name__} instance at {id(self._instance):#x}>"
 
 
 def _connect(instance: Any) -> Method:
@@ -111,7 +114,7 @@ def get_attribute(instance: Any, name: str) -> Any:
     if not Shiboken.isValid(instance):
         kind = "property" if name in properties_of(type(instance)) else "member"
         raise ValueError(f"Trying to read {kind} '{name}' from a destroyed {type(instance).__name__} object")
-    if name in _extra:
+    if name in _extra and not (name == "name" and "name" in properties_of(type(instance))):
         return _extra[name](instance)
     if any(signature.split("(")[0] == name for signature in signals.host_signals(instance)):
         return signals.BoundSignal(instance, name)
@@ -123,6 +126,8 @@ def get_attribute(instance: Any, name: str) -> Any:
         value = _object_getattribute(instance, name)
     except AttributeError:
         return _last_resort(instance, name)
+    except SystemError:  # an error that PySide forgot to clear in the call before (QMenu.addAction does)
+        value = _object_getattribute(instance, name)
     if isinstance(value, QtCore.SignalInstance):
         return signals.BoundSignal(instance, name, value)
     if type(value).__name__ in ("builtin_function_or_method", "method-wrapper"):
@@ -133,6 +138,8 @@ def get_attribute(instance: Any, name: str) -> Any:
 
 
 def _is_stand_in_member(instance: Any, name: str) -> bool:
+    if name.endswith("Event") or name in VIRTUAL:
+        return False  # Qt looks for these itself and wants the plain method
     owner = next((cls for cls in type(instance).__mro__ if name in cls.__dict__), None)
     return owner is not None and "_h_cpp" in owner.__dict__
 
@@ -146,10 +153,11 @@ def _last_resort(instance: Any, name: str) -> Any:
             return child
     for cls in type(instance).__mro__:  # enumerators, which PySide keeps on the class
         if name[:1].isupper() and is_cpp_class(cls) and hasattr(cls, name):
-            return to_python(getattr(cls, name))
+            return getattr(cls, name)
     raise AttributeError(f"{class_name(instance)} has no attribute named '{name}'")
 
 
+@functools.cache
 def properties_of(cls: type) -> set[str]:
     """Names of the Qt properties of a class."""
     meta = cls.staticMetaObject  # type: ignore[attr-defined]

@@ -34,7 +34,7 @@ class Property:
         if instance is None:
             return None
         value = to_python(self.getter(instance) if self.getter else instance.property(self.name))
-        return _as_tool_tip(value) if self.name == "toolTip" else value
+        return _as_tool_tip(value) if self.name == "toolTip" and instance.isWidgetType() else value
 
     def __set__(self, instance: Any, value: Any) -> None:
         write(instance, self, value)

@@ -152,7 +152,6 @@ class ScriptedLoadableModuleLogic:
         node.UnRegister(None)
         if self.isSingletonParameterNode:
             node.SetSingletonTag(self.moduleName)
-        node.SetModuleName(self.moduleName)
         node.SetAttribute("ModuleName", self.moduleName)
         name = self.moduleName if self.isSingletonParameterNode else slicer.mrmlScene.GenerateUniqueName(self.moduleName)
         node.SetName(name)

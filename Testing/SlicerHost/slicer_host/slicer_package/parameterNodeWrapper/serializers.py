@@ -120,10 +120,10 @@ class Sequence(Serializer):
 
     def __init__(self, items: list[Serializer] | Serializer, validators: tuple[Validator, ...]) -> None:
         super().__init__(validators)
-        self.items, self.live = items, isinstance(items, Serializer)
+        self.items, self.live = items, not isinstance(items, list)
 
     def _item(self, index: int) -> Serializer:
-        return self.items if isinstance(self.items, Serializer) else self.items[index]
+        return self.items[index] if isinstance(self.items, list) else self.items
 
     def check(self, value: Any) -> None:
         """A sequence whose items all fit."""

@@ -37,21 +37,32 @@ def _make_init(members: dict[str, Member]) -> Any:
         if "parameterNode" in members:
             raise AttributeError(f"'{type(self).__name__}' object has no attribute '_parameterNode_impl'")
         self.parameterNode = parameterNode
-        self._prefix, self._cache, self._connections = prefix or "", {}, {}
+        self._prefix, self._cache, self._connections, self._filling = prefix or "", {}, {}, False
         for member in members.values():
             _fill(self, member)
             getattr(self, member.name)
         back = weakref.ref(self)
         parameterNode.AddObserver("ModifiedEvent", lambda *_: _forget(back()))
 
+    _initMethod.__qualname__ = "_initMethod"
     return _initMethod
 
 
 def _forget(wrapper: Any) -> None:
-    """The node was modified: values are read again, except those that write themselves through."""
-    if wrapper is not None:
-        members = wrapper.allParameters
-        wrapper._cache = {n: v for n, v in wrapper._cache.items() if members[n].serializer.live}
+    """The node was modified: values are read again, except those that write themselves through.
+
+    Values that are gone (the scene was cleared) get their defaults again.
+    """
+    if wrapper is None or wrapper._filling:
+        return
+    members = wrapper.allParameters
+    wrapper._cache = {n: v for n, v in wrapper._cache.items() if members[n].serializer.live}
+    wrapper._filling = True
+    try:
+        for member in members.values():
+            _fill(wrapper, member)
+    finally:
+        wrapper._filling = False
 
 
 def _fill(self: Any, member: Member) -> None:
