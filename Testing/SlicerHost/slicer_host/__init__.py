@@ -8,7 +8,7 @@ whatever the application would only have printed. One host per process. See Docs
 from __future__ import annotations
 
 from .environment import why_not
-from .host import load_module, reset, running_without_main_window, start, unload_module
+from .host import load_module, reset, running_without_main_window, start, stop, unload_module
 from .watch import UnseenError, check, expected, take
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "reset",
     "running_without_main_window",
     "start",
+    "stop",
     "take",
     "unload_module",
     "why_not",
