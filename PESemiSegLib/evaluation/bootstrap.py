@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with its percentile bootstrap interval, and the number of patients behind it."""
+    """A figure with its percentile bootstrap interval (NaN for one patient), and how many are behind it."""
 
     value: float
     low: float
@@ -21,6 +21,8 @@ class Interval:
     def __str__(self) -> str:
         if math.isnan(self.value):
             return "n/a"
+        if math.isnan(self.low):
+            return f"{self.value:.3f}"
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
@@ -46,11 +48,30 @@ def bootstrap_ratio(
         raise ValueError("parts and wholes differ in length")
     if not whole.sum() > 0:
         return Interval(math.nan, math.nan, math.nan, len(part))
+    value, patients = float(part.sum() / whole.sum()), int(np.count_nonzero(whole))
+    if patients == 1:
+        return Interval(value, math.nan, math.nan, 1)
     drawn = np.random.default_rng(seed).integers(0, len(part), (resamples, len(part)))
     totals = whole[drawn].sum(1)
     ratios = part[drawn].sum(1)[totals > 0] / totals[totals > 0]
     low, high = _tails(ratios, level)
-    return Interval(float(part.sum() / whole.sum()), low, high, int(np.count_nonzero(whole)))
+    return Interval(value, low, high, patients)
+
+
+def bootstrap_share(found: Sequence[float], there: Sequence[float], *, resamples: int = 2000) -> Interval:
+    """`bootstrap_ratio` of counts, where none or all of them need an interval too.
+
+    Resampling cannot tell 2 of 2 from 200 of 200: there Wilson's interval is given, for as many trials as
+    there are patients with something to be found, as if each counted once.
+    """
+    interval = bootstrap_ratio(found, there, resamples=resamples)
+    if interval.value not in (0.0, 1.0):
+        return interval
+    from scipy.stats import binomtest
+
+    trials = interval.patients
+    wilson = binomtest(round(interval.value) * trials, trials).proportion_ci(method="wilson")
+    return Interval(interval.value, float(wilson.low), float(wilson.high), trials)
 
 
 def bootstrap_patients(

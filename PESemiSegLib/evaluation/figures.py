@@ -9,7 +9,10 @@ from typing import Literal
 
 from PESemiSegLib.evaluation.case import CaseResult
 
-CENTRAL_OR_NOT = ("central", "peripheral")
+REGIONS = {
+    "central": "central (trunk, main and lobar arteries)",
+    "peripheral": "peripheral (segmental and beyond)",
+}
 
 
 @dataclass(frozen=True)

@@ -104,8 +104,8 @@ def comparison_rows(tests: Mapping[str, Paired]) -> list[dict[str, str]]:
                 "second": written(test.second),
                 "difference": change if change.startswith(("−", "–")) else f"+{change}",
                 "counts": f"{test.better} / {test.equal} / {test.worse}",
-                "permutation": p_in_words(test.p_permutation),
-                "wilcoxon": p_in_words(test.p_wilcoxon),
+                "permutation": p_in_words(test.p_permutation).removeprefix("p ").removeprefix("= "),
+                "wilcoxon": p_in_words(test.p_wilcoxon).removeprefix("p ").removeprefix("= "),
                 "rank_biserial": f"{test.rank_biserial:+.2f}".replace("-", "−"),
                 "left_out": str(test.left_out or ""),
             }

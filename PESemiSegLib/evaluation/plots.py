@@ -12,7 +12,7 @@ import numpy as np
 
 from PESemiSegLib.evaluation.bootstrap import Interval
 from PESemiSegLib.evaluation.case import CaseResult
-from PESemiSegLib.evaluation.figures import PER_PATIENT, patient_means, pseudonyms
+from PESemiSegLib.evaluation.figures import PER_PATIENT, REGIONS, patient_means, pseudonyms
 from PESemiSegLib.evaluation.froc import froc
 from PESemiSegLib.evaluation.lesions import size_bin
 from PESemiSegLib.evaluation.scans import auc_interval, roc
@@ -68,9 +68,11 @@ def _froc(models: Models) -> Picture | None:
             rate, share = _operating(models[name])
             reach = max(reach, 2.5 * rate, 4.0)
             x, y = (np.concatenate([[0.0], values]) for values in (curve.false_marks, curve.sensitivity))
-            axes.plot(x, y, color=COLOURS[n % 6], label=name)
+            axes.plot(x, y, color=COLOURS[n % 6])
             axes.fill_between(curve.grid, curve.low, curve.high, color=COLOURS[n % 6], alpha=0.13, lw=0)
             axes.plot(rate, share, MARKERS[n % 6], color=COLOURS[n % 6], ms=8, mec="white", clip_on=False)
+            # For the legend, line and symbol in one.
+            axes.plot([], [], MARKERS[n % 6] + "-", color=COLOURS[n % 6], ms=8, mec="white", label=name)
         axes.set(
             xlim=(0, min(reach, max(1.0, *(c.false_marks[-1] for c in known.values())))),
             ylim=(0, 1.02),
@@ -141,9 +143,10 @@ def _patients(models: Models) -> Picture | None:
                 axes.plot([np.nanmin(values), np.nanmax(values)], [row, row], color="#b9c2cb", lw=2, zorder=1)
         for n, (name, values) in enumerate(zip(models, table, strict=True)):
             mean = float(np.nanmean(values))
+            shift = 0.18 * ((len(models) - 1) / 2 - n)  # equal values stay visible
             axes.plot(
                 values,
-                rows,
+                rows + shift,
                 MARKERS[n % 6],
                 color=COLOURS[n % 6],
                 mec="white",
@@ -174,9 +177,7 @@ def _sizes(models: Models) -> Picture | None:
     emboli = [lesion for result in some for lesion in result.lesions.lesions]
     if not emboli:
         return None
-    bins: list[tuple[str, Wanted]] = [
-        (name, lambda lesion, name=name: size_bin(lesion.volume_mm3) == name) for name in SIZE_BINS
-    ] + [(place, lambda lesion, place=place: lesion.region == place) for place in ("central", "peripheral")]
+    bins = [(name, _of_size(name)) for name in SIZE_BINS] + [(place, _in_region(place)) for place in REGIONS]
     groups = [(name, wanted, sum(map(wanted, emboli))) for name, wanted in bins]
     groups = [group for group in groups if group[2]]
 
@@ -186,9 +187,7 @@ def _sizes(models: Models) -> Picture | None:
             shift = (n - (len(models) - 1) / 2) * min(0.22, 0.7 / len(models))
             intervals = [lesion_sensitivity(results, wanted, 1000) for _, wanted, _ in groups]
             _bars(axes, places + shift, intervals, n, name)
-        labels = [
-            f"{name.replace('mm3', 'mm³').replace('>=', '≥')}\nn = {count}" for name, _, count in groups
-        ]
+        labels = [f"{_spelled(name)}\nn = {count}" for name, _, count in groups]
         axes.set_xticks(places, labels)
         axes.set(ylim=(0, 1.02), ylabel="Share of emboli found", xlim=(places[0] - 0.6, places[-1] + 0.6))
         axes.grid(axis="x", visible=False)
@@ -202,6 +201,18 @@ def _sizes(models: Models) -> Picture | None:
         "and lobar arteries; peripheral: segmental arteries and beyond.",
         size=(7.2, 4.2),
     )
+
+
+def _of_size(name: str) -> Wanted:
+    return lambda lesion: size_bin(lesion.volume_mm3) == name
+
+
+def _in_region(name: str) -> Wanted:
+    return lambda lesion: lesion.region == name
+
+
+def _spelled(name: str) -> str:
+    return name.replace("mm3", "mm³").replace(">=", "≥").replace("-", "–")
 
 
 def _bars(axes: Axes, x: np.ndarray, intervals: Sequence[Interval], n: int, name: str) -> None:

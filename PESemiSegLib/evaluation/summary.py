@@ -6,14 +6,15 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from PESemiSegLib.evaluation.bootstrap import Interval, bootstrap_mean, bootstrap_ratio
+from PESemiSegLib.evaluation.bootstrap import Interval, bootstrap_mean, bootstrap_ratio, bootstrap_share
 from PESemiSegLib.evaluation.case import CaseResult
-from PESemiSegLib.evaluation.figures import CENTRAL_OR_NOT, PER_PATIENT, by_patient, patient_means
+from PESemiSegLib.evaluation.figures import PER_PATIENT, REGIONS, by_patient, patient_means
 from PESemiSegLib.evaluation.lesions import SIZE_BINS_MM3, Lesion, size_bin
 from PESemiSegLib.evaluation.scans import auc_interval
 
 SIZE_BINS = tuple(size_bin(low) for low in SIZE_BINS_MM3[:-1])
 Wanted = Callable[[Lesion], bool]
+Value = Callable[[CaseResult], float]
 
 
 def summarise(results: Sequence[CaseResult], resamples: int = 2000) -> dict[str, Any]:
@@ -24,9 +25,6 @@ def summarise(results: Sequence[CaseResult], resamples: int = 2000) -> dict[str,
     free = [r for r in results if r.pe_free]
     positive = [r for r in results if not r.pe_free]
     lesions = [lesion for r in results for lesion in r.lesions.lesions]
-
-    def share(part: Callable[[CaseResult], float], group: Sequence[CaseResult]) -> Interval:
-        return _ratio(group, part, lambda r: 1.0, resamples)
 
     def sensitivity(wanted: Wanted) -> Interval:
         return lesion_sensitivity(results, wanted, resamples)
@@ -49,14 +47,14 @@ def summarise(results: Sequence[CaseResult], resamples: int = 2000) -> dict[str,
         | means
         | {
             "lesion_sensitivity": sensitivity(lambda lesion: True),
-            "false_marks_per_scan": share(lambda r: float(r.lesions.false_marks), results),
-            "false_marks_per_scan_without_pe": share(lambda r: float(r.lesions.false_marks), free),
+            "false_marks_per_scan": _ratio(results, _false_marks, _one, resamples),
+            "false_marks_per_scan_without_pe": _ratio(free, _false_marks, _one, resamples),
             "scan_auc": auc_interval(results, resamples),
-            "scan_sensitivity": share(lambda r: float(r.lesions.marks > 0), positive),
-            "scan_specificity": share(lambda r: float(r.lesions.marks == 0), free),
+            "scan_sensitivity": _share(positive, lambda r: float(r.lesions.marks > 0), _one, resamples),
+            "scan_specificity": _share(free, lambda r: float(r.lesions.marks == 0), _one, resamples),
             "by_region": {
-                region: sensitivity(lambda lesion, region=region: lesion.region == region)  # type: ignore[misc]
-                for region in CENTRAL_OR_NOT
+                name: sensitivity(lambda lesion, region=region: lesion.region == region)  # type: ignore[misc]
+                for region, name in REGIONS.items()
             },
             "by_location": {
                 place: sensitivity(lambda lesion, place=place: lesion.location == place)  # type: ignore[misc]
@@ -79,7 +77,7 @@ def lesion_sensitivity(results: Sequence[CaseResult], wanted: Wanted, resamples:
     def there(result: CaseResult) -> float:
         return float(sum(wanted(lesion) for lesion in result.lesions.lesions))
 
-    return _ratio(results, found, there, resamples)
+    return _share(results, found, there, resamples)
 
 
 def summarise_paper(results: Sequence[CaseResult], resamples: int = 2000) -> dict[str, Any]:
@@ -126,15 +124,23 @@ def _parts(groups: Iterable[dict[str, Any]]) -> list[str]:
     return list(dict.fromkeys(key for group in groups for key in group))
 
 
-def _ratio(
-    results: Sequence[CaseResult],
-    part: Callable[[CaseResult], float],
-    whole: Callable[[CaseResult], float],
-    resamples: int,
-) -> Interval:
+def _ratio(results: Sequence[CaseResult], part: Value, whole: Value, resamples: int) -> Interval:
+    return bootstrap_ratio(*_sums(results, part, whole), resamples=resamples)
+
+
+def _share(results: Sequence[CaseResult], part: Value, whole: Value, resamples: int) -> Interval:
+    """The same where `part` counts some of `whole`."""
+    return bootstrap_share(*_sums(results, part, whole), resamples=resamples)
+
+
+def _sums(results: Sequence[CaseResult], part: Value, whole: Value) -> tuple[list[float], list[float]]:
     groups = by_patient(results).values()
-    return bootstrap_ratio(
-        [sum(map(part, group)) for group in groups],
-        [sum(map(whole, group)) for group in groups],
-        resamples=resamples,
-    )
+    return [sum(map(part, group)) for group in groups], [sum(map(whole, group)) for group in groups]
+
+
+def _one(result: CaseResult) -> float:
+    return 1.0
+
+
+def _false_marks(result: CaseResult) -> float:
+    return float(result.lesions.false_marks)

@@ -19,6 +19,7 @@ from PESemiSegLib.evaluation.parallel import CancelCheck
 if TYPE_CHECKING:
     from PESemiSegLib.models.package import ModelPackage
 
+BEFORE_AFTER = ("the model before", "the model after")
 Word = Literal["better", "no difference shown", "worse", "no labels"]
 _TITLES = {figure.key: figure.title for figure in COMPARED}
 _GUARDS = ("lesion_sensitivity", "false_marks_per_scan")
@@ -96,7 +97,7 @@ def compare(
 def judge(
     before: Sequence[CaseResult],
     after: Sequence[CaseResult],
-    names: tuple[str, str] = ("the model before", "the model after"),
+    names: tuple[str, str] = BEFORE_AFTER,
 ) -> Verdict:
     """The verdict on two models' results on the same scans.
 
@@ -106,7 +107,7 @@ def judge(
     tests = compare_figures(before, after)
     primary = tests["dice"] if tests["dice"].patients else tests["false_marks_per_scan"]
     word = _word(primary)
-    sentences = [_opening(word, names), _evidence(primary)]
+    sentences = [_opening(word, names), _evidence(primary, names)]
     if word == "no difference shown" and primary.smallest_p() >= ALPHA:
         sentences.append(
             f"With {_counted(primary.patients, 'patient')} no difference could have been shown at the "
@@ -115,7 +116,7 @@ def judge(
     for key in _GUARDS:
         test = tests[key]
         if test is not primary and test.patients and test.p_permutation < ALPHA:
-            sentences.append(("Also better: " if _gain(test) > 0 else "But worse: ") + _evidence(test))
+            sentences.append(("Also better: " if _gain(test) > 0 else "But worse: ") + _evidence(test, names))
     return Verdict(word, tuple(sentences), tests, before=tuple(before), after=tuple(after))
 
 
@@ -156,17 +157,20 @@ def _opening(word: str, names: tuple[str, str]) -> str:
     first, second = names
     if word == "no difference shown":
         return f"No difference was shown between {first} and {second}."
-    return f"{second[0].upper()}{second[1:]} is {word} than {first}."
+    second = "The" + second[3:] if second.startswith("the ") else second
+    return f"{second} is {word} than {first}."
 
 
-def _evidence(test: Paired) -> str:
+def _evidence(test: Paired, names: tuple[str, str]) -> str:
     if not test.patients:
         return "No patient allows a comparison."
     title = _TITLES[test.figure]
     change = test.difference
+    first, second = ("before", "after") if names == BEFORE_AFTER else (f"with {name}" for name in names)
+    interval = "" if math.isnan(change.low) else f" [{change.low:+.2f}, {change.high:+.2f}]"
     return (
-        f"{title}: {test.first:.2f} before, {test.second:.2f} after, difference {change.value:+.2f} "
-        f"[{change.low:+.2f}, {change.high:+.2f}] over {_counted(test.patients, 'patient')} "
+        f"{title}: {test.first:.2f} {first}, {test.second:.2f} {second}, difference {change.value:+.2f}"
+        f"{interval} over {_counted(test.patients, 'patient')} "
         f"({test.better} better, {test.equal} equal, {test.worse} worse; "
         f"permutation {p_in_words(test.p_permutation)}, Wilcoxon {p_in_words(test.p_wilcoxon)})."
     )

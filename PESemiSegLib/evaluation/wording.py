@@ -61,7 +61,8 @@ CONVENTIONS = (
 
 def title(key: str) -> str:
     """What a figure is called."""
-    return _TITLES.get(key, key.replace("_", " ").replace("mm3", "mm³").replace(">=", "≥"))
+    unit = f", {UNITS[key]}" if UNITS.get(key) else ""
+    return _TITLES.get(key, key.replace("_", " ").replace("mm3", "mm³").replace(">=", "≥")) + unit
 
 
 def written(value: Any, key: str = "") -> str:
@@ -71,7 +72,7 @@ def written(value: Any, key: str = "") -> str:
             return "–"
         decimals = 1 if UNITS.get(key) == "mm" or "false_marks" in key else 2
         low, middle, high = (_number(v, decimals) for v in (value.low, value.value, value.high))
-        return f"{middle} [{low}, {high}]"
+        return middle if math.isnan(value.low) else f"{middle} [{low}, {high}]"
     if isinstance(value, float):
         return _number(value, 2)
     return "–" if value is None else str(value)
