@@ -49,14 +49,16 @@ def finetune(
     import tempfile
 
     from PESemiSegLib.training.finetune import finetune as run
-    from PESemiSegLib.training.finetune import gathered, rehearse, settings_for
+    from PESemiSegLib.training.finetune import rehearse, settings_for
+    from PESemiSegLib.training.gather import MANIFEST, gather
     from PESemiSegLib.training.run import RunOptions
+    from PESemiSegLib.training.trainer import CHECKPOINT
 
     settings = settings_for(
         base, preset, strategy, iterations=iterations, max_minutes=minutes, seed=seed, trust=trust
     )
     options = RunOptions(
-        manifest=output / "manifest.csv",
+        manifest=output / MANIFEST,
         folder=output,
         cache=cache,
         resume=resume,
@@ -70,10 +72,10 @@ def finetune(
         from dataclasses import replace
 
         with tempfile.TemporaryDirectory(prefix="pesemiseg-") as spare:
-            manifest = gathered(labelled, unlabelled, Path(spare), site)
+            manifest = gather(labelled, [unlabelled], Path(spare), site)
             _tell(rehearse(settings, replace(options, manifest=manifest)))
         return
-    gathered(labelled, unlabelled, output, site)
+    gather(labelled, [unlabelled], output, site, keep=(output / CHECKPOINT).exists())
     run(
         settings,
         options,

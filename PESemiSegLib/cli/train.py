@@ -57,6 +57,7 @@ def train(
     from PESemiSegLib.training.presets import preset as preset_of
     from PESemiSegLib.training.presets import with_strategy
     from PESemiSegLib.training.run import RunOptions, prepare
+    from PESemiSegLib.training.trainer import CHECKPOINT
 
     if config:
         settings = with_strategy(read_yaml(config), strategy)
@@ -70,7 +71,7 @@ def train(
     if manifest is None:
         manifest = _phantom_manifest(phantom or [], output)
     if unlabelled:
-        manifest = gather(manifest, unlabelled, output / "data")
+        manifest = gather(manifest, unlabelled, output / "data", keep=(output / CHECKPOINT).exists())
     options = RunOptions(
         manifest=manifest,
         folder=output,

@@ -16,7 +16,6 @@ from PESemiSegLib.errors import ConfigError, DeviceError, OutputError
 from PESemiSegLib.models.package import ModelPackage, read_package
 from PESemiSegLib.training.config import TrainConfig
 from PESemiSegLib.training.export import export
-from PESemiSegLib.training.gather import gather
 from PESemiSegLib.training.presets import PRESETS, preset
 from PESemiSegLib.training.run import RunOptions, check_device, open_crops, prepare, slice_cache, train
 from PESemiSegLib.training.start import check_base, starting_networks
@@ -141,11 +140,6 @@ def finetune(
         return package
     metrics = notes.training | {"held_out": judge(base, package, held_out)}
     return export(trainer, options, target, metrics=metrics)
-
-
-def gathered(labelled: Path, unlabelled: Path, folder: Path, site: str = "new") -> Path:
-    """The run's manifest (see `gather`). Raises InputError, OutputError."""
-    return gather(labelled, [unlabelled], folder, site)
 
 
 class _Notes:

@@ -14,14 +14,17 @@ from PESemiSegLib.volumes.reader import FILE_KINDS
 MANIFEST = "manifest.csv"
 
 
-def gather(labelled: Path, unlabelled: Sequence[Path], folder: Path, site: str = "new") -> Path:
-    """Write `manifest.csv` into the run's folder and return its path; one that is there already is kept.
+def gather(
+    labelled: Path, unlabelled: Sequence[Path], folder: Path, site: str = "new", *, keep: bool = False
+) -> Path:
+    """Write `manifest.csv` into the folder and return its path.
 
-    labelled: a manifest. unlabelled: manifests, or folders of scans. Fingerprints are taken, so that a scan
+    labelled: a manifest. unlabelled: manifests, or folders of scans. keep: leave the one that is there as it
+    is, for a run that has begun with it. Fingerprints are taken, so that a scan
     which is in both, or in two splits, is found. Raises InputError, OutputError.
     """
     path = folder / MANIFEST
-    if path.exists():
+    if keep and path.exists():
         return path
     cohort = read_manifest(labelled)
     for source in unlabelled:

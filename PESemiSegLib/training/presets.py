@@ -175,8 +175,9 @@ def with_strategy(config: TrainConfig, strategy: str | None) -> TrainConfig:
     if strategy is None or strategy == config.strategy:
         return config
     own, _ = split_strategy(strategy)
-    kind = "mask_only" if own == "adversarial_mask" else "feature"
     discriminator = config.discriminator
-    if own.startswith("adversarial") and discriminator.kind != kind:
-        discriminator = replace(discriminator, kind=kind, channels=())
+    if own == "adversarial_mask" and discriminator.kind != "mask_only":
+        discriminator = replace(discriminator, kind="mask_only", channels=())
+    elif own == "adversarial_feature" and discriminator.kind != "feature":
+        discriminator = replace(discriminator, kind="feature", channels=())
     return replace(config, strategy=strategy, discriminator=discriminator)

@@ -55,7 +55,8 @@ class Adversarial(Method):
             figures["L_semi"] = float(semi.detach())
         figures["D_on_unlabelled"] = float(confidence.mean())
         figures |= unlabelled_figures(unknown.probability, trusted, "trusted")
-        return self.conclude(labelled, known, terms, figures, clock, unknown if s.remain else None)
+        fakes = (unknown.probability, unknown.features.detach()) if s.remain else None
+        return self.conclude(labelled, known, terms, figures, clock, fakes)
 
 
 def trusted_pixels(confidence: Tensor, threshold: TrustConfig, marked: Tensor | None = None) -> Tensor:

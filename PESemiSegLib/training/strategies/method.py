@@ -64,7 +64,9 @@ class Method:
 
     def when(self, share: float) -> str:
         """A share of the run as "from iteration 1,000"; with a limit of time, that is the latest."""
-        late = " at the latest" if self._config.max_minutes > 0 and share > 0 else ""
+        if share <= 0:
+            return "from the first iteration"
+        late = " at the latest" if self._config.max_minutes > 0 else ""
         return f"from iteration {round(share * self._config.iterations):,}{late} ({share:.0%} of the run)"
 
     def step(self, labelled: LabelledTensors, unlabelled: ImageTensors | None, clock: Clock) -> Outcome:
@@ -126,11 +128,12 @@ class Method:
         terms: dict[str, Tensor],
         figures: dict[str, float],
         clock: Clock,
-        more_fakes: View | None = None,
+        more_fakes: tuple[Tensor, Tensor] | None = None,
     ) -> Outcome:
         """Descend the sum of the (weighted) terms, then give D its turn.
 
         view: of the labelled crops; None where the step did not read them: D then reads them by itself.
+        more_fakes: see `teach`.
         """
         norm = self.learners["segmenter"].descend(terms)
         own = len(labelled.image) - labelled.mixed
@@ -146,7 +149,7 @@ class Method:
                 labelled.mask[:own],
                 view.probability[:own],
                 view.features.detach()[:own],
-                more_fakes=more_fakes and (more_fakes.probability, more_fakes.features.detach()),
+                more_fakes=more_fakes,
             )
         return Outcome(figures, None if view is None else view.probability[:own])
 
