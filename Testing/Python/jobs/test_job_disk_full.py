@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,16 @@ from PESemiSegLib.jobs.watch import Watch, look
 
 def no_room(*_: object, **__: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def fill(path: Path) -> None:
+    """Write until nothing fits any more."""
+    with path.open("wb", buffering=0) as handle, suppress(OSError):
+        while True:
+            handle.write(b"x" * 4096)
+    with pytest.raises(OSError, match="No space"):
+        path.with_suffix(".more").write_bytes(b"x" * 8192)
+    path.with_suffix(".more").unlink()
 
 
 @pytest.fixture
@@ -88,9 +99,7 @@ def test_a_real_disk_fills_up_while_a_worker_runs(small_disk: Path, monkeypatch:
     watch = runner.start(Job.create("sleep", {"steps": 10**6, "step_s": 0.02}))
     while watch.poll().status.done < 2:
         pass
-    with (small_disk / "other").open("wb", buffering=0) as handle, pytest.raises(OSError, match="No space"):
-        while True:
-            handle.write(b"x" * 4096)
+    fill(small_disk / "other")
     seen = watch.wait(60)
     assert (seen.state, seen.status.exit_code) == ("failed", 2)
     assert "the disk is full" in seen.message
@@ -104,9 +113,7 @@ def test_a_real_disk_fills_up_while_a_worker_runs(small_disk: Path, monkeypatch:
 
 def test_a_full_disk_before_the_first_file(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PESEMISEG_HOME", str(small_disk / "home"))
-    with (small_disk / "other").open("wb", buffering=0) as handle, pytest.raises(OSError, match="No space"):
-        while True:
-            handle.write(b"x" * 4096)
+    fill(small_disk / "other")
     with pytest.raises(OutputError, match="cannot be made"):
         Job.create("sleep", {})
     assert not list(small_disk.rglob("*.json"))

@@ -169,7 +169,9 @@ def test_a_python_that_cannot_run_the_worker_says_why(home: Path, tmp_path: Path
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
 @pytest.mark.parametrize("seed", range(4))
-def test_a_worker_killed_at_any_moment_loses_the_work_since_its_checkpoint(submit: Submit, seed: int) -> None:
+def test_a_worker_killed_at_any_moment_loses_the_work_since_its_checkpoint(
+    submit: Submit, until: Until, seed: int
+) -> None:
     """Killed again and again until it is through; every file can be read at every moment."""
     random_number = random.Random(seed)
     watch = submit(steps=40, step_s=0.01, checkpoint_every=5)

@@ -1,0 +1,226 @@
+"""What the kinds of jobs do: the same as the functions below them, on the right voxels, without names."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from PESemiSegLib.jobs import runner
+from PESemiSegLib.jobs.folder import Job
+from PESemiSegLib.jobs.redact import RedactedStream, Redactor
+from PESemiSegLib.jobs.watch import Snapshot
+from PESemiSegLib.jobs.work.probe import unsupported
+
+RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+FAST = {"precision": "fp32", "threads": 1, "threshold": 0.5, "min_lesion_mm3": 0.0}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A package of two tiny, untrained networks."""
+    pytest.importorskip("torch", reason="a package is made with torch")
+    from PESemiSegLib.models.info import PackageInfo
+    from PESemiSegLib.models.package import write_package
+    from PESemiSegLib.networks.build import build_discriminator, build_segmenter
+    from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
+
+    network = NetworkConfig(width=2, depth="small", carafe_mid=2)
+    discriminator = DiscriminatorConfig(channels=(4, 4))
+    info = PackageInfo(
+        name="tiny",
+        network=network.to_dict(),
+        discriminator=discriminator.to_dict(),
+        spacing_mm=3.0,
+        data_origin="phantom",
+        min_lesion_mm3=0.0,
+    )
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    write_package(
+        folder,
+        info,
+        build_segmenter(network, seed=1),
+        build_discriminator(discriminator, network.feature_channels, seed=2),
+    )
+    return folder
+
+
+def chest(seed: int = 0) -> np.ndarray:
+    """(k, j, i) HU: a body, two unlike lungs and a vessel, different along every axis."""
+    zz, yy, xx = np.mgrid[:12, :64, :80]
+    hu = np.full(zz.shape, -1000.0)
+    hu[((yy - 32) / 28) ** 2 + ((xx - 40) / 38) ** 2 < 1] = 40
+    for x0, width in ((22, 10), (58, 14)):
+        hu[((yy - 30) / 18) ** 2 + ((xx - x0) / width) ** 2 < 1] = -850
+    hu[np.hypot(yy - 26, xx - 40) < 4 + zz / 6] = 350
+    return (hu + np.random.default_rng(seed).normal(0, 12, hu.shape)).astype(np.int16)
+
+
+def done(seen: Snapshot) -> Snapshot:
+    assert seen.state == "done", (seen.message, seen.log_tail)
+    return seen
+
+
+def turned(flip: tuple[int, ...], axes: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The chest with other array axes and directions, and the IJKToRAS that keeps each voxel in its place."""
+    hu = chest()
+    index_to_lps = np.diag([3.0, 3.0, 5.0, 1.0])
+    index_to_lps[:3, 3] = (-120, -96, 30)
+    array = np.flip(hu, flip).transpose(axes)
+    old_from_new = np.zeros((4, 4))
+    old_from_new[3, 3] = 1
+    for new, old in enumerate(axes):  # array axes (k, j, i) = 0, 1, 2; matrix columns (i, j, k)
+        back = -1 if old in flip else 1
+        old_from_new[2 - old, 2 - new] = back
+        old_from_new[2 - old, 3] = hu.shape[old] - 1 if old in flip else 0
+    return np.ascontiguousarray(array), RAS_FROM_LPS @ index_to_lps @ old_from_new
+
+
+def segmented(home: Path, model: Path, array: np.ndarray, ijk_to_ras: np.ndarray) -> tuple[Job, Snapshot]:
+    """As the panel does it: describe the job, put the array into its folder, start."""
+    settings = FAST | {"lung_filter": "none", "whole": True}
+    job = Job.create(
+        "segment", {"ijk_to_ras": ijk_to_ras, "model": model, "files": False, "settings": settings}
+    )
+    np.save(job.path("input.npy"), array)
+    return job, done(runner.start(job).wait(200))
+
+
+def test_an_array_comes_back_on_its_own_voxels(home: Path, model: Path) -> None:
+    """Flipped and turned volumes give the same marks at the same places in the patient."""
+    reference = None
+    for flip, axes in (((), (0, 1, 2)), ((0, 2), (0, 1, 2)), ((1,), (1, 2, 0))):
+        array, ijk_to_ras = turned(flip, axes)
+        job, seen = segmented(home, model, array, ijk_to_ras)
+        mask, confidence = np.load(job.path("mask.npy")), np.load(job.path("confidence.npy"))
+        assert (mask.dtype, confidence.dtype) == (np.uint8, np.float32)
+        assert mask.shape == confidence.shape == array.shape
+        (grid,) = [event for event in seen.events if event["kind"] == "grid"]
+        assert np.allclose(grid["ijk_to_ras"], ijk_to_ras)
+        back = np.flip(mask.transpose(np.argsort(axes)), flip)
+        level = np.flip(confidence.transpose(np.argsort(axes)), flip)
+        if reference is None:
+            reference = back, level
+            assert 0 < back.sum() < back.size
+        assert np.array_equal(back, reference[0])
+        assert np.allclose(level, reference[1])
+
+
+def test_a_file_gives_what_the_function_gives_and_no_name_gets_out(
+    home: Path, tmp_path: Path, model: Path
+) -> None:
+    from PESemiSegLib.inference.segment import segment
+    from PESemiSegLib.models.package import read_package
+    from PESemiSegLib.volumes.grid import Grid, make_affine
+    from PESemiSegLib.volumes.reader import read
+    from PESemiSegLib.volumes.write import write_nifti
+
+    path = tmp_path / "DOE^JANE 19570301" / "Doe_Jane.nii.gz"
+    path.parent.mkdir()
+    hu = chest()
+    write_nifti(path, hu, Grid(hu.shape, make_affine((3, 3, 5), (-120, -96, 30))))
+    params = {"input": path, "model": model, "settings": FAST, "report": False}
+    watch = runner.submit("segment", params)
+    seen = done(watch.wait(200))
+    expected = segment(read(path), read_package(model), **FAST)  # type: ignore[arg-type]
+    assert np.array_equal(np.load(watch.job.path("mask.npy")), expected.output_mask())
+    assert np.allclose(np.load(watch.job.path("confidence.npy")), expected.output_confidence())
+    listed = {result.name for result in seen.status.results}
+    assert {"mask.npy", "confidence.npy", "result/segmentation.seg.nrrd", "result/result.json"} <= listed
+    broken = tmp_path / "DOE^JANE 19570301" / "Doe_Jane_2.nii.gz"
+    broken.write_bytes(b"nothing")
+    refused = runner.submit("segment", params | {"input": broken})
+    seen = refused.wait(200)
+    assert (seen.state, seen.status.exit_code) == ("failed", 2)
+    assert seen.message.startswith("<input>: ")
+    for job in (watch.job, refused.job):
+        for file in (path for path in job.folder.rglob("*") if path.is_file() and path.name != "job.json"):
+            assert b"Jane" not in file.read_bytes(), file.name
+            assert b"JANE" not in file.read_bytes(), file.name
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({}, "needs `input`"),
+        ({"inptu": "x"}, "no parameter inptu"),
+        ({"settings": {"progress": 1}}, "no parameter progress"),
+        ({"ijk_to_ras": [[1]]}, "cannot be read"),
+        ({"model": "no-such-model"}, "no model 'no-such-model'"),
+    ],
+)
+def test_a_bad_description_is_one_line(
+    home: Path, model: Path, params: dict[str, object], words: str
+) -> None:
+    """Called directly, without a process: the worker turns these into the status."""
+    from PESemiSegLib.errors import PESemiSegError
+    from PESemiSegLib.jobs.context import Context
+    from PESemiSegLib.jobs.work.segment import work
+
+    with pytest.raises(PESemiSegError, match=words):
+        work(Context(Job.create("segment", {"model": model} | params)))
+
+
+def test_the_probe_tells_what_runs_here(home: Path) -> None:
+    watch = runner.submit("probe", {})
+    seen = done(watch.wait(200))
+    facts = json.loads(watch.job.path("probe.json").read_text())
+    assert [event["stage"] for event in seen.events if event["kind"] == "probe"] == list(facts)[:5]
+    assert facts["packages"]["numpy"] == np.__version__
+    cpu = facts["devices"][-1]
+    assert cpu["device"] == "cpu"
+    assert cpu["usable"] is True
+    assert 0.1 < cpu["memory_free_gib"] <= cpu["memory_gib"]
+    for device in facts["devices"]:
+        assert device["usable"] or device["why"]
+
+
+@pytest.mark.parametrize(
+    ("capability", "architectures", "words"),
+    [
+        ((9, 0), ["sm_80", "sm_90"], None),
+        ((8, 6), ["sm_80", "sm_90"], None),  # machine code runs on later minors of its major
+        ((8, 0), ["sm_86"], "older"),
+        (
+            (12, 0),
+            ["sm_80", "sm_90"],
+            "newer than what torch 2.9 was built for (8.0 to 9.0); install a newer",
+        ),
+        ((12, 0), ["sm_90", "compute_90"], None),  # intermediate code runs on everything later
+        ((6, 1), ["sm_70", "compute_90"], "older"),
+        ((10, 0), ["sm_90a", "sm_100a"], None),
+        ((9, 0), [], None),  # nothing is known: the test computation decides
+    ],
+)
+def test_why_a_gpu_cannot_be_used(
+    capability: tuple[int, int], architectures: list[str], words: str | None
+) -> None:
+    why = unsupported(*capability, architectures, "2.9")
+    assert (why is None) if words is None else (why is not None and words in why)
+
+
+def test_redaction_of_manifests_folders_and_lists(tmp_path: Path) -> None:
+    scans = tmp_path / "klinik" / "Meier_Hans"
+    scans.mkdir(parents=True)
+    (scans / "MEIER0001.dcm").touch()
+    manifest = tmp_path / "cohort.csv"
+    manifest.write_text(
+        "patient,image,mask\nMueller 77,Mueller_ct.nii.gz,\nY,/x/Yildiz (2).nrrd,m_Yildiz.nrrd\n"
+    )
+    redact = Redactor({"manifest": str(manifest), "inputs": [str(scans)], "model": "demo"})
+    assert redact("MEIER0001.dcm: cut short") == "<a file of the input>: cut short"
+    assert redact(f"no such file {scans}/x") == "no such file <inputs>/x"
+    assert redact("Mueller 77 and Mueller_ct.nii.gz differ") == "<row 1> and <row 1> differ"
+    assert redact("m_Yildiz.nrrd, 'Yildiz (2).nrrd'") == "<row 2>, '<row 2>'"
+    assert redact("the demo model reads slices") == "the demo model reads slices"
+
+
+def test_redaction_of_what_is_written_in_pieces(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w") as log:
+        stream = RedactedStream(log, Redactor({"input": "/data/Meier_Hans"}))
+        for piece in ("cannot open Mei", "er_Hans", "\nnext", "\n", "Meier_Hans"):
+            stream.write(piece)
+        stream.flush()
+    assert (tmp_path / "log").read_text() == "cannot open <input>\nnext\n<input>"
