@@ -17,8 +17,8 @@ from PESemiSegLib.evaluation.truth import read_case
 if TYPE_CHECKING:
     from PESemiSegLib.models.package import ModelPackage
 
-THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-SMALLEST_MM3 = (0.0, 5.0, 10.0, 20.0, 40.0)
+THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
+SMALLEST_MM3 = (0.0, 5.0, 10.0, 20.0, 40.0, 60.0, 80.0)
 
 
 @dataclass(frozen=True)
