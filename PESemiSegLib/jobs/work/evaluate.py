@@ -1,65 +1,63 @@
-"""The evaluate job: a model on the labelled scans of a manifest, to tables."""
+"""The evaluate job: models on the labelled scans of a manifest, to tables and a page."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PESemiSegLib.errors import ConfigError
 from PESemiSegLib.jobs.context import Context
+from PESemiSegLib.jobs.work.train import files_of, require
 
 if TYPE_CHECKING:
-    from PESemiSegLib.evaluation.evaluate import CaseResult
+    from PESemiSegLib.evaluation.evaluate import CaseDone
 
-RESULT = "result"
-_KNOWN = {"manifest", "split", "model", "min_overlap", "settings"}
+RESULT, CASES = "result", "cases"
+_KNOWN = {"manifest", "split", "model", "models", "min_overlap", "settings", "at_once"}
 
 
 def work(context: Context) -> list[Path]:
-    """Segment and measure every labelled case of a split.
+    """Segment and measure every labelled case of a split; a new start keeps the scans that were measured.
 
-    Parameters: `manifest`, `split` ("test"), `model`, `min_overlap`, `settings` (of `inference.segment`).
-    Results: `result/patients.csv`, `summary.md`, `evaluation.json`. Events name cases by number only.
+    Parameters: `manifest`, `split` ("test"; "all"), `model` or `models`, `min_overlap`, `at_once` (scans side
+    by side), `settings` (of `inference.segment`). Results: `result/*`, patients by number. Events name cases
+    by number only.
 
     Raises what reading and segmenting raise.
     """
     from PESemiSegLib.cohorts.manifest import read_manifest
     from PESemiSegLib.evaluation import tables
-    from PESemiSegLib.evaluation.evaluate import by_site, evaluate_cases, summary_rows
+    from PESemiSegLib.evaluation.case import Measuring
+    from PESemiSegLib.evaluation.evaluate import evaluate_models
+    from PESemiSegLib.evaluation.report import require_plotting, write_report
     from PESemiSegLib.models.store import Store
 
     params = context.params
-    if unknown := set(params) - _KNOWN:
-        raise ConfigError(f"an evaluate job knows no parameter {', '.join(sorted(unknown))}")
-    if not params.get("manifest"):
-        raise ConfigError("an evaluate job needs a `manifest`")
+    require(context, _KNOWN, "manifest")
+    require_plotting()
     context.progress("read")
-    cases = list(read_manifest(Path(params["manifest"])).select(params.get("split", "test"), "labelled"))
-    package = Store().find(params.get("model", "demo"))
+    split = params.get("split", "test")
+    cases = read_manifest(Path(params["manifest"])).select(None if split == "all" else split, "labelled")
+    packages = [Store().find(name) for name in params.get("models") or [params.get("model", "demo")]]
+    settings, min_overlap = params.get("settings", {}), params.get("min_overlap", 0.0)
 
-    def tell(done: int, total: int, result: CaseResult) -> None:
-        context.event("case", number=done, dice=result.overlap.dice, seconds=result.seconds)
-        context.progress("cases", done, total)
+    def tell(step: CaseDone) -> None:
+        dice = [result.overlap.dice for result in step.results]
+        context.event("case", number=step.done, dice=dice, stored=step.stored)
+        context.progress("cases", step.done, step.total)
 
     context.progress("cases", 0, len(cases))
-    results = evaluate_cases(
+    results = evaluate_models(
         cases,
-        package,
-        min_overlap=params.get("min_overlap", 0.0),
+        packages,
+        measuring=Measuring(min_overlap),
+        folder=context.folder / CASES,
+        jobs=params.get("at_once", 1),
         progress=tell,
         cancelled=context.cancelled,
-        **params.get("settings", {}),
+        **settings,
     )
-    groups = by_site(results)
-    rows = [result.row() for result in results]
-    record = {"model": package.info.name, "sha256": package.sha256, "sites": groups, "patients": rows}
+    context.progress("write")
     folder = context.folder / RESULT
     tables.make_folder(folder)
-    written = {
-        "patients.csv": tables.to_csv(rows),
-        "summary.md": tables.to_markdown(summary_rows(groups)),
-        "evaluation.json": tables.to_json(record),
-    }
-    for name, text in written.items():
-        tables.write_text(folder / name, text)
-    return [folder / name for name in written]
+    write_report(folder, packages, results, min_overlap=min_overlap, settings=settings)
+    return files_of(folder)

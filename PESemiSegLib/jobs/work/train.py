@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,14 +27,12 @@ def work(context: Context) -> list[Path]:
 
     Raises what reading and training raise.
     """
-    from PESemiSegLib.training.run import RunOptions, export, prepare, train
+    from PESemiSegLib.training.export import export
+    from PESemiSegLib.training.run import RunOptions, prepare, train
     from PESemiSegLib.training.trainer import CHECKPOINT
 
     params = context.params
-    if unknown := set(params) - _KNOWN:
-        raise ConfigError(f"a train job knows no parameter {', '.join(sorted(unknown))}")
-    if not params.get("manifest"):
-        raise ConfigError("a train job needs a `manifest`")
+    require(context, _KNOWN, "manifest")
     settings = settings_of(params)
     folder = context.folder / RUN
     options = RunOptions(
@@ -48,18 +46,37 @@ def work(context: Context) -> list[Path]:
         name=params.get("name", "custom"),
     )
 
-    def cached(done: int, total: int) -> None:
+    context.progress("cache")
+    prepare(settings, options, cached(context))
+    listener = Listener(context, settings.max_minutes)
+    trainer = train(settings, options, listener, context.cancelled, context.enough)
+    context.progress("export")
+    package = export(trainer, options, folder / MODEL)
+    return files_of(package.folder)
+
+
+def require(context: Context, known: set[str], *needed: str) -> None:
+    """Raise ConfigError for a parameter that the job does not know, or lacks."""
+    kind, params = context.job.kind, context.params
+    if unknown := set(params) - known:
+        raise ConfigError(f"a {kind} job knows no parameter {', '.join(sorted(unknown))}")
+    if missing := [name for name in needed if not params.get(name)]:
+        raise ConfigError(f"a {kind} job needs {', '.join(missing)}")
+
+
+def cached(context: Context) -> Callable[[int, int], None]:
+    """What `prepare` tells of the slice cache; stops it where the job shall stop."""
+
+    def tell(done: int, total: int) -> None:
         context.check()
         context.progress("cache", done, total)
 
-    context.progress("cache")
-    prepare(settings, options, cached)
-    listener = Listener(context, settings.max_minutes)
-    wishes = {"enough": context.enough} if "enough" in inspect.signature(train).parameters else {}
-    trainer = train(settings, options, listener, context.cancelled, **wishes)
-    context.progress("export")
-    package = export(trainer, options, folder / MODEL)
-    return sorted(path for path in package.folder.iterdir() if path.is_file())
+    return tell
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The files of a finished folder."""
+    return sorted(path for path in folder.iterdir() if path.is_file())
 
 
 def settings_of(params: dict[str, Any]) -> TrainConfig:

@@ -1,0 +1,104 @@
+"""The finetune job: a base model and a hospital's scans to a new model, with a verdict on held-out patients."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PESemiSegLib.jobs.context import Context
+from PESemiSegLib.jobs.files import write_json
+from PESemiSegLib.jobs.work.train import MODEL, RUN, Listener, cached, files_of, require
+
+if TYPE_CHECKING:
+    from PESemiSegLib.cohorts.manifest import Manifest
+    from PESemiSegLib.models.package import ModelPackage
+    from PESemiSegLib.training.config import TrainConfig
+    from PESemiSegLib.training.run import RunOptions
+
+VERDICT, REHEARSAL = "verdict.json", "rehearsal.json"
+_KNOWN = {
+    *("base", "labelled", "unlabelled", "site", "preset", "strategy", "overrides", "device", "threads"),
+    *("name", "cache", "command", "dry_run", "settings"),
+}
+
+
+def work(context: Context) -> list[Path]:
+    """Adapt a model, or go on from the checkpoint in `run`.
+
+    Parameters: `base` (a model's name or path), `labelled` (a manifest), `unlabelled` (folders or manifests);
+    `site`, `preset`, `strategy`, `overrides`, `device`, `threads`, `name`, `cache`, `command`; `settings` (of
+    `inference.segment`, for the verdict); `dry_run` (true: two batches, and what a run would take).
+
+    Results: the package `run/model`, and `verdict.json` where labelled patients were held out; of a dry run
+    `rehearsal.json`. Raises what reading and training raise.
+    """
+    from PESemiSegLib.models.store import Store
+    from PESemiSegLib.training.finetune import finetune, settings_for
+    from PESemiSegLib.training.gather import gather
+    from PESemiSegLib.training.run import RunOptions
+    from PESemiSegLib.training.trainer import CHECKPOINT
+
+    params = context.params
+    require(context, _KNOWN, "base", "labelled", "unlabelled")
+    context.progress("read")
+    base = Store().find(params["base"]).path
+    config = settings_for(base, params.get("preset"), params.get("strategy"), **params.get("overrides", {}))
+    folder = context.folder / RUN
+    begun = (folder / CHECKPOINT).exists()
+    given = params["unlabelled"]
+    sources = [Path(source) for source in (given if isinstance(given, list) else [given])]
+    folder.mkdir(exist_ok=True)
+    options = RunOptions(
+        manifest=gather(Path(params["labelled"]), sources, folder, params.get("site", "new"), keep=begun),
+        folder=folder,
+        cache=Path(params["cache"]) if params.get("cache") else None,
+        resume=begun,
+        device=params.get("device", "cpu"),
+        threads=params.get("threads", 0),
+        command=context.redact(params.get("command", "")),
+        name=params.get("name", "adapted"),
+        base=base,
+    )
+    context.check()
+    if params.get("dry_run"):
+        return _rehearse(context, config, options)
+    package = finetune(
+        config,
+        options,
+        listen=Listener(context, config.max_minutes),
+        cancelled=context.cancelled,
+        enough=context.enough,
+        progress=cached(context),
+        judge=lambda before, after, held_out: _judge(context, before, after, held_out),
+    )
+    verdict = context.folder / VERDICT
+    return [*files_of(package.folder), *([verdict] if verdict.exists() else [])]
+
+
+def _rehearse(context: Context, config: TrainConfig, options: RunOptions) -> list[Path]:
+    from PESemiSegLib.training.finetune import rehearse
+
+    context.progress("rehearsal")
+    found = asdict(rehearse(config, options))
+    context.event("rehearsal", **found)
+    write_json(context.folder / REHEARSAL, found)
+    return [context.folder / REHEARSAL]
+
+
+def _judge(context: Context, before: ModelPackage, after: ModelPackage, held_out: Manifest) -> dict[str, Any]:
+    """Before against after on the held-out patients; scans that were measured before a stop are kept."""
+    from PESemiSegLib.evaluation.verdict import compare
+
+    verdict = compare(
+        before,
+        after,
+        held_out,
+        folder=context.folder / "cases",
+        progress=lambda done, total: context.progress("verdict", done, total),
+        cancelled=context.cancelled,
+        **context.params.get("settings", {}),
+    ).to_dict()
+    write_json(context.folder / VERDICT, verdict, durable=True)
+    context.event("verdict", **verdict)
+    return verdict
