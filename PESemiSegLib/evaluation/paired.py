@@ -122,13 +122,3 @@ def rank_biserial(difference: np.ndarray) -> float:
         return 0.0
     ranks = rankdata(np.abs(moved))
     return float((ranks * np.sign(moved)).sum() / ranks.sum())
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's correction for several tests; NaN stays and does not count."""
-    known = sorted((p, n) for n, p in enumerate(p_values) if not math.isnan(p))
-    corrected, floor = list(p_values), 0.0
-    for rank, (p, n) in enumerate(known):
-        floor = max(floor, min(1.0, p * (len(known) - rank)))
-        corrected[n] = floor
-    return corrected

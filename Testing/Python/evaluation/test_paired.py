@@ -1,0 +1,103 @@
+"""Paired tests against enumeration and SciPy, and the verdict's words."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy.stats import wilcoxon
+
+from PESemiSegLib.evaluation.agreement import agreement_of, summarise_agreement
+from PESemiSegLib.evaluation.bootstrap import bootstrap_share
+from PESemiSegLib.evaluation.figures import COMPARED, Figure
+from PESemiSegLib.evaluation.paired import paired, permutation_p, rank_biserial, wilcoxon_p
+from PESemiSegLib.evaluation.summary import summarise
+from PESemiSegLib.evaluation.verdict import agreement_sentences, judge
+
+DICE = next(figure for figure in COMPARED if figure.key == "dice")
+FALSE = next(figure for figure in COMPARED if figure.key == "false_marks_per_scan")
+
+
+def _by_signs(difference: np.ndarray) -> float:
+    """Every choice of signs, counted."""
+    means = [abs(np.mean(difference * signs)) for signs in product((1, -1), repeat=len(difference))]
+    return float(np.mean(np.array(means) >= abs(difference.mean()) - 1e-12))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_permutation_is_enumeration_and_wilcoxon_is_scipys(seed: int) -> None:
+    difference = np.random.default_rng(seed).normal(0.3, 0.5, 9)
+    assert permutation_p(difference) == pytest.approx(_by_signs(difference))
+    assert wilcoxon_p(difference) == pytest.approx(wilcoxon(difference).pvalue)
+
+
+def test_tests_without_anything_to_test() -> None:
+    assert permutation_p(np.zeros(5)) == wilcoxon_p(np.zeros(5)) == 1.0
+    assert np.isnan(permutation_p(np.empty(0)))
+    assert rank_biserial(np.zeros(3)) == 0.0
+    assert rank_biserial(np.array([3.0, -1.0, 2.0])) == pytest.approx((3 + 2 - 1) / 6)
+
+
+@pytest.mark.parametrize(("figure", "better"), [(DICE, 2), (FALSE, 1)])
+def test_fewer_false_marks_are_better(figure: Figure, better: int) -> None:
+    first = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0, "e": np.nan}
+    second = {"a": 2.0, "b": 3.0, "c": 2.0, "d": 4.0, "e": 1.0}
+    test = paired(figure, first, second)
+    assert (test.better, test.equal, test.worse, test.left_out) == (better, 1, 3 - better, 1)
+    assert test.difference.value == pytest.approx(0.25)
+    with pytest.raises(ValueError, match="same patients"):
+        paired(figure, first, {"a": 1.0})
+
+
+def test_the_verdict_in_words(make_result) -> None:  # type: ignore[no-untyped-def]
+    weak = [make_result(f"p{n}", 4, 1 + n % 2) for n in range(8)]
+    strong = [make_result(f"p{n}", 4, 3 + n % 2, 3) for n in range(8)]
+    better = judge(weak, strong)
+    assert better.word == "better"
+    assert str(better).startswith("The model after is better than the model before. Dice: ")
+    assert "But worse: False marks per scan" in str(better)
+    assert judge(strong, weak).word == "worse"
+    same = judge(weak, weak)
+    assert same.word == "no difference shown"
+    few = judge(weak[:4], strong[:4])
+    assert few.word == "no difference shown"
+    assert "With 4 patients no difference could have been shown" in str(few)
+    assert "p1" not in str(better)
+
+
+def test_scans_without_pe_are_judged_by_false_marks(make_result) -> None:  # type: ignore[no-untyped-def]
+    noisy = [make_result(f"p{n}", 0, 0, 4 + n % 2) for n in range(7)]
+    quiet = [make_result(f"p{n}", 0, 0, n % 2) for n in range(7)]
+    verdict = judge(noisy, quiet)
+    assert verdict.word == "better"
+    assert "False marks per scan" in verdict.sentences[1]
+    whole = summarise(quiet, resamples=50)
+    assert (whole["scans_without_pe"], whole["scans_without_pe_and_marks"]) == (7, 4)
+    assert np.isnan(whole["dice"].value)
+
+
+def test_several_scans_of_a_patient_are_one_patient(make_result) -> None:  # type: ignore[no-untyped-def]
+    results = [make_result("p1", 2, 2), make_result("p1", 2, 0), make_result("p2", 2, 2)]
+    whole = summarise(results, resamples=50)
+    assert whole["dice"].value == pytest.approx((0.5 + 1.0) / 2)
+    assert (whole["scans"], whole["patients"], whole["dice"].patients) == (3, 2, 2)
+    assert whole["lesion_sensitivity"].value == pytest.approx(4 / 6)
+
+
+def test_none_and_all_have_intervals_too() -> None:
+    all_of_them = bootstrap_share([2, 3], [2, 3])
+    assert all_of_them.value == 1.0
+    assert 0.2 < all_of_them.low < 0.5
+    assert bootstrap_share([0, 0], [2, 3]).high > 0.5
+
+
+def test_agreement_is_told_as_such() -> None:
+    first, second = np.zeros((2, 6, 6)), np.zeros((2, 6, 6))
+    first[0, 1:3, 1:3] = second[0, 1:3, 1] = second[1, 5, 5] = 1
+    agreement = agreement_of(first, second, 10.0, ("p", "A"))
+    assert (agreement.first_marks, agreement.second_marks, agreement.shared_marks) == (1, 2, 1)
+    assert agreement.dice == pytest.approx(2 * 2 / (4 + 3))
+    empty = agreement_of(first * 0, first * 0, 10.0, ("q", "A"))
+    summary = summarise_agreement([agreement, empty])
+    assert summary["scans_neither_marks"] == 1
+    assert summary["dice_between_models"].value == pytest.approx(4 / 7)
+    assert "no verdict" in agreement_sentences(summary)[0]

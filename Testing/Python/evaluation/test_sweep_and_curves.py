@@ -1,0 +1,89 @@
+"""Curves over thresholds: against counting every threshold by itself, MONAI's FROC and scikit-learn's AUC."""
+
+import numpy as np
+import pytest
+from monai.metrics import compute_fp_tp_probs, compute_froc_curve_data
+from scipy import ndimage
+from sklearn.metrics import roc_auc_score
+
+from PESemiSegLib.evaluation.froc import froc
+from PESemiSegLib.evaluation.lesions import match_lesions
+from PESemiSegLib.evaluation.marks import TOUCHING, Emboli
+from PESemiSegLib.evaluation.scans import auc, roc
+from PESemiSegLib.evaluation.sweep import scan_score, sweep_counts
+
+WHOLE = (slice(None),) * 3
+
+
+def _scene(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    smooth = ndimage.gaussian_filter(rng.normal(0, 1, (8, 24, 24)), 1.3)
+    probability = np.clip(0.4 + 0.35 * smooth / smooth.std(), 0, 1).astype(np.float16)
+    truth = ndimage.gaussian_filter(rng.normal(0, 1, (8, 24, 24)), 1.5)
+    return probability, truth > 1.5 * truth.std()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_islands_give_what_whole_scans_give(seed: int) -> None:
+    probability, truth = _scene(seed)
+    emboli, _ = ndimage.label(truth, TOUCHING)
+    thresholds, smallest = (0.1, 0.3, 0.5, 0.7, 0.9), 6
+    counts = sweep_counts(probability, Emboli.of(truth, None, WHOLE), thresholds, (smallest,))
+    kept = []
+    for threshold, count in zip(thresholds, counts, strict=True):
+        labels, n = ndimage.label(probability >= threshold, TOUCHING)
+        sizes = np.bincount(labels.ravel(), minlength=n + 1)
+        mask = (sizes[labels] >= smallest) & (labels > 0)
+        report = match_lesions(mask, truth, 1.0, instances=emboli)
+        assert (count.marks, count.false_marks) == (report.marks, report.false_marks)
+        assert count.found(np.bincount(emboli.ravel())) == report.found
+        kept.append(bool(mask.any()))
+    score = scan_score(probability, smallest, floor=0.1)
+    for threshold, there in zip(thresholds, kept, strict=True):
+        assert there == (score >= threshold)
+
+
+def test_the_score_of_a_scan_needs_a_whole_mark() -> None:
+    probability = np.zeros((3, 9, 9), np.float16)
+    probability[1, 1, 1] = 0.9  # alone: too small
+    probability[1, 4:6, 4:7] = [[0.8, 0.7, 0.6], [0.5, 0.4, 0.3]]
+    assert scan_score(probability) == pytest.approx(0.9, abs=1e-3)
+    assert scan_score(probability, 4) == pytest.approx(0.5, abs=1e-3)
+    assert scan_score(probability, 7) == 0.0
+
+
+def test_froc_is_monais_for_marks_that_stand_apart(make_result) -> None:  # type: ignore[no-untyped-def]
+    strengths = (0.62, 0.75, 0.93)
+    results = [make_result(f"p{n}", 4, n + 1, 2, strength=s) for n, s in enumerate(strengths)]
+    ours = froc(results, resamples=20)
+    assert ours is not None
+    false, true, emboli = [], [], 0
+    for n, strength in enumerate(strengths):
+        mask = np.zeros((24, 24), int)
+        for k in range(4):
+            mask[1:4, 1 + 6 * k : 4 + 6 * k] = k + 1
+        y = [2] * (n + 1) + [20, 20]
+        x = [2 + 6 * k for k in range(n + 1)] + [1, 4]
+        scores = [strength] * (n + 1) + [strength / 2 + 0.15] * 2
+        fp, tp, targets = compute_fp_tp_probs(np.array(scores), np.array(y), np.array(x), mask)
+        false, true, emboli = [*false, *fp], [*true, *tp], emboli + targets
+    rates, shares = compute_froc_curve_data(np.array(false), np.array(true), emboli, len(strengths))
+    for rate, share in zip(ours.false_marks, ours.sensitivity, strict=True):
+        assert any(
+            np.isclose(rate, r) and np.isclose(share, s) for r, s in zip(rates, shares, strict=True)
+        ) or (rate == 0 and share == 0)
+    assert (ours.false_marks[-1], ours.sensitivity[-1]) == pytest.approx((2.0, 6 / 12))
+
+
+def test_areas_are_scikit_learns() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        positive = np.array([True, False, *(rng.random(15) < 0.5)])
+        score = np.round(rng.random(17), 1)  # with ties
+        assert auc(positive, score) == pytest.approx(roc_auc_score(positive, score))
+    assert np.isnan(auc(np.array([True, True]), np.array([0.1, 0.2])))
+
+
+def test_one_kind_of_scan_has_no_roc(make_result) -> None:  # type: ignore[no-untyped-def]
+    assert len(roc([make_result("a", 1, 1), make_result("b", 2, 1)])[0]) == 0
+    assert len(roc([make_result("a", 1, 1), make_result("b", 0, 0, 1)])[0]) > 1
