@@ -158,12 +158,12 @@ def _compare(axis: Any, before: tuple[np.ndarray, np.ndarray], after: Any, row: 
         axis.imshow(before[0], cmap="gray", vmin=-1000, vmax=600)
         for crop, colour in ((before, "#41a5ff"), (after, "#ff463c")):
             smooth = ndimage.gaussian_filter(crop[0], 2.0)  # without the small vessels
-            axis.contour(smooth, levels=[-500], colors=colour, linewidths=0.8)
-        _bare(axis, "before (blue), right end (red)")
+            axis.contour(smooth, levels=[-500], colors=colour, linewidths=0.8, linestyles="solid")
+        _bare(axis, f"as it is (blue), {row.ends[1]} (red)")
         return
     picture = axis.imshow(after[0] - before[0], cmap="RdBu_r", vmin=-60, vmax=60)
     axis.figure.colorbar(picture, ax=axis, shrink=0.8).ax.tick_params(labelsize=6)
-    _bare(axis, "right end minus as it is, HU")
+    _bare(axis, f"{row.ends[1]} minus as it is, HU")
 
 
 def _words(before: np.ndarray, after: np.ndarray, row: _Row) -> str:

@@ -32,7 +32,7 @@ def read_table(path: Path, known: Collection[str], what: str = "table") -> tuple
 
     Raises InputError for a file that is no such text.
     """
-    text = _text(path, what)
+    text = _text(path, what).replace("\r\n", "\n").replace("\r", "\n")
     number, separator = 1, ""
     if text[:4].lower() == "sep=" and len(text) > 4:  # a line that some spreadsheets put before the header
         separator, text, number = text[4], text.partition("\n")[2], 2
@@ -42,9 +42,9 @@ def read_table(path: Path, known: Collection[str], what: str = "table") -> tuple
     def fit(candidate: str) -> int:
         return len(names & {_name(cell) for cell in next(csv.reader([first], delimiter=candidate), [])})
 
-    separator = separator or max(_SEPARATORS, key=fit)
     try:
-        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True))
+        separator = separator or max(_SEPARATORS, key=fit)
+        lines = list(csv.reader(io.StringIO(text), delimiter=separator, strict=True))
     except csv.Error as error:
         raise InputError(f"The {what} {path.name} cannot be read as CSV: {error}") from error
     if not lines:

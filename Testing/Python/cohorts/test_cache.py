@@ -63,7 +63,7 @@ def test_a_changed_source_is_noticed(case: Case, tmp_path: Path) -> None:
     assert np.all(cache.open(case).image == 77)
 
 
-@pytest.mark.parametrize("damage", ["cut", "gone", "index", "version", "no index"])
+@pytest.mark.parametrize("damage", ["cut", "gone", "index", "version", "no index", "header"])
 def test_a_damaged_entry_is_built_again(case: Case, tmp_path: Path, damage: str) -> None:
     cache = SliceCache(tmp_path / "cache", 1.8)
     before = np.array(cache.open(case).image)
@@ -78,6 +78,9 @@ def test_a_damaged_entry_is_built_again(case: Case, tmp_path: Path, damage: str)
     elif damage == "version":
         index = json.loads((entry / "index.json").read_text())
         (entry / "index.json").write_text(json.dumps(index | {"version": 0}))
+    elif damage == "header":  # of the same length, so that only its content tells
+        data = (entry / "image.npy").read_bytes()
+        (entry / "image.npy").write_bytes(b"\0" * 64 + data[64:])
     else:
         (entry / "index.json").unlink()
     np.testing.assert_array_equal(cache.open(case).image, before)
@@ -94,6 +97,48 @@ def test_a_full_disk_is_a_clear_error_and_leaves_nothing(
     with pytest.raises(OutputError, match="disk is full"):
         SliceCache(tmp_path / "cache", 1.8).open(case)
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_write_that_fails_halfway_leaves_nothing_and_can_be_repeated(case: Case, tmp_path: Path) -> None:
+    """The system itself refuses here, after the first 4 KiB of a file."""
+    resource = pytest.importorskip("resource", reason="limits on file sizes are of Unix")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    cache = SliceCache(tmp_path / "cache", 0.9)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(OutputError, match="cache cannot be written"):
+            cache.open(case)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list((tmp_path / "cache").iterdir()) == []
+    assert cache.open(case).image.shape == (6, 80, 96)
+
+
+def test_a_cache_folder_that_is_a_file_is_an_output_error(case: Case, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("not a folder")
+    with pytest.raises(OutputError, match="cache cannot be written"):
+        SliceCache(tmp_path / "cache", 1.8).open(case)
+
+
+def test_what_a_killed_process_left_behind_is_not_taken_for_an_entry(case: Case, tmp_path: Path) -> None:
+    cache = SliceCache(tmp_path / "cache", 1.8)
+    before = np.array(cache.open(case).image)
+    entry = next((tmp_path / "cache").iterdir())
+    entry.rename(entry.with_name(f"{entry.name}.999.part"))
+    np.testing.assert_array_equal(cache.open(case).image, before)
+    assert (tmp_path / "cache" / entry.name).is_dir()
+
+
+def test_a_changed_mask_and_a_slice_less_are_noticed(case: Case, tmp_path: Path, sets) -> None:
+    assert case.mask is not None
+    cache = SliceCache(tmp_path / "cache", 1.8)
+    assert cache.open(case).mask.any()
+    _write(case.mask, np.zeros((6, 40, 48), np.uint8))
+    assert not cache.open(case).mask.any()
+    scan = Case("q", "A", sets.dicom(tmp_path / "dicom", sets.hu), role="unlabelled")
+    assert len(cache.open(scan).image) == 8
+    (scan.image / "D0008.dcm").unlink()
+    assert len(cache.open(scan).image) == 7
 
 
 def test_a_mask_on_another_grid_is_refused(case: Case, tmp_path: Path) -> None:

@@ -7,12 +7,13 @@ import pytest
 from PESemiSegLib.cohorts.manifest import (
     Case,
     Manifest,
+    ManifestError,
     fingerprint_of,
     read_manifest,
     with_fingerprints,
     write_manifest,
 )
-from PESemiSegLib.errors import InputError
+from PESemiSegLib.errors import InputError, OutputError
 
 
 def _scan(folder: Path, name: str, content: bytes = b"scan") -> Path:
@@ -109,3 +110,103 @@ def test_the_fingerprint_of_a_cohort_notices_a_moved_split(tmp_path: Path) -> No
     scan = _scan(tmp_path, "a.nii")
     train, val = (Manifest((Case("p", "A", scan, role="unlabelled", split=s),)) for s in ("train", "val"))
     assert train.fingerprint != val.fingerprint
+
+
+_ROWS = (
+    ("patient", "site", "image", "mask", "role", "split", "label_style", "pe"),
+    ("p1", "Köln", "sub/a.nii", "sub/m.nii", "labelled", "train", "strict", "yes"),
+    ("p2", "Köln", "sub/b.nii", "", "unlabelled", "val", "", ""),
+)
+
+
+def _as_text(separator: str, end: str) -> str:
+    return end.join(separator.join(row) for row in _ROWS) + end
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        _as_text(",", "\n").encode("utf-8"),
+        _as_text(";", "\r\n").encode("utf-8-sig"),
+        _as_text(";", "\r\n").encode("cp1252"),
+        _as_text("\t", "\r\n").encode("utf-16"),
+        b"sep=;\r\n" + _as_text(";", "\r\n").encode("cp1252"),
+        _as_text(";", "\r\n").replace("sub/", "sub\\").encode("utf-8"),
+        _as_text(";", "\r\n").replace("patient;", "Patient ;").replace("label_style", "Label Style").encode(),
+        (_as_text(",", "\r").replace("labelled", "Labeled").replace("yes", "TRUE") + ",,,,,,,\r").encode(),
+    ],
+    ids=["plain", "bom", "cp1252", "utf16", "sep", "backslash", "header", "mac"],
+)
+def test_what_spreadsheets_make_of_it_is_read_alike(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in "abm":
+        _scan(tmp_path / "sub", f"{name}.nii")
+    (tmp_path / "m.csv").write_bytes(data)
+    first, second = read_manifest(tmp_path / "m.csv")
+    assert (first.image, first.mask) == (tmp_path / "sub/a.nii", tmp_path / "sub/m.nii")
+    assert (first.site, first.role, first.label_style, first.pe) == ("Köln", "labelled", "strict", "yes")
+    assert (second.mask, second.role, second.split) == (None, "unlabelled", "val")
+
+
+def test_rows_are_numbered_as_the_spreadsheet_numbers_them(tmp_path: Path) -> None:
+    _scan(tmp_path, "a.nii")
+    (tmp_path / "m.csv").write_text(
+        "patient;site;image;role;split\r\n;;;;\r\np1;A;a.nii;unlabelled;train\r\n;;;;\r\n"
+        "p1;A;gone.nii;unlabelled;test;too much\r\n"
+    )
+    with pytest.raises(ManifestError) as caught:
+        read_manifest(tmp_path / "m.csv")
+    assert caught.value.problems == (
+        "row 5: 1 cell(s) beyond the last column; quote cells that hold the separator",
+        "row 5: image gone.nii is not there",
+        "rows 3, 5: one patient is in the splits test, train",
+    )
+
+
+def test_a_message_stays_readable_while_all_problems_are_kept(tmp_path: Path) -> None:
+    rows = "".join(f"p{n},A,gone{n}.nii,unlabelled,train\n" for n in range(200))
+    (tmp_path / "m.csv").write_text("patient,site,image,role,split\n" + rows)
+    with pytest.raises(ManifestError, match=r"has 200 problem\(s\).*and 175 more") as caught:
+        read_manifest(tmp_path / "m.csv")
+    assert len(caught.value.problems) == 200
+    assert "gone199.nii" in caught.value.problems[-1]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [(b"PK\x03\x04rest", "is a workbook"), (b"\xff\xfea", "not text"), (b"a,b\n\0", "not text")],
+)
+def test_files_that_are_no_text_say_what_to_do(tmp_path: Path, data: bytes, words: str) -> None:
+    (tmp_path / "m.csv").write_bytes(data)
+    with pytest.raises(InputError, match=words):
+        read_manifest(tmp_path / "m.csv")
+
+
+def test_masks_given_twice_or_in_place_of_the_image_are_problems(tmp_path: Path) -> None:
+    for name in "abm":
+        _scan(tmp_path, f"{name}.nii")
+    (tmp_path / "m.csv").write_text(
+        "patient,site,image,mask,role,split\n"
+        "p1,A,a.nii,m.nii,labelled,train\np2,A,b.nii,./m.nii,labelled,train\np3,A,m.nii,m.nii,labelled,train\n"
+    )
+    with pytest.raises(InputError) as caught:
+        read_manifest(tmp_path / "m.csv")
+    assert "row 4: the mask is the image itself" in str(caught.value)
+    assert "rows 2, 3, 4: the same mask" in str(caught.value)
+
+
+def test_a_failed_write_leaves_the_old_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from PESemiSegLib.cohorts import table
+
+    one = Case("p1", "A", _scan(tmp_path, "a.nii"), role="unlabelled")
+    write_manifest(Manifest((one,)), tmp_path / "m.csv")
+    before = (tmp_path / "m.csv").read_bytes()
+
+    def fails(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(table.os, "replace", fails)
+    with pytest.raises(OutputError, match=r"m\.csv cannot be written: No space left"):
+        write_manifest(Manifest(()), tmp_path / "m.csv")
+    assert (tmp_path / "m.csv").read_bytes() == before
+    assert not list(tmp_path.glob("*.part"))

@@ -1,0 +1,285 @@
+"""The other data sets and layouts, each on small files in its own format."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from PESemiSegLib.cohorts.adapters import ADAPTERS, adapter_for
+from PESemiSegLib.cohorts.build import BuildOptions, build_manifest
+from PESemiSegLib.cohorts.manifest import Manifest, read_manifest, write_manifest
+from PESemiSegLib.errors import ConfigError, InputError
+from PESemiSegLib.volumes import read
+from PESemiSegLib.volumes.dicom_seg import write_dicom_seg
+from PESemiSegLib.volumes.seg_nrrd import write_seg_nrrd
+from PESemiSegLib.volumes.segments import EMBOLUS, Code, SegmentInfo
+
+LIVER = SegmentInfo("Liver", (1, 2, 3), EMBOLUS.category, Code("10200004", "SCT", "Liver"), EMBOLUS.region)
+
+
+def _build(root: Path, layout: str, **options) -> Manifest:
+    assert adapter_for(root).name == layout  # found without being named
+    return build_manifest(root, BuildOptions(root.parent / "masks", **options))
+
+
+def _is_true(case, sets) -> bool:
+    return bool(np.array_equal(read(case.mask).hu > 0, sets.mask > 0))
+
+
+def test_cad_pe_pairs_three_digits_with_four_and_numbers_the_clots(tmp_path, sets):
+    root = tmp_path / "set"
+    labels = sets.mask.astype(np.int16)
+    labels[3] *= 2
+    sets.image(root / "images/001.nrrd", sets.hu)
+    sets.image(root / "images/012.nrrd", sets.chest(3)[0])
+    sets.image(root / "images/e0001.nrrd", sets.chest(4)[0])
+    sets.image(root / "rs/0001RefStd.nrrd", labels)
+    sets.image(
+        root / "rs/0012RefStd.nrrd", sets.mask, origin=(7, 7, 7)
+    )  # its header is off, its array is not
+    first, second, test = _build(root, "cad_pe")
+    assert first.lesions == first.mask
+    np.testing.assert_array_equal(read(first.lesions).hu, labels)
+    assert (first.patient, first.pe, second.lesions) == ("CADPE001", "yes", None)
+    assert _is_true(second, sets)
+    assert any("voxel by voxel" in text for text in second.problems)
+    assert (test.role, test.mask) == ("unlabelled", None)
+
+
+@pytest.mark.parametrize("descending", [False, True])
+def test_read_masks_follow_the_files_whatever_their_header_says(tmp_path, sets, descending):
+    root = tmp_path / "set"
+    sets.dicom(root / "images/GE (DICOM files)/01GE", sets.hu, descending=descending, name="I{}.dcm")
+    stored = sets.mask[::-1] if descending else sets.mask
+    sets.image(root / "rs/01GE.nii.gz", stored, spacing=(0.8, 0.8, 2.0003), origin=(0, 0, 0))
+    (case,) = _build(root, "read")
+    assert _is_true(case, sets)
+    assert case.patient == "READ-01GE"
+
+
+def test_rspect_studies_become_the_unlabelled_pool(tmp_path, sets):
+    root = tmp_path / "set"
+    rows = ["StudyInstanceUID,SeriesInstanceUID,SOPInstanceUID,pe_present_on_image,indeterminate,qa_contrast"]
+    for study, pe, indeterminate, contrast in (
+        ("s1", 1, 0, 0),
+        ("s2", 0, 0, 1),
+        ("s3", 0, 1, 0),
+        ("gone", 1, 0, 0),
+    ):
+        rows += [f"{study},x{study},i{n},{int(pe and n == 2)},{indeterminate},{contrast}" for n in range(3)]
+        if study != "gone":
+            sets.dicom(root / "train" / study / f"x{study}", sets.chest(len(rows))[0])
+    (root / "train.csv").write_text("\n".join(rows))
+    manifest = _build(root, "rspect", open_scans=False)
+    assert [(c.role, c.pe, c.mask) for c in manifest] == [
+        ("unlabelled", "yes", None),
+        ("unlabelled", "no", None),
+        ("unlabelled", "", None),
+    ]
+    assert manifest.cases[1].problems == ("poor contrast",)
+
+
+@pytest.mark.parametrize("decathlon", [False, True])
+def test_nnunet_and_decathlon(tmp_path, sets, decathlon):
+    root, channel = tmp_path / "Dataset501_PE", "" if decathlon else "_0000"
+    labels = sets.mask.copy()
+    labels[6, 40:44, 44:50] = 2  # an artery
+    sets.image(root / f"imagesTr/PE_001{channel}.nii.gz", sets.hu)
+    sets.image(root / f"imagesTr/PE_002{channel}.nii.gz", sets.chest(5)[0])
+    sets.image(root / f"imagesTs/PE_003{channel}.nii.gz", sets.chest(6)[0])
+    for name in ("PE_001", "PE_002"):
+        sets.image(root / f"labelsTr/{name}.nii.gz", labels)
+    names = {"background": 0, "embolus": 1, "artery": 2}
+    named = {str(v): k for k, v in names.items()} if decathlon else names
+    (root / "dataset.json").write_text(json.dumps({"labels": named}))
+    manifest = _build(root, "nnunet")
+    assert [(c.patient, c.role) for c in manifest] == [
+        ("PE_001", "labelled"),
+        ("PE_002", "labelled"),
+        ("PE_003", "unlabelled"),
+    ]
+    assert all(_is_true(case, sets) for case in manifest.select(role="labelled"))
+    (root / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "left": 1, "right": 2}}))
+    with pytest.raises(InputError, match="call the one for emboli"):
+        build_manifest(root, BuildOptions(tmp_path / "masks"))
+
+
+@pytest.mark.parametrize(
+    ("scan", "mask"),
+    [
+        ("images/p7.nii.gz", "masks/p7.nii.gz"),
+        ("images/p7_0000.nii.gz", "labels/p7_mask.nrrd"),
+        ("p7/ct.nii.gz", "p7/mask.nii.gz"),
+        ("p7_ct.nrrd", "p7_seg.nrrd"),
+        ("p7/series/", "p7/label.nii.gz"),
+    ],
+)
+def test_plain_pairs(tmp_path, sets, scan, mask):
+    root = tmp_path / "set"
+    sets.dicom(root / scan, sets.hu) if scan.endswith("/") else sets.image(root / scan, sets.hu)
+    sets.image(root / mask, sets.mask)
+    (case,) = _build(root, "pairs", site="B", label_style="generous")
+    assert (case.patient, case.site, case.label_style, case.role) == ("p7", "B", "generous", "labelled")
+    assert case.mask == root / mask  # read where it is, not copied
+    assert _is_true(case, sets)
+
+
+def test_pairs_that_are_unclear_or_on_another_grid_are_left_out_with_the_reason(tmp_path, sets):
+    root = tmp_path / "set"
+    for n, patient in enumerate(("a", "b", "c", "d")):
+        sets.image(root / patient / "ct.nii.gz", sets.chest(n)[0])
+        sets.image(root / patient / "mask.nii.gz", sets.mask)
+    sets.image(root / "a/mask_second.nii.gz", sets.mask)
+    sets.image(root / "b/mask.nii.gz", sets.mask, origin=(0, 0, 0))
+    (root / "c/ct.nii.gz").write_bytes(b"no image")
+    manifest = _build(root, "pairs")
+    said = [case.problems[-1] if case.role == "excluded" else "" for case in manifest]
+    assert [case.role for case in manifest] == ["excluded"] * 3 + ["labelled"]
+    for text, part in zip(said, ("2 masks", "does not lie on the scan's grid", "ct.nii.gz", ""), strict=True):
+        assert part in text
+
+
+def _slicer(path: Path, sets, volume, segments, labels) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_seg_nrrd(path, labels.astype(np.uint8), volume.grid, segments)
+
+
+def test_seg_nrrd_takes_the_embolus_by_its_terminology(tmp_path, sets):
+    root = tmp_path / "set"
+    volume = read(sets.dicom(root / "p1/ct", sets.hu))
+    renamed = SegmentInfo("Segment_2", (9, 9, 9), EMBOLUS.category, EMBOLUS.type, EMBOLUS.region)
+    labels = sets.mask * 2
+    labels[0, :5] = 1
+    _slicer(root / "p1/p1.seg.nrrd", sets, volume, (LIVER, renamed), labels)
+    (case,) = _build(root, "seg_nrrd")
+    assert _is_true(case, sets)
+
+
+def test_seg_nrrd_cropped_or_layered_lands_on_the_scan(tmp_path, sets):
+    from PESemiSegLib.cohorts.adapters.seg_nrrd import mask_reader
+
+    volume = read(sets.image(tmp_path / "p1.nii.gz", sets.hu))
+    whole = tmp_path / "p1.seg.nrrd"
+    _slicer(whole, sets, volume, (EMBOLUS,), sets.mask)
+    image = sitk.ReadImage(str(whole))
+    sitk.WriteImage(image[10:25, 20:35, 1:5], str(whole))  # as Slicer crops it: slicing drops no key
+    cropped = sitk.ReadImage(str(whole))
+    if not cropped.HasMetaDataKey("Segment0_ID"):
+        for key in image.GetMetaDataKeys():
+            cropped.SetMetaData(key, image.GetMetaData(key))
+        sitk.WriteImage(cropped, str(whole))
+    np.testing.assert_array_equal(mask_reader(whole)(volume).labels, sets.mask)
+    other = np.zeros_like(sets.mask)
+    layers = sitk.Compose([sitk.GetImageFromArray(other), sitk.GetImageFromArray(sets.mask)])
+    layers.CopyInformation(image)
+    for key in image.GetMetaDataKeys():
+        if key.startswith("Segment0_"):
+            layers.SetMetaData(key, image.GetMetaData(key))
+    layers.SetMetaData("Segment0_Layer", "1")
+    sitk.WriteImage(layers, str(tmp_path / "layers.seg.nrrd"))
+    np.testing.assert_array_equal(mask_reader(tmp_path / "layers.seg.nrrd")(volume).labels, sets.mask)
+
+
+def test_a_segmentation_of_something_else_or_of_another_place_is_refused(tmp_path, sets):
+    from PESemiSegLib.cohorts.adapters.seg_nrrd import mask_reader
+
+    volume = read(sets.image(tmp_path / "p1.nii.gz", sets.hu))
+    away = read(sets.image(tmp_path / "p2.nii.gz", sets.hu, origin=(900, 0, 0)))
+    _slicer(tmp_path / "liver.seg.nrrd", sets, volume, (LIVER,), sets.mask)
+    _slicer(tmp_path / "away.seg.nrrd", sets, away, (EMBOLUS,), sets.mask)
+    with pytest.raises(InputError, match=r"no segment that is an embolus \(there is: Liver"):
+        mask_reader(tmp_path / "liver.seg.nrrd")(volume)
+    with pytest.raises(InputError, match="marks nothing within the scan"):
+        mask_reader(tmp_path / "away.seg.nrrd")(volume)
+
+
+@pytest.mark.parametrize("descending", [False, True])
+def test_dicom_seg_is_read_by_the_slices_it_refers_to(tmp_path, sets, descending):
+    root = tmp_path / "set"
+    volume = read(sets.dicom(root / "p1/ct", sets.hu, descending=descending))
+    sets.dicom(root / "p2/ct", sets.chest(2)[0])
+    (root / "p1/seg").mkdir()
+    assert write_dicom_seg(root / "p1/seg/seg.dcm", sets.mask, volume).written
+    first, second = _build(root, "dicom_seg")
+    assert (first.patient, first.role, second.patient, second.role) == ("p1", "labelled", "p2", "unlabelled")
+    assert _is_true(first, sets)
+    assert "SECRET" not in "".join(p.read_text("latin-1") for p in (tmp_path / "masks").iterdir())
+
+
+def test_dicom_seg_by_place_agrees_with_by_source(tmp_path, sets):
+    import highdicom as hd
+
+    from PESemiSegLib.cohorts.adapters.dicom_seg import _by_place
+
+    volume = read(sets.dicom(tmp_path / "ct", sets.hu))
+    write_dicom_seg(tmp_path / "seg.dcm", sets.mask, volume)
+    np.testing.assert_array_equal(_by_place(hd.seg.segread(tmp_path / "seg.dcm"), [1], volume), sets.mask)
+
+
+def test_real_dicom_seg_of_a_liver_is_refused_by_its_terminology(shared_data):
+    from PESemiSegLib.cohorts.adapters.dicom_seg import mask_reader
+
+    volume = read(shared_data / "dcmqi_seg" / "ct-3slice")
+    with pytest.raises(InputError, match="no segment that is an embolus"):
+        mask_reader(shared_data / "dcmqi_seg" / "liver.dcm")(volume)
+
+
+def test_scans_of_a_hospital_know_their_patients_without_naming_them(tmp_path, sets):
+    root = tmp_path / "set"
+    sets.dicom(root / "x/first", sets.chest(1)[0], patient="ID-1")
+    sets.dicom(root / "y/follow-up", sets.chest(2)[0], patient="ID-1")
+    sets.dicom(root / "z", sets.chest(3)[0], patient="ID-2")
+    sets.image(root / "loose_0000.nii.gz", sets.chest(4)[0])
+    sets.image(root / "w/ct.nrrd", sets.chest(5)[0])
+    manifest = _build(root, "scans", site="ours")
+    patients = {case.image.relative_to(root).as_posix(): case.patient for case in manifest}
+    assert patients["x/first"] == patients["y/follow-up"] == "x"
+    assert (patients["z"], patients["loose_0000.nii.gz"], patients["w/ct.nrrd"]) == ("z", "loose", "w")
+    assert all(case.role == "unlabelled" for case in manifest)
+    write_manifest(manifest, tmp_path / "m.csv")
+    assert "ID-" not in (tmp_path / "m.csv").read_text()
+    assert read_manifest(tmp_path / "m.csv").counts() == manifest.counts()
+
+
+def test_one_identifier_in_all_headers_is_a_dummy(tmp_path, sets):
+    for n in range(3):
+        sets.dicom(tmp_path / "set" / f"p{n}", sets.chest(n)[0], patient="ANON")
+    manifest = _build(tmp_path / "set", "scans")
+    assert [case.patient for case in manifest] == ["p0", "p1", "p2"]
+    assert all("one patient identifier" in case.problems[0] for case in manifest)
+
+
+def test_a_scan_kept_twice_is_found_whatever_its_format(tmp_path, sets):
+    root = tmp_path / "set"
+    sets.dicom(root / "a", sets.hu)
+    sets.image(root / "b.nii.gz", sets.hu)
+    files, folder = _build(root, "scans")
+    assert files.fingerprint == folder.fingerprint
+    assert [files.role, folder.role] == ["unlabelled", "excluded"]
+    assert "a copy of the scan of row 2" in folder.problems
+
+
+@pytest.mark.parametrize(
+    "text", ["set/a.nii.gz\nset/b.nii.gz\n", "image;patient\nset\\a.nii.gz;7\nset\\b.nii.gz;8\n"]
+)
+def test_lists_with_and_without_a_header(tmp_path, sets, text):
+    for n, name in enumerate("ab"):
+        sets.image(tmp_path / f"set/{name}.nii.gz", sets.chest(n)[0])
+    (tmp_path / "list.txt").write_text(text)
+    manifest = build_manifest(tmp_path / "list.txt", BuildOptions(tmp_path / "masks"))
+    assert [case.patient for case in manifest] == (["7", "8"] if "patient" in text else ["a", "b"])
+    assert {case.site for case in manifest} == {"list"}
+
+
+def test_folders_that_hold_nothing_and_wrong_names_are_refused(tmp_path):
+    with pytest.raises(InputError, match="neither a folder nor a list"):
+        adapter_for(tmp_path / "gone")
+    with pytest.raises(InputError, match="any layout that is known"):
+        adapter_for(tmp_path)
+    with pytest.raises(ConfigError, match="no layout 'bids'"):
+        adapter_for(tmp_path, "bids")
+    for name in ADAPTERS:
+        with pytest.raises(InputError):
+            adapter_for(tmp_path, name)
