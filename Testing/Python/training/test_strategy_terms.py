@@ -115,7 +115,7 @@ class _Stage:
         self.m = (rng.random((2, 1, 8, 8)) < 0.3).astype(float)
 
     def _note(self, terms: dict[str, Tensor]) -> float:
-        self.terms |= {name: float(term) for name, term in terms.items()}
+        self.terms |= {name: float(term.detach()) for name, term in terms.items()}
         return 0.0
 
     def step(self, valid: np.ndarray | None = None, progress: float = 0.5) -> dict[str, float]:
