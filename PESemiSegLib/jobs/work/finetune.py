@@ -1,4 +1,4 @@
-"""The finetune job: a base model and a hospital's scans to a new model, with a verdict on held-out patients."""
+"""The finetune job: a base model and a hospital's scans to a new model, judged on held-out patients."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from PESemiSegLib.jobs.context import Context
 from PESemiSegLib.jobs.files import write_json
-from PESemiSegLib.jobs.work.train import MODEL, RUN, Listener, cached, files_of, require
+from PESemiSegLib.jobs.work.train import RUN, Listener, cached, files_of, require
 
 if TYPE_CHECKING:
     from PESemiSegLib.cohorts.manifest import Manifest
