@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,7 +54,7 @@ def bootstrap_ratio(
     drawn = np.random.default_rng(seed).integers(0, len(part), (resamples, len(part)))
     totals = whole[drawn].sum(1)
     ratios = part[drawn].sum(1)[totals > 0] / totals[totals > 0]
-    low, high = _tails(ratios, level)
+    low, high = tails(ratios, level)
     return Interval(value, low, high, patients)
 
 
@@ -74,30 +74,14 @@ def bootstrap_share(found: Sequence[float], there: Sequence[float], *, resamples
     return Interval(interval.value, float(wilson.low), float(wilson.high), trials)
 
 
-def bootstrap_patients(
-    groups: Sequence[np.ndarray],
-    statistic: Callable[[np.ndarray], float],
-    *,
-    level: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> Interval:
-    """Any figure of scans: `groups` holds the scan numbers of each patient, `statistic` takes chosen numbers.
-
-    Resamples for which the figure is NaN (one kind of scan only, say) are left out.
-    """
-    if not groups or math.isnan(value := statistic(np.concatenate(groups))):
-        return Interval(math.nan, math.nan, math.nan, len(groups))
+def draw_counts(patients: int, resamples: int, seed: int = 0) -> np.ndarray:
+    """How often each patient is drawn in each resample, float (resamples, patients)."""
     rng = np.random.default_rng(seed)
-    values = []
-    for _ in range(resamples):
-        drawn = rng.integers(0, len(groups), len(groups))
-        values.append(statistic(np.concatenate([groups[n] for n in drawn])))
-    known = np.asarray(values)[~np.isnan(values)]
-    return Interval(value, *_tails(known, level), len(groups))
+    return rng.multinomial(patients, np.full(patients, 1.0 / patients), resamples).astype(float)
 
 
-def _tails(values: np.ndarray, level: float) -> tuple[float, float]:
+def tails(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """The percentiles that hold `level` of the values between them."""
     tail = 50.0 * (1.0 - level)
     low, high = np.percentile(values, [tail, 100.0 - tail])
     return float(low), float(high)

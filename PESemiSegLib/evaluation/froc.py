@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from PESemiSegLib.evaluation.bootstrap import Interval
+from PESemiSegLib.evaluation.bootstrap import Interval, draw_counts
 from PESemiSegLib.evaluation.case import CaseResult
 from PESemiSegLib.evaluation.figures import by_patient
 
@@ -54,13 +54,9 @@ def froc(results: Sequence[CaseResult], resamples: int = 500, seed: int = 0) -> 
     scans = np.array([len(group) for group in groups], float)
     rate, share = _curve(found.sum(0), false.sum(0), there.sum(), scans.sum())
     grid = np.linspace(0.0, rate[-1], 101)
-    rng = np.random.default_rng(seed)
-    band = []
-    for _ in range(resamples):
-        drawn = rng.integers(0, len(groups), len(groups))
-        if there[drawn].sum():
-            curve = _curve(found[drawn].sum(0), false[drawn].sum(0), there[drawn].sum(), scans[drawn].sum())
-            band.append(_at(*curve, grid))
+    drawn = draw_counts(len(groups), resamples, seed)
+    totals = zip(drawn @ found, drawn @ false, drawn @ there, drawn @ scans, strict=True)
+    band = [_at(*_curve(*total), grid) for total in totals if total[2]]
     low, high = np.percentile(band, [2.5, 97.5], axis=0)
     return Froc(thresholds[: len(rate)], rate, share, grid, low, high)
 

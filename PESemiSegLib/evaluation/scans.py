@@ -7,35 +7,41 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from PESemiSegLib.evaluation.bootstrap import Interval, bootstrap_patients
+from PESemiSegLib.evaluation.bootstrap import Interval, draw_counts, tails
 from PESemiSegLib.evaluation.case import CaseResult
+from PESemiSegLib.evaluation.figures import by_patient
 
 
 def auc_interval(results: Sequence[CaseResult], resamples: int = 2000) -> Interval:
     """Area under the ROC curve of the scan score, ties counted half; NaN without both kinds of scans."""
-    groups: dict[str, list[int]] = {}
-    for index, result in enumerate(results):
-        groups.setdefault(result.key, []).append(index)
-    positive = np.array([not r.pe_free for r in results])
-    score = np.array([r.score for r in results])
-
-    def area(chosen: np.ndarray) -> float:
-        return auc(positive[chosen], score[chosen])
-
-    return bootstrap_patients([np.array(g) for g in groups.values()], area, resamples=resamples)
+    positive = np.array([not r.pe_free for r in results], bool)
+    score = np.array([r.score for r in results], float)
+    value = auc(positive, score)
+    patients = list(by_patient(results))
+    if math.isnan(value) or len(patients) == 1:
+        return Interval(value, math.nan, math.nan, len(patients))
+    owner = np.array([patients.index(r.key) for r in results])
+    drawn = draw_counts(len(patients), resamples)[:, owner]  # how often each scan is drawn
+    with_pe, without = drawn[:, positive], drawn[:, ~positive]
+    pairs = with_pe.sum(1) * without.sum(1)
+    wins = ((with_pe @ _wins(positive, score)) * without).sum(1)
+    low, high = tails(wins[pairs > 0] / pairs[pairs > 0])
+    return Interval(value, low, high, len(patients))
 
 
 def auc(positive: np.ndarray, score: np.ndarray) -> float:
-    """The share of pairs of a scan with and one without PE in which the former scores higher, ties half."""
-    with_pe, without = score[positive], score[~positive]
-    if not len(with_pe) or not len(without):
-        return math.nan
-    # scikit-learn's roc_auc_score without its checks: the bootstrap calls this thousands of times.
-    from scipy.stats import rankdata
+    """The share of pairs of a scan with and one without PE in which the former scores higher, ties half.
 
-    ranks = rankdata(score)[positive].sum()
-    count = len(with_pe)
-    return float((ranks - count * (count + 1) / 2) / (count * len(without)))
+    scikit-learn's `roc_auc_score`, which has no form for thousands of resamples at once.
+    """
+    wins = _wins(positive, score)
+    return float(wins.mean()) if wins.size else math.nan
+
+
+def _wins(positive: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """1, 0.5 or 0 for every pair of a scan with PE (rows) and one without (columns)."""
+    with_pe, without = score[positive][:, None], score[~positive][None]
+    return (with_pe > without) + 0.5 * (with_pe == without)
 
 
 def roc(results: Sequence[CaseResult]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,0 +1,170 @@
+"""The whole walk on small chests with the demo model: page, tables, going on, several at once, no names."""
+
+import csv
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from PESemiSegLib.cli.evaluate import evaluate
+from PESemiSegLib.cohorts.manifest import Case, Manifest, read_manifest, write_manifest
+from PESemiSegLib.errors import Cancelled, ConfigError, InputError
+from PESemiSegLib.evaluation.evaluate import evaluate_models
+from PESemiSegLib.evaluation.verdict import compare
+from PESemiSegLib.inference import segment as segment_module
+from PESemiSegLib.models.package import read_package
+from PESemiSegLib.volumes.grid import Grid
+from PESemiSegLib.volumes.write import write_nifti
+
+DEMO = Path(__file__).resolve().parents[3] / "Resources" / "Models" / "demo"
+SPACING_MM = 3.0
+
+
+def _chest(clots: bool, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A body, two lungs with a vessel in each, and clots in them if wanted."""
+    zz, yy, xx = np.mgrid[:8, :48, :56]
+    hu = np.full(zz.shape, -1000.0)
+    hu[((yy - 24) / 20) ** 2 + ((xx - 28) / 26) ** 2 < 1] = 40
+    mask = np.zeros(zz.shape, np.uint8)
+    for x0 in (15, 41):
+        hu[((yy - 24) / 14) ** 2 + ((xx - x0) / 9) ** 2 + ((zz - 4) / 5.5) ** 2 < 1] = -850
+        hu[(np.hypot(yy - 24, xx - x0) < 3) & (zz > 0) & (zz < 7)] = 350
+        if clots:
+            mask[(np.hypot(yy - 24, xx - x0) < 2) & (abs(zz - 4) < 2)] = 1
+    hu[mask > 0] = 40
+    return (hu + np.random.default_rng(seed).normal(0, 10, hu.shape)).astype(np.int16), mask
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two labelled scans, one of them without PE, and one unlabelled."""
+    folder = tmp_path_factory.mktemp("cohort")
+    cases = []
+    for number, (clots, split) in enumerate([(True, "test"), (False, "test"), (True, "val")]):
+        hu, mask = _chest(clots, number)
+        for name, array in (("ct", hu), ("mask", mask)):
+            write_nifti(
+                folder / f"{name}{number}.nii.gz", array, Grid(array.shape, np.diag([SPACING_MM] * 3 + [1.0]))
+            )
+        role = "labelled" if split == "test" else "unlabelled"
+        cases.append(
+            Case(
+                f"Doe-Jane-{number}",
+                "A",
+                folder / f"ct{number}.nii.gz",
+                folder / f"mask{number}.nii.gz" if role == "labelled" else None,
+                role,
+                split,
+            )
+        )
+    write_manifest(Manifest(tuple(cases)), folder / "m.csv")
+    return folder / "m.csv"
+
+
+@pytest.fixture(scope="module")
+def eager(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo model under another name, with a low threshold."""
+    folder = tmp_path_factory.mktemp("models") / "eager"
+    shutil.copytree(DEMO, folder)
+    info = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps(info | {"name": "eager", "threshold": 0.05}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(manifest: Path, eager: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One evaluation of two models; not to be changed."""
+    folder = tmp_path_factory.mktemp("out") / "evaluation"
+    evaluate([str(DEMO), str(eager)], folder, manifest=manifest, threads=1)
+    return folder
+
+
+def test_page_and_tables_are_there_and_name_nobody(finished: Path) -> None:
+    names = {path.name for path in finished.iterdir()}
+    assert {
+        "evaluation.html",
+        "evaluation.json",
+        "patients.csv",
+        "emboli.csv",
+        "summary.csv",
+        "summary.md",
+    } <= names
+    assert {"paper_compat.csv", "comparisons.csv", "froc.csv", "roc.csv", "froc.png", "patients.svg"} <= names
+    assert not [name for name in names if name.endswith(".part")]
+    for path in finished.rglob("*"):
+        if path.is_file():
+            assert b"Doe" not in path.read_bytes(), path.name
+    page = (finished / "evaluation.html").read_text(encoding="utf-8")
+    assert "Research use only" in page
+    assert 'src="http' not in page
+    assert "href=" not in page
+    assert "not counted as 1 and not as 0" in " ".join(page.split())
+    rows = list(csv.DictReader((finished / "patients.csv").open()))
+    assert [(row["model"], row["patient"]) for row in rows] == [
+        ("demo", "P01"), ("demo", "P02"), ("eager", "P01"), ("eager", "P02"),
+    ]  # fmt: skip
+    record = json.loads((finished / "evaluation.json").read_text())
+    assert record["sites"]["demo"]["A"]["scans_without_pe"] == 1
+    assert record["comparisons"][0]["verdict"] == "no difference shown"
+
+
+def test_stored_results_are_reused_until_something_changes(
+    finished: Path, manifest: Path, eager: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "again"
+    shutil.copytree(finished, folder)
+    calls = []
+
+    def refuse(volume, package, **settings):  # type: ignore[no-untyped-def]
+        calls.append(package.info.name)
+        raise InputError("segmented anew")
+
+    monkeypatch.setattr(segment_module, "segment", refuse)
+    evaluate([str(DEMO), str(eager)], folder, manifest=manifest, threads=2, identify=True)
+    assert calls == []
+    assert (folder / "evaluation.json").read_text().count("Doe-Jane-0") == 2
+    with pytest.raises(InputError, match=r"2 of 2 cases cannot be measured. case 1: segmented anew; case 2"):
+        evaluate([str(DEMO)], folder, manifest=manifest, min_overlap=0.5)
+    cases = list(read_manifest(manifest).select("test"))
+    other = tmp_path / "mask.nii.gz"
+    hu, mask = _chest(True, 0)
+    mask[0, 0, 0] = 1
+    write_nifti(other, mask, Grid(hu.shape, np.diag([SPACING_MM] * 3 + [1.0])))
+    changed = [replace(cases[0], mask=other), cases[1]]
+    with pytest.raises(InputError, match="1 of 2 cases"):
+        evaluate_models(changed, [read_package(DEMO)], folder=folder / "cases", precision="auto")
+
+
+def test_several_at_once_give_the_same(finished: Path, manifest: Path, tmp_path: Path) -> None:
+    evaluate([str(DEMO)], tmp_path / "two", manifest=manifest, jobs=2, threads=1)
+    together = json.loads((tmp_path / "two" / "evaluation.json").read_text())["patients"]
+    alone = json.loads((finished / "evaluation.json").read_text())["patients"][:2]
+    for entry in (*together, *alone):
+        del entry["seconds"]
+    assert together == alone
+    assert not (tmp_path / "two" / "comparisons.csv").exists()
+
+
+def test_without_labels_agreement_is_told_and_no_verdict(manifest: Path, eager: Path) -> None:
+    cases = read_manifest(manifest).select("val")
+    verdict = compare(read_package(DEMO), read_package(eager), cases, threads=1)
+    assert verdict.word == "no labels"
+    assert "no verdict" in str(verdict)
+    assert json.dumps(verdict.to_dict(), default=str).count("Doe") == 0
+
+
+def test_bad_input_is_said_and_a_stop_stops(manifest: Path, tmp_path: Path) -> None:
+    cases = read_manifest(manifest).select("test")
+    with pytest.raises(Cancelled):
+        evaluate_models(cases, [read_package(DEMO)], cancelled=lambda: True)
+    with pytest.raises(ConfigError, match="jobs 0"):
+        evaluate_models(cases, [read_package(DEMO)], jobs=0)
+    with pytest.raises(ConfigError, match="given twice"):
+        evaluate([str(DEMO), str(DEMO)], tmp_path, manifest=manifest)
+    with pytest.raises(ConfigError, match="split 'tset'"):
+        evaluate([str(DEMO)], tmp_path, manifest=manifest, split="tset")
+    with pytest.raises(InputError, match="no labelled case"):
+        evaluate([str(DEMO)], tmp_path, manifest=manifest, split="val")
