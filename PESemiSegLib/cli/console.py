@@ -23,7 +23,17 @@ if TYPE_CHECKING:
     from PESemiSegLib.inference.progress import Progress
 
 EXIT_OK, EXIT_DEFECT, EXIT_REFUSED, EXIT_CANCELLED = 0, 1, 2, 130
-_TRAINING_ONLY = {"torch", "monai", "onnx", "onnxscript", "safetensors", "cv2", "sklearn", "matplotlib"}
+_TRAINING_ONLY = {
+    "torch",
+    "monai",
+    "onnx",
+    "onnxscript",
+    "safetensors",
+    "cv2",
+    "sklearn",
+    "matplotlib",
+    "h5py",
+}
 _PLAIN_EVERY_S = 5.0
 _STAGES = {
     "read": "reading the scan",
