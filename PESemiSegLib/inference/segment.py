@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,7 @@ from PESemiSegLib.inference.lungs import LungField, lung_mask
 from PESemiSegLib.inference.prepare import SlicePreparer, grow_to_multiple
 from PESemiSegLib.inference.progress import CancelCheck, ProgressCallback, Reporter, in_background, wait_for
 from PESemiSegLib.inference.provenance import provenance
-from PESemiSegLib.inference.result import Box, BoxArray, Result
+from PESemiSegLib.inference.result import Box, BoxArray, InputCheck, Result
 from PESemiSegLib.inference.settings import Settings
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def segment(
     strict: bool = False,
     progress: ProgressCallback | None = None,
     cancelled: CancelCheck | None = None,
+    checked: Callable[[InputCheck], None] = lambda check: None,
 ) -> Result:
     """Segment pulmonary emboli (1A.1, 1A.6, 1A.7) and map the discriminator's confidence (1A.3).
 
@@ -63,6 +65,7 @@ def segment(
         strict: refuse an input that the check finds fault with.
         progress: called at least once per stage and about every 0.1 s while slices run.
         cancelled: asked every 0.1 s; when true, the run stops.
+        checked: told what the input check found, before the slices run and before `strict` refuses.
 
     Raises:
         InputError: `strict`, and the check found fault. ConfigError: a setting out of range.
@@ -81,6 +84,7 @@ def segment(
     log.info("running %s", choice.reason)
     loading = in_background(lambda: _open(choice, package, preparer, settings))  # while the input is checked
     inspected = check(volume, lungs)
+    checked(inspected)
     inspected.require(strict)
     allowed = make_filter(lung_filter, volume.hu, lungs)
     clock.lap("check")

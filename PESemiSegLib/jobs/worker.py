@@ -32,6 +32,7 @@ _LOCK_WAIT_S, _START_WAIT_S = 2.0, 10.0
 # Kind of job and the module with its `work(context) -> list of result files`. These open the other rooms.
 _WORK = {
     "probe": "PESemiSegLib.jobs.work.probe",
+    "read": "PESemiSegLib.jobs.work.read",
     "segment": "PESemiSegLib.jobs.work.segment",
     "train": "PESemiSegLib.jobs.work.train",
     "finetune": "PESemiSegLib.jobs.work.finetune",

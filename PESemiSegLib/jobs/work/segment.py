@@ -11,11 +11,12 @@ from PESemiSegLib.jobs.context import Context
 if TYPE_CHECKING:
     import numpy as np
 
-    from PESemiSegLib.inference.result import Result
+    from PESemiSegLib.inference.result import InputCheck, Result
     from PESemiSegLib.volumes.volume import Volume
 
 ARRAY, RESULT = "input.npy", "result"
-MASK, CONFIDENCE = "mask.npy", "confidence.npy"
+MASK, CONFIDENCE, LABELS = "mask.npy", "confidence.npy", "labels.npy"
+NEAR, FINDINGS = "near.npy", "findings.json"
 _SETTINGS = {
     *("device", "precision", "engine", "whole", "lung_filter", "threshold", "min_lesion_mm3"),
     *("fill_holes", "batch", "threads", "strict"),
@@ -30,8 +31,11 @@ def work(context: Context) -> list[Path]:
     whose axes are k, j, i); `model` (a name or path); `settings` (of `inference.segment`); `files` (false:
     the arrays alone), `report`, `dicom_seg`.
 
-    Results: `mask.npy` uint8 and `confidence.npy` float32, axes k, j, i, on the grid of the event "grid",
-    which is the input's own unless its slices are sheared or uneven; and `result/*`.
+    Results: `mask.npy` uint8, `labels.npy` (the number of the finding) and `confidence.npy` float32, axes
+    k, j, i, on the grid of the event "grid", which is the input's own unless its slices are sheared or
+    uneven; `near.npy`, the confidence near the marks; `findings.json`; and `result/*`. The event "check"
+    comes before the slices, and before `strict` in the settings refuses an input that the check finds fault
+    with.
 
     Raises what reading, segmenting and saving raise.
     """
@@ -49,14 +53,21 @@ def work(context: Context) -> list[Path]:
     def tell(progress: Progress) -> None:
         context.progress(progress.stage, progress.done, progress.total, progress.seconds_left)
 
+    def tell_check(check: InputCheck) -> None:
+        context.event("check", level=check.level, sentences=[line.text for line in check.problems])
+
     context.progress("read")
     package = Store().find(params.get("model", "demo"))
     volume = _volume(context)
     context.check()
     result = segment(
-        volume, package, progress=tell, cancelled=context.cancelled, **params.get("settings", {})
+        volume,
+        package,
+        progress=tell,
+        cancelled=context.cancelled,
+        checked=tell_check,
+        **params.get("settings", {}),
     )
-    context.event("check", level=result.check.level, sentences=[s.text for s in result.check.problems])
     context.progress("write")
     written = _save_arrays(result, context.folder)
     context.check()
@@ -96,18 +107,54 @@ def _from_array(path: Path, ijk_to_ras: Any, facts: dict[str, Any]) -> Volume:
 
 
 def _ijk_to_ras(result: Result) -> list[list[float]]:
+    return _to_ras(result.volume.output_grid.affine)
+
+
+def _to_ras(affine_lps: np.ndarray) -> list[list[float]]:
     import numpy as np
 
-    lps_to_ras = np.diag([-1.0, -1.0, 1.0, 1.0])
-    matrix: list[list[float]] = (lps_to_ras @ result.volume.output_grid.affine).tolist()
+    matrix: list[list[float]] = (np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine_lps).tolist()
     return matrix
 
 
 def _save_arrays(result: Result, folder: Path) -> list[Path]:
-    return [
+    from PESemiSegLib.inference.uncertainty import finding_labels, near_marks
+    from PESemiSegLib.jobs.files import write_json
+
+    labels = result.volume.to_output(finding_labels(result))
+    written = [
         _save(folder / MASK, result.output_mask()),
+        _save(folder / LABELS, labels),
         _save(folder / CONFIDENCE, result.output_confidence()),
     ]
+    about = _findings(result, labels)
+    if near := near_marks(result):
+        written.append(_save(folder / NEAR, near[0]))
+        about["near_ijk_to_ras"] = _to_ras(near[1])
+    write_json(folder / FINDINGS, about)
+    return [*written, folder / FINDINGS]
+
+
+def _findings(result: Result, labels: np.ndarray) -> dict[str, Any]:
+    """What a program that shows the result needs beside the arrays; boxes are of `labels`, k, j, i."""
+    from scipy import ndimage
+
+    from PESemiSegLib.inference.save import finding_row
+    from PESemiSegLib.inference.uncertainty import marked_slices
+
+    boxes = ndimage.find_objects(labels)
+    rows = []
+    for finding in result.findings:
+        box = boxes[finding.id - 1] if finding.id <= len(boxes) else None
+        extent = [[part.start, part.stop] for part in box] if box else None
+        rows.append(finding_row(result, finding) | {"box_kji": extent})
+    return {
+        "findings": rows,
+        "slices": marked_slices(result),
+        "total_volume_mm3": result.total_volume_mm3,
+        "model": result.provenance["model"],
+        "program": result.provenance["program"],
+    }
 
 
 def _save(path: Path, array: np.ndarray) -> Path:

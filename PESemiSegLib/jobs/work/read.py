@@ -1,0 +1,86 @@
+"""The read job: a scan on disk, with its series choice and warnings, to a plain array for another program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PESemiSegLib.errors import ConfigError
+from PESemiSegLib.jobs.context import Context
+
+if TYPE_CHECKING:
+    from PESemiSegLib.volumes.dicom_scan import Scan
+
+ARRAY, DESCRIPTION = "volume.npy", "volume.json"
+
+
+def work(context: Context) -> list[Path]:
+    """Read one scan, or list what can be read.
+
+    Parameters: `input` (a DICOM folder or an image file), `series` (as for `volumes.reader.read`), `list`
+    (true: only tell which series there are).
+
+    Results: `volume.npy` int16 HU, axes k, j, i, and `volume.json` with `ijk_to_ras`, `warnings` and
+    `series`; for a list `volume.json` with `series`, one entry per stack of images: `choice` (the `series`
+    to ask for), `label` (without patient data) and `usable`.
+
+    Raises what reading raises.
+    """
+    from PESemiSegLib.jobs.files import write_json
+
+    params = context.params
+    if unknown := set(params) - {"input", "series", "list"}:
+        raise ConfigError(f"a read job knows no parameter {', '.join(sorted(unknown))}")
+    if not params.get("input"):
+        raise ConfigError("a read job needs an `input`")
+    path, target = Path(params["input"]), context.folder / DESCRIPTION
+    context.progress("read")
+    if params.get("list"):
+        write_json(target, {"series": _series(path)})
+        return [target]
+    import numpy as np
+
+    from PESemiSegLib.volumes.reader import read
+
+    volume = read(path, series=params.get("series"))
+    context.check()
+    context.progress("write")
+    np.save(context.folder / ARRAY, volume.hu, allow_pickle=False)
+    to_ras = np.diag([-1.0, -1.0, 1.0, 1.0]) @ volume.affine
+    facts = volume.facts
+    write_json(
+        target,
+        {
+            "ijk_to_ras": to_ras.tolist(),
+            "shape_kji": list(volume.shape),
+            "modality": facts.modality,
+            "series": facts.series,
+            "warnings": list(facts.warnings),
+        },
+    )
+    return [context.folder / ARRAY, target]
+
+
+def _series(path: Path) -> list[dict[str, Any]]:
+    """The stacks of a DICOM folder; nothing for an image file, which has no choice."""
+    if path.is_file() and path.name.lower().endswith(_image_endings()):
+        return []
+    import warnings
+
+    from PESemiSegLib.volumes.dicom_scan import scan
+    from PESemiSegLib.volumes.dicom_series import build_stacks
+
+    with warnings.catch_warnings():  # pydicom warns of each odd value in each file
+        warnings.simplefilter("ignore")
+        found: Scan = scan(path)
+        stacks, _ = build_stacks(found.planes)
+    return [
+        {"choice": f"index:{number}", "label": stack.label, "usable": not stack.unfit}
+        for number, stack in enumerate(stacks, start=1)
+    ]
+
+
+def _image_endings() -> tuple[str, ...]:
+    from PESemiSegLib.volumes.reader import FILE_KINDS
+
+    return tuple(FILE_KINDS)
