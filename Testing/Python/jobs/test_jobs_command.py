@@ -10,6 +10,12 @@ from PESemiSegLib.jobs import runner
 from PESemiSegLib.jobs.folder import Job
 
 
+@pytest.fixture(autouse=True)
+def own_signals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program runs in this process here: its signal handlers would stay."""
+    monkeypatch.setattr("PESemiSegLib.cli.console.handle_signals", lambda: None)
+
+
 def described(folder: Path, **params: object) -> Path:
     path = folder / "job description.json"
     path.write_text(json.dumps({"kind": "sleep", "params": params}))
