@@ -1,4 +1,4 @@
-"""The Slicer host for the tests of this room: one per process; every test ends with a look for unseen failures."""
+"""The Slicer host for the tests of this room: each test ends with a look for unseen failures."""
 
 import sys
 from collections.abc import Iterator
@@ -27,12 +27,8 @@ def started_host() -> Iterator[Any]:
 @pytest.fixture
 def host(started_host: Any) -> Iterator[Any]:
     """The host with an empty scene; what the application would only print fails the test."""
-    import slicer
-    from slicer_host.console import as_in_application
-
     started_host.reset()
-    with as_in_application(Path(slicer.app.slicerHome)):
-        yield started_host
+    yield started_host
     started_host.reset()
     started_host.check()
 
@@ -42,3 +38,15 @@ def example(host: Any) -> Iterator[Any]:
     """The example module, loaded as at start-up and let go as at the end."""
     yield host.load_module(EXAMPLE)
     host.unload_module("ExampleModule")
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)  # innermost: inside pytest's own capture
+def pytest_runtest_call(item: pytest.Item) -> Any:
+    """Around the test itself: stdout without a file, PythonSlicer as sys.executable (pytest sets stdout late)."""
+    if "host" not in getattr(item, "fixturenames", ()):
+        return (yield)
+    import slicer
+    from slicer_host.console import as_in_application
+
+    with as_in_application(Path(slicer.app.slicerHome)):
+        return (yield)

@@ -20,7 +20,11 @@ def volume(affine: np.ndarray = OBLIQUE) -> tuple[Any, np.ndarray]:
 def test_start_up_makes_no_panel_and_tells_the_module(example: Any) -> None:
     import slicer
 
-    assert (example.title, example.categories, example.name) == ("Example", ("Segmentation",), "ExampleModule")
+    assert (example.title, example.categories, example.name) == (
+        "Example",
+        ("Segmentation",),
+        "ExampleModule",
+    )
     assert slicer.modules.ExampleModuleInstance.started
     assert not hasattr(slicer.modules, "ExampleModuleWidget")
     assert slicer.modules.examplemodule is example

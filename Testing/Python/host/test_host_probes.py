@@ -1,4 +1,4 @@
-"""The host answers the probes as a real Slicer did, or refuses; what else differs is named with its reason."""
+"""The host answers the probes as a real Slicer did, or refuses; what else differs is named and explained."""
 
 import json
 import os

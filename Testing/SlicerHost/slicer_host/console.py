@@ -1,4 +1,4 @@
-"""What Python sees of the process inside the application: sys.stdout without a file, sys.executable a launcher."""
+"""What Python sees of the process in the application: stdout without a file, a launcher as executable."""
 
 from __future__ import annotations
 

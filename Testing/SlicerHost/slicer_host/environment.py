@@ -1,4 +1,4 @@
-"""What the host needs from the machine: packages at exact versions, offscreen OpenGL, environment variables."""
+"""What the host needs from the machine: exact packages, offscreen OpenGL, environment variables."""
 
 from __future__ import annotations
 

@@ -74,7 +74,9 @@ def _name_widgets(slicer: Any) -> None:
             if name.startswith(("qMRML", "qSlicer")):
                 setattr(slicer, name, value)
                 ui_loader.CLASSES[name] = value
-    ui_loader.CLASSES.update({n: c for n, c in vars(ctk).items() if n.startswith("ctk") and n != "ctkSettings"})
+    ui_loader.CLASSES.update(
+        {n: c for n, c in vars(ctk).items() if n.startswith("ctk") and n != "ctkSettings"}
+    )
     qt.QUiLoader = ui_loader.QUiLoader
 
 

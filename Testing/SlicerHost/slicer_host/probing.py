@@ -66,7 +66,7 @@ def ask(code: str, names: dict[str, Any]) -> str:
 
 
 def plain(text: str, folder: str = "<tmp>") -> str:
-    """An answer without addresses, temporary paths, line ends, and with enums as numbers (as PythonQt prints)."""
+    """An answer without addresses, temporary paths and line ends, with enums as numbers."""
     text = text.replace(folder, "<tmp>").replace("\n", " ")
     text = re.sub(r"<[\w.]+(?:\.[\w|]+): (-?\d+)>", r"\1", text)
     text = re.sub(r"0x[0-9a-f]{5,}", "0x..", text)
@@ -75,7 +75,11 @@ def plain(text: str, folder: str = "<tmp>") -> str:
 
 def compare(group: str, name: str, real: str, host: str, reasons: dict[str, str]) -> Outcome:
     """Sort one pair of answers; the application's were cut at 1000 characters."""
-    same = plain(host)[: max(len(plain(real)), 1)] == plain(real) if len(real) > 900 else plain(host) == plain(real)
+    same = (
+        plain(host)[: max(len(plain(real)), 1)] == plain(real)
+        if len(real) > 900
+        else plain(host) == plain(real)
+    )
     if same:
         kind = "equal"
     elif host.startswith("!"):
@@ -91,9 +95,9 @@ def run_all() -> list[Outcome]:
     from slicer_host.console import as_in_application
 
     application = slicer_host.start()
-    import ctk
     import os
 
+    import ctk
     import qt
     import slicer
     import vtk

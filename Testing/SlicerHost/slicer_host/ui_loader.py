@@ -56,11 +56,15 @@ def _check(root: ElementTree.Element) -> None:
         name = element.get("class", "")
         cls = CLASSES.get(name) or getattr(QtWidgets, name, None)
         if cls is None:
-            raise ValueError(f"widget class {name} is not known here (the application would drop it silently)")
+            raise ValueError(
+                f"widget class {name} is not known here (the application would drop it silently)"
+            )
         known = objects.properties_of(cls) | {"margin"}
         for entry in element.findall("property"):
             if entry.get("name") not in known and entry.get("stdset") != "0":
-                raise ValueError(f"{name} has no property {entry.get('name')!r}: typing error, or add stdset=\"0\"")
+                raise ValueError(
+                    f'{name} has no property {entry.get("name")!r}: typing error, or add stdset="0"'
+                )
 
 
 def _find(root: Any, name: str) -> Any:
@@ -73,7 +77,9 @@ def _find(root: Any, name: str) -> Any:
 
 
 def _connect(root: Any, connection: ElementTree.Element) -> None:
-    sender, signal, receiver, slot = (connection.findtext(t, "") for t in ("sender", "signal", "receiver", "slot"))
+    sender, signal, receiver, slot = (
+        connection.findtext(t, "") for t in ("sender", "signal", "receiver", "slot")
+    )
     target = getattr(_find(root, receiver), slot.split("(")[0], None)
     if target is None:
         raise ValueError(f"connection to unknown slot {slot!r} of {receiver!r}")

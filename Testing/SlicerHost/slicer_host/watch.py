@@ -1,4 +1,4 @@
-"""What went wrong unseen: exceptions in slots and observers, VTK errors. Collected here; each fails the test."""
+"""What went wrong unseen: exceptions in slots and observers, VTK errors. Each fails the test."""
 
 from __future__ import annotations
 

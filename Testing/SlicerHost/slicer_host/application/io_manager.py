@@ -1,4 +1,4 @@
-"""slicer.app.coreIOManager(): what slicer.util needs to load and save volumes, segmentations, tables, scenes."""
+"""slicer.app.coreIOManager(): loading and saving of volumes, segmentations, tables, scenes."""
 
 from __future__ import annotations
 
@@ -65,10 +65,19 @@ class qSlicerIOManager(QtCore.QObject):
                 return kind
         raise NotImplementedError(f"the host does not save {node.GetClassName()}")
 
-    def loadNodes(self, kind: str, properties: dict[str, Any], loaded: Any = None, messages: Any = None) -> bool:
+    def loadNodes(
+        self, kind: str, properties: dict[str, Any], loaded: Any = None, messages: Any = None
+    ) -> bool:
         """Load one file; nodes go into `loaded`, sentences into `messages`."""
         path, scene = str(properties["fileName"]), self._h_parts["scene"]
-        if kind not in {*NODE_CLASSES, "VolumeFile", "SceneFile", "MarkupsFile", "TransformFile", "ModelFile"}:
+        if kind not in {
+            *NODE_CLASSES,
+            "VolumeFile",
+            "SceneFile",
+            "MarkupsFile",
+            "TransformFile",
+            "ModelFile",
+        }:
             raise NotImplementedError(f"the host does not load {kind!r}")
         nodes = self._h_load(kind, path, properties, scene) if os.path.exists(path) else None
         if nodes is None:

@@ -21,8 +21,8 @@ class qSlicerModuleSelectorToolBar(QtWidgets.QWidget):
     def selectModule(self, name: str) -> None:
         """Bring a module's panel to the front.
 
-        An unknown name does nothing. A scripted module without categories cannot be shown: nothing happens either,
-        but its name counts as selected.
+        An unknown name does nothing. A scripted module without categories cannot be shown: nothing happens
+        either, but its name counts as selected.
         """
         manager = self._h_window._h_manager
         module = manager.module(name)
@@ -52,8 +52,11 @@ class qSlicerAppMainWindow(QtWidgets.QMainWindow):
         splitter.addWidget(self._h_panel)
         splitter.addWidget(views)
         self.setCentralWidget(splitter)
+        splitter.setStretchFactor(0, 0)
+        splitter.setStretchFactor(1, 1)
         self.statusBar()
         self.resize(1280, 840)
+        splitter.setSizes([460, 820])
 
     def moduleSelector(self) -> qSlicerModuleSelectorToolBar:
         """The module selector."""

@@ -1,4 +1,4 @@
-"""Dialogs that wait for a click: nobody clicks in a test, so after a while they are closed and the test fails."""
+"""Dialogs that wait for a click: nobody does in a test, so they are closed and the test fails."""
 
 from __future__ import annotations
 

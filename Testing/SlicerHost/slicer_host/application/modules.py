@@ -1,4 +1,4 @@
-"""slicer.modules: C++ modules by their logics, scripted modules with their Python parts, and the module manager."""
+"""slicer.modules: C++ modules by their logics, scripted modules, and the module manager."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class qSlicerScriptedLoadableModule(QtCore.QObject):
         return self._h_widget
 
     def createNewWidgetRepresentation(self) -> Any:
-        """One more panel. A failing setup() is recorded; the panel comes back half made, as in the application."""
+        """One more panel. A failing setup() is recorded; the panel stays half made, as in the application."""
         widget = qSlicerScriptedLoadableModuleWidget()
         widget._h_start(self)
         return widget
@@ -186,7 +186,9 @@ def load_scripted(manager: qSlicerModuleManager, path: Path) -> Any:
 
     strangers = sorted(p.name for p in path.parent.glob("*.py") if p != path)
     if strangers:
-        raise RuntimeError(f"{', '.join(strangers)} beside {path.name}: every .py there is loaded as a module")
+        raise RuntimeError(
+            f"{', '.join(strangers)} beside {path.name}: every .py there is loaded as a module"
+        )
     name = path.stem
     for folder in (path.parent.parent, path.parent):
         if str(folder) not in sys.path:
@@ -194,7 +196,8 @@ def load_scripted(manager: qSlicerModuleManager, path: Path) -> Any:
     parent = qSlicerScriptedLoadableModule()
     parent.path = str(path)
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     python = importlib.util.module_from_spec(spec)
     sys.modules[name] = python
     spec.loader.exec_module(python)

@@ -73,7 +73,9 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         line = QtCore.QRect(0, 0, self.width, 20)
         painter.fillRect(line, self.palette.button())
         arrow = "▸ " if self._h_collapsed else "▾ "
-        painter.drawText(line.adjusted(6, 0, 0, 0), int(QtCore.Qt.AlignmentFlag.AlignVCenter), arrow + self.text)
+        painter.drawText(
+            line.adjusted(6, 0, 0, 0), int(QtCore.Qt.AlignmentFlag.AlignVCenter), arrow + self.text
+        )
         painter.end()
 
 
@@ -117,5 +119,3 @@ class ctkColorPickerButton(QtWidgets.QPushButton):
     _h_signals = ("colorChanged(QColor)",)
     color = declared("QColor", QtGui.QColor(0, 0, 0), "colorChanged(QColor)")
     displayColorName = declared("bool", True)
-
-

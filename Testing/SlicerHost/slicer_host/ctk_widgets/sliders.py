@@ -88,7 +88,11 @@ class ctkSliderWidget(QtWidgets.QWidget):
 class ctkRangeWidget(QtWidgets.QWidget):
     """Two values between limits, the lower never above the upper."""
 
-    _h_signals = ("valuesChanged(double,double)", "minimumValueChanged(double)", "maximumValueChanged(double)")
+    _h_signals = (
+        "valuesChanged(double,double)",
+        "minimumValueChanged(double)",
+        "maximumValueChanged(double)",
+    )
     singleStep = declared("double", 1.0)
     decimals = declared("int", 2)
 
@@ -114,8 +118,12 @@ class ctkRangeWidget(QtWidgets.QWidget):
         self._h_limits = (low, high)
         self.setValues(*self._h_values_now)
 
-    minimum = computed("double", lambda self: self._h_limits[0], lambda self, v: self._h_bound(v, max(v, self._h_limits[1])))
-    maximum = computed("double", lambda self: self._h_limits[1], lambda self, v: self._h_bound(min(v, self._h_limits[0]), v))
+    minimum = computed(
+        "double", lambda self: self._h_limits[0], lambda self, v: self._h_bound(v, max(v, self._h_limits[1]))
+    )
+    maximum = computed(
+        "double", lambda self: self._h_limits[1], lambda self, v: self._h_bound(min(v, self._h_limits[0]), v)
+    )
     minimumValue = computed(
         "double",
         lambda self: self._h_values_now[0],

@@ -91,11 +91,15 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             self._h_change(None if self._h_none or not nodes else nodes[0])
         self._h_relist()
 
-    nodeTypes = computed("QStringList", lambda self: list(self._h_types), lambda self, v: self._h_set_types(v))
+    nodeTypes = computed(
+        "QStringList", lambda self: list(self._h_types), lambda self, v: self._h_set_types(v)
+    )
     showChildNodeTypes = computed(
         "bool", lambda self: self._h_children, lambda self, v: self._h_set_flag("_h_children", v)
     )
-    showHidden = computed("bool", lambda self: self._h_hidden, lambda self, v: self._h_set_flag("_h_hidden", v))
+    showHidden = computed(
+        "bool", lambda self: self._h_hidden, lambda self, v: self._h_set_flag("_h_hidden", v)
+    )
     noneEnabled = computed("bool", lambda self: self._h_none, lambda self, v: self._h_set_flag("_h_none", v))
     currentNodeID = computed(
         "QString",
@@ -127,7 +131,11 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         if scene is not None:
             self._h_observe(scene)
             nodes = self._h_nodes()
-            first = self._h_pending if self._h_pending in nodes else (nodes[0] if nodes and not self._h_none else None)
+            first = (
+                self._h_pending
+                if self._h_pending in nodes
+                else (nodes[0] if nodes and not self._h_none else None)
+            )
             self._h_pending = None
             if first is not None:
                 self._h_change(first)
@@ -153,7 +161,11 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
                     self._h_change(None)
                 self._h_relist()
 
-        events = ((scene.NodeAddedEvent, added), (scene.NodeRemovedEvent, removed), (scene.EndCloseEvent, closed))
+        events = (
+            (scene.NodeAddedEvent, added),
+            (scene.NodeRemovedEvent, removed),
+            (scene.EndCloseEvent, closed),
+        )
         self._h_observers = [scene.AddObserver(event, function) for event, function in events]
 
     def _h_alive(self) -> bool:

@@ -18,6 +18,11 @@ class _Picture(QtWidgets.QWidget):
     _h_view: View | None = None
     _h_node: Any = None
 
+    def _h_setup(self) -> None:
+        expanding = QtWidgets.QSizePolicy.Policy.Expanding
+        self.setSizePolicy(expanding, expanding)
+        self.setMinimumSize(160, 120)
+
     def renderWindow(self) -> Any:
         """The vtkRenderWindow."""
         self._h_open()
@@ -26,7 +31,9 @@ class _Picture(QtWidgets.QWidget):
     def _h_open(self) -> None:
         assert self._h_view is not None
         if self._h_view.window is None:
-            self._h_view.size = (max(64, self.width), max(64, self.height)) if self.visible else self._h_view.size
+            self._h_view.size = (
+                (max(64, self.width), max(64, self.height)) if self.visible else self._h_view.size
+            )
             self._h_view.open(self._h_node)
 
     def _h_picture(self) -> np.ndarray:
@@ -57,6 +64,8 @@ class _Picture(QtWidgets.QWidget):
 class qMRMLSliceView(_Picture):
     """The picture of a slice view."""
 
+    _h_setup = _Picture._h_setup
+
     def mrmlSliceNode(self) -> Any:
         """The slice node."""
         return self._h_node
@@ -65,6 +74,8 @@ class qMRMLSliceView(_Picture):
 @stand_in
 class qMRMLThreeDView(_Picture):
     """The picture of a 3D view."""
+
+    _h_setup = _Picture._h_setup
 
     def mrmlViewNode(self) -> Any:
         """The view node."""

@@ -1,1 +1,1 @@
-"""PySide6 held to PythonQt's rules: what PythonQt does is done, what it refuses (or might refuse) is refused."""
+"""PySide6 held to PythonQt's rules: what it refuses, or might refuse, is refused."""

@@ -11,7 +11,7 @@ from shiboken6 import Shiboken
 
 from . import objects, settings, timers, value_objects
 
-# Helpers of PySide that PythonQt lacks; `Signal`, `Slot`, `Property` and `QtCore` exist there but behave otherwise.
+# Not offered; `Signal`, `Slot`, `Property` and `QtCore` exist in PythonQt but behave otherwise.
 LEFT_OUT = {"QtMsgType", "QT_TR_NOOP", "QT_TR_NOOP_UTF8", "QtCore", "QtGui", "QtWidgets", "QtNetwork"}
 
 
@@ -35,7 +35,9 @@ def _strict_isinstance(cls: type, instance: object) -> bool:
         return cls in own.__mro__
     if cls not in own.__mro__:
         return False
-    return cls is next(base for base in own.__mro__ if objects.is_cpp_class(base)) or not objects.is_cpp_class(cls)
+    return cls is next(
+        base for base in own.__mro__ if objects.is_cpp_class(base)
+    ) or not objects.is_cpp_class(cls)
 
 
 def build() -> types.ModuleType:

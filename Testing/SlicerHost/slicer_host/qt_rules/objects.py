@@ -1,4 +1,4 @@
-"""Attribute access of Qt objects as PythonQt has it: no new attributes, no overwritten slots, no dead objects."""
+"""Attribute access of Qt objects by PythonQt's rules: no new attributes, no overwritten slots."""
 
 from __future__ import annotations
 
@@ -65,7 +65,9 @@ class BoundSlot:
         if keywords:
             raise ValueError(f"Called {self.__name__}(...), but called slot does not support kwargs.")
         if not Shiboken.isValid(self._instance):
-            raise ValueError(f"Trying to call '{self.__name__}' on a destroyed {type(self._instance).__name__} object")
+            raise ValueError(
+                f"Trying to call '{self.__name__}' on a destroyed {type(self._instance).__name__} object"
+            )
         return to_python(self._method(*as_slot_arguments(arguments)))
 
     def __eq__(self, other: object) -> bool:
@@ -78,7 +80,8 @@ class BoundSlot:
         return hash((id(self._instance), self.__name__))
 
     def __repr__(self) -> str:
-        return f"<qt slot {self.__name__} of {type(self._instance).__name__} instance at {id(self._instance):#x}>"
+        kind, address = type(self._instance).__name__, id(self._instance)
+        return f"<qt slot {self.__name__} of {kind} instance at {address:#x}>"
 
 
 def _connect(instance: Any) -> Method:
@@ -165,7 +168,7 @@ def properties_of(cls: type) -> set[str]:
 
 
 def set_attribute(instance: Any, name: str, value: Any) -> None:
-    """`instance.name = value` by PythonQt's rules: properties, and new attributes on Python subclasses only."""
+    """`instance.name = value` by PythonQt's rules: properties; new ones on Python subclasses only."""
     cls = type(instance)
     if name.startswith(("__", "_h_")):
         instance.__dict__[name] = value
@@ -179,7 +182,9 @@ def set_attribute(instance: Any, name: str, value: Any) -> None:
         _set_declared(instance, name, value)
     elif name == "name":
         instance.objectName = value
-    elif isinstance(descriptor, QtCore.Signal) or name in {s.split("(")[0] for s in signals.host_signals(instance)}:
+    elif isinstance(descriptor, QtCore.Signal) or name in {
+        s.split("(")[0] for s in signals.host_signals(instance)
+    }:
         raise AttributeError(f"Signal '{name}' can not be overwritten on {class_name(instance)} object")
     elif _is_slot(cls, name):
         raise AttributeError(f"Slot '{name}' can not be overwritten on {class_name(instance)} object")
@@ -187,7 +192,8 @@ def set_attribute(instance: Any, name: str, value: Any) -> None:
         instance.setProperty(name, value)
     elif is_cpp_class(cls):
         raise AttributeError(
-            f"'{name}' does not exist on {class_name(instance)} and creating new attributes on C++ objects is not allowed"
+            f"'{name}' does not exist on {class_name(instance)} and creating new attributes on C++ objects "
+            "is not allowed"
         )
     else:
         instance.__dict__[name] = value

@@ -74,7 +74,7 @@ def write(instance: Any, prop: Property, value: Any) -> None:
 
 
 def install(cls: type) -> None:
-    """Put the class's own Qt properties, and inherited ones that a method of the class hides, on the class."""
+    """Put Qt properties on the class: its own, and inherited ones that one of its methods hides."""
     meta_object = cls.staticMetaObject  # type: ignore[attr-defined]
     for index in range(meta_object.propertyCount()):
         meta = meta_object.property(index)

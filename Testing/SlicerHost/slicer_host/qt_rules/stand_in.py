@@ -1,4 +1,4 @@
-"""What the stand-ins for C++ widgets (ctk, qMRML, qSlicer) are made of: declared properties, strict constructors."""
+"""What the stand-ins for C++ widgets are made of: declared properties, strict constructors."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ def stand_in(cls: Class) -> Class:
     def __init__(self: Any, *arguments: Any, **keywords: Any) -> None:
         if keywords or len(arguments) > 1 or not all(a is None or _is_widget(a) for a in arguments):
             raise ValueError(
-                f"Could not find matching overload for given arguments: {arguments}: {cls.__name__}(QWidget parent)"
+                f"Could not find matching overload for given arguments: {arguments}. "
+                f"Available: {cls.__name__}(QWidget parent), {cls.__name__}()"
             )
         base.__init__(self, *arguments)
         if setup:

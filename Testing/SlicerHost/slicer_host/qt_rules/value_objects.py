@@ -1,4 +1,4 @@
-"""Classes that are no QObjects (table items, colours, fonts): no new attributes, stored lists come back as tuples."""
+"""Classes that are no QObjects (table items, colours): no new attributes, stored lists as tuples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def _refuse(instance: Any, name: str, value: Any) -> None:
         raise AttributeError(f"Slot '{name}' can not be overwritten on {cls.__name__} object")
     else:
         raise AttributeError(
-            f"'{name}' does not exist on {cls.__name__} and creating new attributes on C++ objects is not allowed"
+            f"'{name}' does not exist on {cls.__name__} and creating new attributes on C++ objects "
+            "is not allowed"
         )
 
 

@@ -1,4 +1,4 @@
-"""Values crossing the border: what a property takes, and how results look in PythonQt (tuples, plain integers)."""
+"""Values crossing the border: what a property takes, how results look (tuples, plain integers)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def accept(type_name: str, value: Any) -> Any:
 
 
 def as_slot_arguments(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Arguments of a C++ method: numpy's whole numbers and truth values become Python's own, as in PythonQt."""
+    """Arguments of a C++ method: numpy's numbers and truth values become Python's own."""
     return tuple(_plain(argument) for argument in arguments)
 
 

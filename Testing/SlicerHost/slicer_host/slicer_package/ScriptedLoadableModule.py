@@ -36,7 +36,9 @@ class ScriptedLoadableModule:
 
     def getDefaultModuleDocumentationLink(self, docPage: str | None = None) -> str:
         """A link to the documentation, as help text."""
-        return f'<p>For more information see the <a href="{docPage or self.moduleName}">documentation</a>.</p>'
+        return (
+            f'<p>For more information see the <a href="{docPage or self.moduleName}">documentation</a>.</p>'
+        )
 
     def runTest(self, msec: int = 100, **_keywords: Any) -> None:
         """Run the module's self-test class."""
@@ -64,7 +66,9 @@ class ScriptedLoadableModuleWidget:
         else:
             self.parent = parent
         self.layout = self.parent.layout()
-        slicer.app.moduleManager().connect("moduleAboutToBeUnloaded(QString)", self._onModuleAboutToBeUnloaded)
+        slicer.app.moduleManager().connect(
+            "moduleAboutToBeUnloaded(QString)", self._onModuleAboutToBeUnloaded
+        )
         if hasattr(slicer.modules, self.moduleName.lower()):
             setattr(slicer.modules, self.moduleName + "Widget", self)
         if parent is None:
@@ -153,7 +157,11 @@ class ScriptedLoadableModuleLogic:
         if self.isSingletonParameterNode:
             node.SetSingletonTag(self.moduleName)
         node.SetAttribute("ModuleName", self.moduleName)
-        name = self.moduleName if self.isSingletonParameterNode else slicer.mrmlScene.GenerateUniqueName(self.moduleName)
+        name = (
+            self.moduleName
+            if self.isSingletonParameterNode
+            else slicer.mrmlScene.GenerateUniqueName(self.moduleName)
+        )
         node.SetName(name)
         return slicer.mrmlScene.AddNode(node)
 

@@ -1,4 +1,4 @@
-"""slicer.packaging: requirement checks by metadata; installing is refused, there is nothing to install into."""
+"""slicer.packaging: requirement checks by metadata; installing is refused."""
 
 from __future__ import annotations
 

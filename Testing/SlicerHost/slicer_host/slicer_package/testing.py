@@ -18,7 +18,7 @@ def exitFailure(message: str = "") -> None:
 
 
 def runUnitTest(path: list[str], testname: str) -> None:
-    """Run `Module.Class` (each test_* with setUp); raises AssertionError where the application ends with 1."""
+    """Run `Module.Class` (each test_* with setUp); AssertionError where the application ends with 1."""
     sys.path[:0] = [p for p in path if p not in sys.path]
     module_name, _, class_name = testname.partition(".")
     module = importlib.import_module(module_name)

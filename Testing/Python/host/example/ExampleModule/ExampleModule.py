@@ -124,10 +124,12 @@ class ExampleModuleLogic(ScriptedLoadableModuleLogic):
         return ExampleParameterNode(self.getParameterNode())
 
     def mark(self, parameters):
-        """Put the voxels above the threshold into a segmentation on the volume's grid; returns their number."""
+        """Put the voxels above the threshold into a segmentation; returns their number."""
         volume = parameters.inputVolume
         mask = (slicer.util.arrayFromVolume(volume) > parameters.threshold).astype("uint8")
-        node = parameters.segmentation or slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "marks")
+        node = parameters.segmentation or slicer.mrmlScene.AddNewNodeByClass(
+            "vtkMRMLSegmentationNode", "marks"
+        )
         node.CreateDefaultDisplayNodes()
         node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
         node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())

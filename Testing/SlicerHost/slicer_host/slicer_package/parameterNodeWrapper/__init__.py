@@ -1,4 +1,4 @@
-"""A small parameterNodeWrapper with the application's names and stored strings; what it does not model, it refuses."""
+"""A small parameterNodeWrapper with the application's names and stored strings; refuses the rest."""
 
 from .annotations import (
     Choice,

@@ -35,7 +35,9 @@ class IsInstance(Validator):
         """Raise TypeError for another type."""
         is_truth = isinstance(value, bool) and self.classtype not in (bool, object)
         if is_truth or not isinstance(value, self.classtype):
-            raise TypeError(f"Value must be of type '{self.classtype}', is type '{type(value)}' value '{value}'")
+            raise TypeError(
+                f"Value must be of type '{self.classtype}', is type '{type(value)}' value '{value}'"
+            )
 
 
 @dataclass(frozen=True)

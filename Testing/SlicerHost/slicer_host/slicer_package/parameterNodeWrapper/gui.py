@@ -7,7 +7,17 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-from .annotations import Choice, Decimals, Default, Maximum, Minimum, RangeBounds, SingleStep, WithinRange, first
+from .annotations import (
+    Choice,
+    Decimals,
+    Default,
+    Maximum,
+    Minimum,
+    RangeBounds,
+    SingleStep,
+    WithinRange,
+    first,
+)
 from .members import Member
 from .packs import FloatRange
 
@@ -18,7 +28,13 @@ class Connector:
     """One widget showing one parameter."""
 
     def __init__(
-        self, wrapper: Any, name: str, widget: Any, signal: str, get: Callable[[], Any], put: Callable[[Any], None]
+        self,
+        wrapper: Any,
+        name: str,
+        widget: Any,
+        signal: str,
+        get: Callable[[], Any],
+        put: Callable[[Any], None],
     ) -> None:
         self.wrapper, self.name, self.widget, self.signal = wrapper, name, widget, signal
         self.get, self.put = get, put
@@ -41,7 +57,7 @@ class Connector:
 
 
 def widgets_by_parameter(wrapper: Any, gui_object: Any, property_name: str) -> dict[str, Any]:
-    """Widgets by parameter name. Two on one parameter are refused: the application leaves one of them dead."""
+    """Widgets by parameter name. Two on one parameter are refused: the application leaves one dead."""
     import slicer
 
     is_widget = hasattr(gui_object, "children")
@@ -51,7 +67,9 @@ def widgets_by_parameter(wrapper: Any, gui_object: Any, property_name: str) -> d
         name = widget.property(property_name) if hasattr(widget, "property") else None
         if name:
             if name in found:
-                raise ValueError(f"two widgets for parameter {name!r}: the application connects only one of them")
+                raise ValueError(
+                    f"two widgets for parameter {name!r}: the application connects only one of them"
+                )
             found[name] = widget
     return found
 
@@ -123,16 +141,22 @@ def _connector(wrapper: Any, name: str, member: Member, widget: Any) -> Connecto
     if kind is str and widget_class == "QLabel":
         return make("objectNameChanged(QString)", lambda: widget.text, assign("text"))
     if kind is pathlib.Path and widget_class == "ctkPathLineEdit":
-        return make("currentPathChanged(QString)", lambda: pathlib.Path(widget.currentPath), assign("currentPath", str))
+        return make(
+            "currentPathChanged(QString)",
+            lambda: pathlib.Path(widget.currentPath),
+            assign("currentPath", str),
+        )
     if kind is pathlib.Path and widget_class == "ctkDirectoryButton":
-        return make("directoryChanged(QString)", lambda: pathlib.Path(widget.directory), assign("directory", str))
+        return make(
+            "directoryChanged(QString)", lambda: pathlib.Path(widget.directory), assign("directory", str)
+        )
     if kind is FloatRange and widget_class == "ctkRangeWidget":
         return _range(make, extras, widget)
     if is_class and kind.__name__.startswith("vtkMRML") and widget_class == "qMRMLNodeComboBox":
         return make("currentNodeChanged(vtkMRMLNode*)", widget.currentNode, widget.setCurrentNode)
     raise RuntimeError(
         f"Unable to create GUI connector from datatype '{kind}' to widget type '{widget_class}'. "
-        "To determine which data types can be connected to which widget types, see the application's connectors"
+        "To determine which types can be connected to which widgets, see the application's connectors"
     )
 
 

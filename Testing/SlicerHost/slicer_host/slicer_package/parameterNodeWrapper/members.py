@@ -27,7 +27,7 @@ def members_of(cls: type) -> dict[str, Member]:
     for name, annotated in typing.get_type_hints(cls, include_extras=True).items():
         serializer = serializers.create(annotated)
         if serializer is None:
-            raise Exception(f"Unable to create serializer for {cls} member {name}")  # noqa: TRY002
+            raise Exception(f"Unable to create serializer for {cls} member {name}")
         is_annotated = typing.get_origin(annotated) is typing.Annotated
         kind, *extras = typing.get_args(annotated) if is_annotated else (annotated,)
         default = first(extras, Default)

@@ -116,5 +116,3 @@ def _finish() -> None:
         make(self, float(minimum), float(maximum))  # type: ignore[call-arg]
 
     FloatRange.__init__ = __init__  # type: ignore[method-assign, assignment]
-
-

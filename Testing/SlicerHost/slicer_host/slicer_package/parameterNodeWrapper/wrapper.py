@@ -20,7 +20,15 @@ def parameterNodeWrapper(cls: type) -> type:
     cls.__init__ = _make_init(members)  # type: ignore[misc]
     for name, member in members.items():
         setattr(cls, name, _make_property(member))
-    for method in (AddObserver, EndModify, Modified, RemoveObserver, StartModify, connectGui, connectParametersToGui):
+    for method in (
+        AddObserver,
+        EndModify,
+        Modified,
+        RemoveObserver,
+        StartModify,
+        connectGui,
+        connectParametersToGui,
+    ):
         setattr(cls, method.__name__, method)
     for method in (dataType, default, disconnectGui, getValue, isCached, setValue):
         setattr(cls, method.__name__, method)
@@ -182,8 +190,10 @@ def setValue(self: Any, parameterName: str, value: Any) -> None:
 
 
 def connectGui(self: Any, gui_object: Any) -> int:
-    """Connect every widget with the dynamic property SlicerParameterName; returns a tag for `disconnectGui`."""
-    return self.connectParametersToGui(gui.widgets_by_parameter(self, gui_object, SlicerParameterNamePropertyName))
+    """Connect every widget that has the property SlicerParameterName; returns a tag for `disconnectGui`."""
+    return self.connectParametersToGui(
+        gui.widgets_by_parameter(self, gui_object, SlicerParameterNamePropertyName)
+    )
 
 
 def connectParametersToGui(self: Any, mapping: dict[str, Any]) -> int:
