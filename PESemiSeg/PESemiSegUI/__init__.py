@@ -1,0 +1,1 @@
+"""The panels of the PESemiSeg module: one file per panel, and what they share. Nothing here computes."""

@@ -1,0 +1,166 @@
+"""Owns the Environment panel: what this computer can do, and how what is missing gets installed."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import qt
+import slicer
+from PESemiSegLib.errors import PESemiSegError
+from PESemiSegLib.jobs import places, runner
+from PESemiSegLib.jobs.files import read_json
+from PESemiSegLib.jobs.folder import Job
+from PESemiSegLib.jobs.status import DONE
+from PESemiSegLib.jobs.watch import Snapshot, look
+from slicer.i18n import tr as _
+
+from . import install, machine, wording
+from .background import Task
+from .base import Panel, setEnabled
+from .job_monitor import JobMonitor, abandon
+
+
+class EnvironmentPanel(Panel):
+    """Calls `onProbe(facts)` when this computer was looked at."""
+
+    def __init__(self, path: str, page, onProbe: Callable[[dict], None], requirements: str):
+        super().__init__(path, page)
+        self._onProbe, self._requirements = onProbe, requirements
+        self._monitor = JobMonitor(self._onNews, self._onEnd)
+        self._probed = False
+        self._task: Task | None = None
+        ui = self.ui
+        ui.pythonPath.currentPath = machine.python() or ""
+        ui.wheelPath.currentPath = machine.value("wheels")
+        ui.probeButton.connect("clicked()", self.probe)
+        ui.installButton.connect("clicked()", self._onInstall)
+        ui.torchButton.connect("clicked()", self._onTorch)
+        ui.repairButton.connect("clicked()", self._onRepair)
+        ui.pythonButton.connect("clicked()", self._onPython)
+        ui.clearButton.connect("clicked()", self._onClear)
+        ui.jobsFolderLabel.text = str(places.jobs_folder())
+        self._show(machine.rememberedProbe())
+
+    def enter(self) -> None:
+        """Look at this computer once per start, in a process of its own; then count what lies on the disk."""
+        if not self._probed:
+            self.probe()
+        self._countDisk()
+
+    def cleanup(self) -> None:
+        """The module goes."""
+        job = self._monitor.job
+        self._monitor.forget()
+        abandon(job)
+        if self._task is not None:
+            self._task.forget()
+        super().cleanup()
+
+    def probe(self) -> None:
+        """Start a look at this computer."""
+        if self._monitor.active:
+            return
+        self._probed = True
+        self.ui.environmentStatus.text = _("Looking at this computer...")
+        try:
+            self._monitor.start(Job.create("probe", {}))
+        except PESemiSegError as error:
+            self.ui.environmentStatus.text = str(error)
+        self._updateButtons()
+
+    def _onNews(self, _seen: Snapshot) -> None:
+        """The end tells it all."""
+
+    def _onEnd(self, seen: Snapshot) -> None:
+        if seen.state == DONE:
+            facts = read_json(seen.job.path("probe.json")) or {}
+            machine.rememberProbe(facts)
+            self._show(facts)
+            self._onProbe(facts)
+            self.ui.environmentStatus.text = ""
+        else:
+            log = " ".join(seen.log_tail[-3:])
+            self.ui.environmentStatus.text = _("The look at this computer failed: {why}").format(
+                why=f"{seen.message} {log}".strip()
+            )
+        abandon(seen.job)
+        self._updateButtons()
+
+    def _show(self, facts: dict) -> None:
+        self._facts = facts
+        table, rows = self.ui.environmentTable, install.rows(facts)
+        table.setRowCount(len(rows))
+        for index, (part, state) in enumerate(rows):
+            for column, text in enumerate((part, state)):
+                item = qt.QTableWidgetItem(text)
+                item.setToolTip(text)
+                table.setItem(index, column, item)
+        table.resizeColumnToContents(0)
+        self.ui.environmentSummary.text = install.summary(facts)
+        self._updateButtons()
+
+    def _updateButtons(self) -> None:
+        ui, busy = self.ui, _("A look at this computer is on its way") if self._monitor.active else ""
+        setEnabled(ui.probeButton, busy, _("Look at this computer again, in a process of its own"))
+        other = _("Another Python computes: install the packages there") if machine.python() else ""
+        small = _("All of it is there") if install.smallSetIsThere(self._facts) else ""
+        setEnabled(ui.installButton, busy or other or small, _("Install the small set with Slicer's own installer"))
+        torch = _("PyTorch is there and works") if self._facts.get("torch", {}).get("usable") else ""
+        setEnabled(ui.torchButton, busy or other or torch, _("Slicer's PyTorch extension picks the build for this GPU"))
+        broken = "" if install.torchIsBroken(self._facts) else _("There is no half-installed PyTorch")
+        setEnabled(ui.repairButton, busy or other or broken, _("Remove what is left of a PyTorch that does not work"))
+
+    def _onInstall(self) -> None:
+        machine.setValue("wheels", self.ui.wheelPath.currentPath)
+        self._try(lambda: install.smallSet(self._requirements, self.ui.wheelPath.currentPath))
+
+    def _onTorch(self) -> None:
+        self._try(install.torch)
+
+    def _onRepair(self) -> None:
+        if slicer.util.confirmOkCancelDisplay(_("Remove what is left of PyTorch from Slicer's Python?")):
+            self._try(install.removeTorch)
+
+    def _try(self, act: Callable[[], str]) -> None:
+        """Installing shows Slicer's own dialog; afterwards this computer is looked at again."""
+        try:
+            self.ui.environmentStatus.text = act()
+        except Exception as error:  # Slicer raises RuntimeError, CalledProcessError and others here
+            self.ui.environmentStatus.text = _("It did not work: {why}").format(why=error)
+            return
+        self.probe()
+
+    def _onPython(self) -> None:
+        machine.setValue("python", self.ui.pythonPath.currentPath)
+        self.probe()
+
+    def _countDisk(self) -> None:
+        """Add up the folder of all jobs, on a thread."""
+        if self._task is not None and self._task.active:
+            return
+        self._task = Task(_diskUse, self._showDisk, lambda error: None)
+
+    def _showDisk(self, use: "tuple[int, int]") -> None:
+        count, bytes_ = use
+        self.ui.diskLabel.text = _("{n} runs, {size}").format(n=count, size=wording.size(bytes_))
+        setEnabled(self.ui.clearButton, "" if count else _("There is none"), _("Models and scenes are kept"))
+
+    def _onClear(self) -> None:
+        question = _("Remove the files of all finished runs? Models and scenes are kept; reports are lost.")
+        if slicer.util.confirmOkCancelDisplay(question):
+            self._task = Task(_removeEnded, self._showDisk, lambda error: None)
+
+
+def _diskUse() -> tuple[int, int]:
+    folders = [job.folder for job in runner.jobs()]
+    sizes = (file.stat().st_size for folder in folders for file in Path(folder).rglob("*") if file.is_file())
+    return len(folders), sum(sizes)
+
+
+def _removeEnded() -> tuple[int, int]:
+    for job in runner.jobs():
+        try:
+            if look(job).ended:
+                runner.remove(job)
+        except PESemiSegError:
+            continue  # another program is at it
+    return _diskUse()

@@ -1,0 +1,105 @@
+"""Owns what leaves the Review panel: CSV, reviewed masks, the report, DICOM SEG, and other modules' panels."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import qt
+import slicer
+from PESemiSegLib.jobs.places import jobs_folder
+from slicer.i18n import tr as _
+
+from . import findings, scene
+
+
+def askForFile(title: str, name: str, kind: str) -> "Path | None":
+    """Ask where to save; None where the user gives up."""
+    chosen = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), title, name, kind)
+    text = chosen[0] if isinstance(chosen, (tuple, list)) else chosen
+    return Path(str(text)) if text else None
+
+
+def openInModule(name: str, segmentation) -> None:
+    """Bring one of Slicer's own modules to the front, on this result."""
+    slicer.util.selectModule(name)
+    widget = slicer.util.getModuleWidget(name)
+    if name == "SegmentEditor":
+        widget.editor.setSegmentationNode(segmentation)
+        widget.editor.setSourceVolumeNode(scene.volumeOf(segmentation))
+    else:
+        widget.segmentationSelector.setCurrentNode(segmentation)
+        widget.scalarSelector.setCurrentNode(scene.volumeOf(segmentation))
+
+
+def saveFindings(segmentation, path: Path) -> str:
+    """The findings with verdicts as CSV. Raises OSError."""
+    findings.saveCsv(scene.rowsOf(segmentation), path)
+    return _("Saved {name}").format(name=path.name)
+
+
+def reportOf(segmentation) -> Path:
+    """The HTML report of the run; it may be gone."""
+    return jobs_folder() / (segmentation.GetAttribute(scene.JOB) or "none") / "result" / "report.html"
+
+
+def whyNoReport(segmentation) -> str:
+    """Why there is no report to open; empty where there is one."""
+    return "" if reportOf(segmentation).is_file() else _("The files of this run were removed; segment again")
+
+
+def whyNoDicom(segmentation) -> str:
+    """Why no DICOM SEG can be made; empty where it can."""
+    if not hasattr(slicer.modules, "dicomsegmentation") and not hasattr(slicer.modules, "DICOMSegmentationPlugin"):
+        if "DICOMSegmentationPlugin" not in getattr(slicer.modules, "dicomPlugins", {}):
+            return _("This Slicer has no DICOM segmentation plugin")
+    hierarchy, volume = slicer.mrmlScene.GetSubjectHierarchyNode(), scene.volumeOf(segmentation)
+    if volume is None or not hierarchy.GetItemParent(hierarchy.GetItemByDataNode(volume)):
+        return _("The CT has no DICOM study: load it through Slicer's DICOM module to export a DICOM SEG")
+    return ""
+
+
+def toDicomDatabase(segmentation) -> str:
+    """Export the marks as DICOM SEG through Slicer's own plugin and index them. Raises RuntimeError."""
+    plugin = slicer.modules.dicomPlugins["DICOMSegmentationPlugin"]()
+    hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
+    exportables = plugin.examineForExport(hierarchy.GetItemByDataNode(segmentation))
+    if not exportables:
+        raise RuntimeError(_("Slicer's DICOM plugin offers no export for this result"))
+    with tempfile.TemporaryDirectory(prefix="pesemiseg-") as folder:
+        for item in exportables:
+            item.directory = folder
+        problem = plugin.export(exportables)
+        if problem:
+            raise RuntimeError(str(problem))
+        slicer.dicomDatabase.addDirectory(folder, True) if hasattr(slicer.dicomDatabase, "addDirectory") else (
+            _index(folder)
+        )
+    return _("The DICOM SEG is in Slicer's database")
+
+
+def saveReviewed(segmentation, path: Path) -> str:
+    """The union of all segments but rejected findings, on the CT's grid. Raises OSError, RuntimeError."""
+    volume = scene.volumeOf(segmentation)
+    if volume is None:
+        raise RuntimeError(_("The CT of this result is not in the scene"))
+    rejected = {row.segment for row in scene.rowsOf(segmentation) if row.verdict == findings.REJECTED}
+    mask = np.zeros(slicer.util.arrayFromVolume(volume).shape, np.uint8)
+    for identity in segmentation.GetSegmentation().GetSegmentIDs():
+        if identity not in rejected:
+            mask |= (slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, identity, volume) > 0).astype(np.uint8)
+    matrix = np.asarray(scene.ijkToRas(volume))
+    node = slicer.util.addVolumeFromArray(mask, matrix, path.stem, "vtkMRMLLabelMapVolumeNode")
+    try:
+        if not slicer.util.saveNode(node, str(path)):
+            raise RuntimeError(_("{name} cannot be written").format(name=path.name))
+    finally:
+        slicer.mrmlScene.RemoveNode(node)
+    return _("Saved {name}; add it to a cohort as this scan's mask").format(name=path.name)
+
+
+def _index(folder: str) -> None:
+    import ctk
+
+    indexer = ctk.ctkDICOMIndexer()
+    indexer.addDirectory(slicer.dicomDatabase, folder, True)
+    indexer.waitForImportFinished()

@@ -1,0 +1,24 @@
+"""Owns the scene state of the module: what is saved with a scene and what the panels' widgets are bound to."""
+
+from typing import Annotated
+
+import slicer
+from slicer.parameterNodeWrapper import Decimals, WithinRange, parameterNodeWrapper
+
+
+@parameterNodeWrapper
+class PESemiSegParameterNode:
+    """Settings of the user within one scene. Facts about this computer are in `machine`, not here."""
+
+    inputVolume: slicer.vtkMRMLScalarVolumeNode
+    segmentation: slicer.vtkMRMLSegmentationNode
+    model: str = "demo"
+    wholeSlices: bool = False
+    ownThreshold: bool = False
+    threshold: Annotated[float, WithinRange(0.05, 1.0), Decimals(2)] = 0.5
+    smallestMarkMm3: Annotated[float, WithinRange(-1.0, 1000.0), Decimals(0)] = -1.0
+    overlayVisible: bool = True
+    nearMarksOnly: bool = True
+    overlayOpacity: Annotated[float, WithinRange(0.0, 1.0), Decimals(2)] = 0.5
+    overlayThreshold: Annotated[float, WithinRange(0.0, 1.0), Decimals(2)] = 0.0
+    legendVisible: bool = True

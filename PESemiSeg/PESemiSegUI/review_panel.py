@@ -1,0 +1,309 @@
+"""Owns the Review panel: the findings one by one over the confidence map, the user's verdicts, the exports."""
+
+from pathlib import Path
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from . import export, findings, scene, views, wording
+from .base import Panel, setEnabled
+from .findings import ACCEPTED, REJECTED, UNDECIDED, Row
+
+_NUMBER, _VOLUME, _SIDE, _CONFIDENCE, _SLICES, _VERDICT = range(6)
+
+
+class ReviewPanel(Panel):
+    """Works on the result that the selector names."""
+
+    def __init__(self, path: str, page):
+        super().__init__(path, page)
+        self._uncertain = -1  # which of the least certain slices was shown last
+        self._filling = False
+        self._shortcuts: list[qt.QShortcut] = []
+        ui = self.ui
+        ui.resultSelector.addAttribute("vtkMRMLSegmentationNode", scene.RESULT, "1")
+        ui.resultSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._onResult)
+        ui.findingsTable.connect("itemSelectionChanged()", self._onRow)
+        ui.previousButton.connect("clicked()", self.previous)
+        ui.nextButton.connect("clicked()", self.next)
+        ui.uncertainButton.connect("clicked()", self.showLeastCertain)
+        ui.acceptButton.connect("clicked()", self.accept)
+        ui.rejectButton.connect("clicked()", self.reject)
+        ui.undecideButton.connect("clicked()", self.undecide)
+        for box in (ui.overlayCheck, ui.legendCheck, ui.nearMarksCheck):
+            box.connect("toggled(bool)", self._onOverlay)
+        for slider in (ui.opacitySlider, ui.overlayThresholdSlider):
+            slider.connect("valueChanged(double)", self._onOverlay)
+        ui.editorButton.connect("clicked()", self._onEditor)
+        ui.statisticsButton.connect("clicked()", self._onStatistics)
+        ui.csvButton.connect("clicked()", self._onCsv)
+        ui.reportButton.connect("clicked()", self._onReport)
+        ui.dicomButton.connect("clicked()", self._onDicom)
+        ui.rejectedButton.connect("clicked()", self._onReviewed)
+
+    # what the shell calls
+
+    def refresh(self) -> None:
+        """Show the result of the scene."""
+        self._onResult(self.ui.resultSelector.currentNode())
+
+    def enter(self) -> None:
+        """Keys work while the module is in front, wherever the focus is."""
+        window = slicer.util.mainWindow()
+        if window is None or self._shortcuts:
+            return
+        keys = (
+            ("Alt+Down", self.next),
+            ("Alt+Up", self.previous),
+            ("Alt+U", self.showLeastCertain),
+            ("Alt+A", self.accept),
+            ("Alt+R", self.reject),
+        )
+        for key, act in keys:
+            shortcut = qt.QShortcut(window)
+            shortcut.setKey(qt.QKeySequence(key))
+            shortcut.connect("activated()", act)
+            self._shortcuts.append(shortcut)
+
+    def exit(self) -> None:
+        """Keys belong to the next module."""
+        for shortcut in self._shortcuts:
+            shortcut.setEnabled(False)
+            shortcut.deleteLater()
+        self._shortcuts = []
+
+    def cleanup(self) -> None:
+        """The module goes."""
+        self.exit()
+        super().cleanup()
+
+    def showResult(self, segmentation) -> None:
+        """Take up a result that has just come."""
+        if self.ui.resultSelector.currentNode() is segmentation:
+            self._onResult(segmentation)
+        else:
+            self.ui.resultSelector.setCurrentNode(segmentation)
+        if self.ui.findingsTable.rowCount:
+            self.select(0)
+
+    # the table
+
+    @property
+    def segmentation(self):
+        """The result under review, or None."""
+        return self.ui.resultSelector.currentNode()
+
+    def _onResult(self, _node: object) -> None:
+        self._uncertain = -1
+        self._fill()
+        self._overlay()
+        self._updateButtons()
+
+    def _fill(self) -> None:
+        """Rows in the order of the findings; the user's sorting is applied again at the end."""
+        table, rows = self.ui.findingsTable, scene.rowsOf(self.segmentation)
+        self._filling = True
+        table.setSortingEnabled(False)
+        table.setRowCount(len(rows))
+        for index, row in enumerate(rows):
+            self._fillRow(index, row)
+        table.setSortingEnabled(True)
+        table.resizeColumnsToContents()
+        self._filling = False
+        self.ui.summaryLabel.text = self._summary(rows)
+
+    def _fillRow(self, index: int, row: Row) -> None:
+        slices = f"{row.slice_first}-{row.slice_last}" if row.slice_last > row.slice_first else f"{row.slice_first}"
+        cells = {
+            _NUMBER: row.number,
+            _VOLUME: round(row.volume_mm3, 1),
+            _SIDE: wording.side(row.side),
+            _CONFIDENCE: round(row.confidence, 2),
+            _SLICES: slices,
+            _VERDICT: _verdictText(row.verdict),
+        }
+        for column, value in cells.items():
+            item = qt.QTableWidgetItem()
+            item.setData(qt.Qt.DisplayRole, value)  # numbers as numbers, so that they sort as such
+            item.setData(qt.Qt.UserRole, row.segment)
+            if row.verdict == REJECTED:
+                item.setForeground(qt.QBrush(qt.QColor(140, 140, 140)))
+            self.ui.findingsTable.setItem(index, column, item)
+
+    def _summary(self, rows: list[Row]) -> str:
+        if self.segmentation is None:
+            return _("Segment a volume first, or open a scene with a result.")
+        if not rows:
+            return _("No finding. This does not rule out an embolism.")
+        kept = [row for row in rows if row.verdict != REJECTED]
+        text = _("{n} findings, {volume} mm³ in all").format(n=len(kept), volume=f"{_total(kept):.0f}")
+        if len(kept) < len(rows):
+            text += ", " + _("{n} rejected").format(n=len(rows) - len(kept))
+        return text
+
+    def select(self, index: int) -> None:
+        """Go to a row of the table as it is sorted now."""
+        if 0 <= index < self.ui.findingsTable.rowCount:
+            self.ui.findingsTable.selectRow(index)
+
+    def next(self) -> None:
+        """The row below, from the last one to the first."""
+        self._step(1)
+
+    def previous(self) -> None:
+        """The row above."""
+        self._step(-1)
+
+    def _step(self, by: int) -> None:
+        count, chosen = self.ui.findingsTable.rowCount, self._chosenRow()
+        if count:
+            self.select((chosen + by) % count if chosen >= 0 else 0)
+
+    def _chosenRow(self) -> int:
+        items = self.ui.findingsTable.selectedItems()
+        return items[0].row() if items else -1
+
+    def chosen(self) -> Row | None:
+        """The finding that is selected."""
+        items = self.ui.findingsTable.selectedItems()
+        segment = items[0].data(qt.Qt.UserRole) if items else None
+        return next((row for row in scene.rowsOf(self.segmentation) if row.segment == segment), None)
+
+    def _onRow(self) -> None:
+        if self._filling:
+            return
+        self._updateButtons()
+        row = self.chosen()
+        if row is not None:
+            views.lookAt(row.position, scene.volumeOf(self.segmentation))
+
+    def showLeastCertain(self) -> None:
+        """The slice on which the marks are trusted least; again: the next one."""
+        places = scene.leastCertain(self.segmentation) if self.segmentation is not None else []
+        if not places:
+            return
+        self._uncertain = (self._uncertain + 1) % len(places)
+        place = places[self._uncertain]
+        views.lookAt(tuple(place["ras"]), scene.volumeOf(self.segmentation))
+        self.ui.reviewStatus.text = _("Slice {slice}: mean confidence {value} on its marks ({n} of {of})").format(
+            slice=place["slice"], value=f"{place['confidence']:.2f}", n=self._uncertain + 1, of=len(places)
+        )
+
+    # verdicts
+
+    def accept(self) -> None:
+        """The selected finding is an embolus."""
+        self._decide(ACCEPTED)
+
+    def reject(self) -> None:
+        """The selected finding is none."""
+        self._decide(REJECTED)
+
+    def undecide(self) -> None:
+        """Take the verdict back."""
+        self._decide(UNDECIDED)
+
+    def _decide(self, verdict: str) -> None:
+        row = self.chosen()
+        if row is None:
+            return
+        findings.setVerdict(self.segmentation.GetNodeReference(scene.FINDINGS), row.segment, verdict)
+        decided = next(r for r in scene.rowsOf(self.segmentation) if r.segment == row.segment)
+        scene.showVerdict(self.segmentation, decided)
+        self._fill()
+        self._selectSegment(row.segment)
+        self._updateButtons()
+
+    def _selectSegment(self, segment: str) -> None:
+        for index in range(self.ui.findingsTable.rowCount):
+            if self.ui.findingsTable.item(index, _NUMBER).data(qt.Qt.UserRole) == segment:
+                self._filling = True  # the views stay where they are
+                self.select(index)
+                self._filling = False
+
+    # overlay
+
+    def _onOverlay(self, _value: object) -> None:
+        self._overlay()
+
+    def _overlay(self) -> None:
+        node, ui = self.segmentation, self.ui  # the widgets: the parameter node hears of a change after this
+        volume = scene.volumeOf(node) if node is not None else None
+        if volume is None:
+            return
+        shown = scene.NEAR if ui.nearMarksCheck.checked else scene.CONFIDENCE
+        hidden = scene.CONFIDENCE if ui.nearMarksCheck.checked else scene.NEAR
+        confidence = node.GetNodeReference(shown) if ui.overlayCheck.checked else None
+        for role in (shown, hidden):
+            other = node.GetNodeReference(role)
+            if other is not None and other is not confidence:
+                views.showLegend(other, False)
+        views.showOverlay(
+            volume,
+            confidence,
+            opacity=ui.opacitySlider.value,
+            threshold=ui.overlayThresholdSlider.value,
+            legend=ui.legendCheck.checked,
+        )
+
+    # editing and exports
+
+    def _updateButtons(self) -> None:
+        ui, node = self.ui, self.segmentation
+        count = ui.findingsTable.rowCount
+        none = _("There is no result yet") if node is None else _("This result has no finding")
+        why = "" if count else none
+        setEnabled(ui.previousButton, why, _("Go to the finding above (Alt+Up)"))
+        setEnabled(ui.nextButton, why, _("Go to the finding below (Alt+Down)"))
+        setEnabled(ui.uncertainButton, why, _("Go to the slice whose marks are trusted least (Alt+U)"))
+        chosen = self.chosen() if count else None
+        why = why or ("" if chosen is not None else _("Choose a finding in the table first"))
+        setEnabled(ui.acceptButton, why, _("This is an embolus (Alt+A)"))
+        setEnabled(ui.rejectButton, why, _("This is none; it is hidden, and can go into the next fine-tuning (Alt+R)"))
+        undo = why or ("" if chosen.verdict else _("There is no verdict on this finding"))
+        setEnabled(ui.undecideButton, undo, _("Take the verdict back"))
+        none = "" if node is not None else _("There is no result yet")
+        setEnabled(ui.editorButton, none, _("Correct the marks by hand; a new run keeps what you change"))
+        setEnabled(ui.statisticsButton, none, _("Measure the segments"))
+        setEnabled(ui.csvButton, none, _("The findings with your verdicts, as a table"))
+        setEnabled(ui.rejectedButton, none, _("Write the reviewed mask as a label for the next fine-tuning"))
+        setEnabled(ui.reportButton, none or export.whyNoReport(node), _("The HTML report of this run"))
+        setEnabled(ui.dicomButton, none or export.whyNoDicom(node), _("Into Slicer's DICOM database"))
+
+    def _onEditor(self) -> None:
+        export.openInModule("SegmentEditor", self.segmentation)
+
+    def _onStatistics(self) -> None:
+        export.openInModule("SegmentStatistics", self.segmentation)
+
+    def _onCsv(self) -> None:
+        path = export.askForFile(_("Save the findings"), "findings.csv", "CSV (*.csv)")
+        if path:
+            self._tell(export.saveFindings, path)
+
+    def _onReport(self) -> None:
+        qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(export.reportOf(self.segmentation))))
+
+    def _onDicom(self) -> None:
+        self._tell(export.toDicomDatabase)
+
+    def _onReviewed(self) -> None:
+        path = export.askForFile(_("Save the reviewed mask"), "reviewed.nrrd", "NRRD (*.nrrd)")
+        if path:
+            self._tell(export.saveReviewed, path)
+
+    def _tell(self, act, *arguments: Path) -> None:
+        """Do an export and say how it went."""
+        try:
+            self.ui.reviewStatus.text = act(self.segmentation, *arguments)
+        except (OSError, RuntimeError, ValueError) as error:
+            self.ui.reviewStatus.text = _("It did not work: {why}").format(why=error)
+
+
+def _verdictText(verdict: str) -> str:
+    return {ACCEPTED: _("accepted"), REJECTED: _("rejected")}.get(verdict, "")
+
+
+def _total(rows: list[Row]) -> float:
+    return sum(row.volume_mm3 for row in rows)

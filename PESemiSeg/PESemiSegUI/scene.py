@@ -1,0 +1,255 @@
+"""Owns arrays <-> MRML nodes: a volume out to a job, and a job's result back in, on the right voxels."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import slicer
+import vtk
+from PESemiSegLib.jobs.files import read_json
+from slicer.i18n import tr as _
+from vtk.util.numpy_support import numpy_to_vtk
+
+from . import findings
+from .findings import Row
+
+EMBOLUS = (
+    "Segmentation category and type - DICOM master list~SCT^49755003^Morphologically Altered Structure"
+    "~SCT^55584005^Embolus~^^~Anatomic codes - DICOM master list~SCT^81040000^Pulmonary artery~^^"
+)
+COLOUR = (150 / 255, 98 / 255, 83 / 255)  # of Embolus in the DICOM master list
+REJECTED_COLOUR = (0.55, 0.55, 0.55)
+RESULT, JOB, SLICES = "PESemiSeg.Result", "PESemiSeg.Job", "PESemiSeg.Slices"  # attributes of a segmentation
+CONFIDENCE, NEAR, FINDINGS = "PESemiSeg.Confidence", "PESemiSeg.Near", "PESemiSeg.Findings"  # its references
+_FINGERPRINT = "PESemiSeg.Fingerprint"  # tag of a segment: the voxels as the run left them
+_OWN = "PE_"
+
+
+def ijkToRas(volume: "slicer.vtkMRMLVolumeNode") -> list[list[float]]:
+    """The volume's own geometry, 4x4, without any parent transform."""
+    matrix = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(matrix)
+    return slicer.util.arrayFromVTKMatrix(matrix).tolist()
+
+
+def writer(volume: "slicer.vtkMRMLScalarVolumeNode", path: Path) -> Callable[[], None]:
+    """What writes the volume's voxels (k, j, i) to a .npy; made here, run on a thread, slice by slice."""
+    array = slicer.util.arrayFromVolume(volume)
+
+    def write() -> None:
+        target = np.lib.format.open_memmap(path, "w+", array.dtype, array.shape)
+        for k, plane in enumerate(array):
+            target[k] = plane
+        target.flush()
+
+    return write
+
+
+def findResult(volume: "slicer.vtkMRMLScalarVolumeNode") -> "slicer.vtkMRMLSegmentationNode | None":
+    """The segmentation that an earlier run made of this volume."""
+    role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+    for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+        if node.GetAttribute(RESULT) and node.GetNodeReferenceID(role) == volume.GetID():
+            return node
+    return None
+
+
+def volumeOf(segmentation: "slicer.vtkMRMLSegmentationNode") -> "slicer.vtkMRMLScalarVolumeNode | None":
+    """The CT that a result belongs to."""
+    role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+    return segmentation.GetNodeReference(role)
+
+
+def rowsOf(segmentation: "slicer.vtkMRMLSegmentationNode | None") -> list[Row]:
+    """The findings of a result, with verdicts."""
+    return findings.read(segmentation.GetNodeReference(FINDINGS)) if segmentation is not None else []
+
+
+def leastCertain(segmentation: "slicer.vtkMRMLSegmentationNode") -> list[dict]:
+    """Slices with marks, the least certain first: `ras` in mm and `confidence`."""
+    try:
+        return json.loads(segmentation.GetAttribute(SLICES) or "[]")
+    except ValueError:
+        return []
+
+
+def importResult(
+    volume: "slicer.vtkMRMLScalarVolumeNode", folder: Path, matrix: list[list[float]], job: str
+) -> "slicer.vtkMRMLSegmentationNode":
+    """Bring a finished segment job into the scene; takes milliseconds (the full confidence map comes apart).
+
+    An earlier result of the same volume is updated: segments that the user drew or changed stay, and
+    verdicts go over to the new finding in the same place.
+
+    Args:
+        folder: of the job. matrix: IJKToRAS of its arrays, 4x4. job: its id, for the report and DICOM SEG.
+
+    Raises OSError, ValueError or KeyError for files that make no sense.
+    """
+    about = read_json(folder / "findings.json")
+    if about is None:
+        raise ValueError("findings.json cannot be read")
+    labels = np.load(folder / "labels.npy", mmap_mode="r", allow_pickle=False)
+    node = findResult(volume) or _newResult(volume)
+    node.SetAttribute(JOB, job)
+    node.SetAttribute(SLICES, json.dumps([_inRas(item) for item in about["slices"]]))
+    before = rowsOf(node)
+    _keepEdits(node)
+    _addSegments(node, labels, about["findings"], matrix)
+    rows = findings.withVerdicts(findings.rowsOf(about["findings"]), before)
+    findings.write(_table(node, volume), rows)
+    for row in rows:
+        showVerdict(node, row)
+    if (folder / "near.npy").exists():
+        near = np.load(folder / "near.npy", allow_pickle=False)
+        setConfidence(node, NEAR, near, about["near_ijk_to_ras"])
+    elif node.GetNodeReference(NEAR) is not None:
+        slicer.mrmlScene.RemoveNode(node.GetNodeReference(NEAR))
+    node.CreateClosedSurfaceRepresentation()
+    return node
+
+
+def setConfidence(
+    segmentation: "slicer.vtkMRMLSegmentationNode", role: str, array: np.ndarray, matrix: list[list[float]]
+) -> "slicer.vtkMRMLScalarVolumeNode":
+    """Make or update one of the two confidence volumes of a result; the array's memory is used as it is."""
+    volume = volumeOf(segmentation)
+    node = segmentation.GetNodeReference(role)
+    if node is None:
+        name = _("{name} PE confidence") if role == CONFIDENCE else _("{name} PE confidence at marks")
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name.format(name=volume.GetName()))
+        segmentation.SetNodeReferenceID(role, node.GetID())
+        _placeBeside(node, volume)
+    image = vtk.vtkImageData()
+    image.SetDimensions(*reversed(array.shape))
+    image.GetPointData().SetScalars(numpy_to_vtk(array.reshape(-1), deep=False))
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(np.asarray(matrix)))
+    node.SetAndObserveImageData(image)
+    node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+    node.SetAttribute("PESemiSeg.Confidence", "1")
+    return node
+
+
+def showVerdict(segmentation: "slicer.vtkMRMLSegmentationNode", row: Row) -> None:
+    """A rejected finding is grey and hidden; others have the colour of an embolus."""
+    segment = segmentation.GetSegmentation().GetSegment(row.segment)
+    if segment is None:
+        return
+    rejected = row.verdict == findings.REJECTED
+    segment.SetColor(*(REJECTED_COLOUR if rejected else COLOUR))
+    segmentation.GetDisplayNode().SetSegmentVisibility(row.segment, not rejected)
+
+
+def isEdited(segmentation: "slicer.vtkMRMLSegmentationNode", segment: str) -> bool:
+    """Whether the user changed a segment since the run that made it, or drew it."""
+    stored = vtk.reference("")
+    if not segmentation.GetSegmentation().GetSegment(segment).GetTag(_FINGERPRINT, stored):
+        return True
+    return str(stored) != _fingerprint(segmentation, segment)
+
+
+def _newResult(volume: "slicer.vtkMRMLScalarVolumeNode") -> "slicer.vtkMRMLSegmentationNode":
+    name = _("{name} PE").format(name=volume.GetName())
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    node.SetAttribute(RESULT, "1")
+    node.CreateDefaultDisplayNodes()
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+    node.SetNodeReferenceID(role, volume.GetID())
+    node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+    _placeBeside(node, volume)
+    return node
+
+
+def _table(
+    node: "slicer.vtkMRMLSegmentationNode", volume: "slicer.vtkMRMLScalarVolumeNode"
+) -> "slicer.vtkMRMLTableNode":
+    table = node.GetNodeReference(FINDINGS)
+    if table is None:
+        name = _("{name} PE findings").format(name=volume.GetName())
+        table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", name)
+        table.SetUseColumnTitleAsColumnHeader(True)
+        node.SetNodeReferenceID(FINDINGS, table.GetID())
+        _placeBeside(table, volume)
+    return table
+
+
+def _placeBeside(node: "slicer.vtkMRMLNode", volume: "slicer.vtkMRMLScalarVolumeNode") -> None:
+    """Into the volume's study, which DICOM export goes by."""
+    hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
+    if hierarchy is not None:
+        parent = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(volume))
+        hierarchy.SetItemParent(hierarchy.GetItemByDataNode(node), parent)
+
+
+def _keepEdits(node: "slicer.vtkMRMLSegmentationNode") -> None:
+    """Take the last run's segments out; those that the user changed stay under a new ID and name."""
+    segmentation = node.GetSegmentation()
+    for identity in list(segmentation.GetSegmentIDs()):
+        if not identity.startswith(_OWN):
+            continue
+        if isEdited(node, identity):
+            kept = slicer.vtkSegment()
+            kept.DeepCopy(segmentation.GetSegment(identity))
+            kept.SetName(_("{name} (edited)").format(name=kept.GetName()))
+            kept.RemoveTag(_FINGERPRINT)
+            segmentation.AddSegment(kept, segmentation.GenerateUniqueSegmentID(f"edited_{identity}"))
+        segmentation.RemoveSegment(identity)
+
+
+def _addSegments(
+    node: "slicer.vtkMRMLSegmentationNode", labels: np.ndarray, found: list[dict], matrix: list[list[float]]
+) -> None:
+    """One segment per finding, from the finding's box alone: a whole-volume import would take half a second."""
+    segmentation = node.GetSegmentation()
+    representation = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    segmentation.SetSourceRepresentationName(representation)
+    for item in found:
+        if not item["box_kji"]:
+            continue
+        segment = slicer.vtkSegment()
+        segment.SetName(_("PE {n}").format(n=item["id"]))
+        segment.SetColor(*COLOUR)
+        segment.SetTag(segment.GetTerminologyEntryTagName(), EMBOLUS)
+        segment.AddRepresentation(representation, _boxImage(labels, item["id"], item["box_kji"], matrix))
+        segmentation.AddSegment(segment, f"{_OWN}{item['id']}")
+    for identity in segmentation.GetSegmentIDs():
+        if identity.startswith(_OWN):
+            segmentation.GetSegment(identity).SetTag(_FINGERPRINT, _fingerprint(node, identity))
+
+
+def _boxImage(
+    labels: np.ndarray, number: int, box_kji: list[list[int]], matrix: list[list[float]]
+) -> "slicer.vtkOrientedImageData":
+    """The voxels of one finding as an image whose extent is the finding's box in the whole grid."""
+    (k0, k1), (j0, j1), (i0, i1) = box_kji
+    inside = np.ascontiguousarray(labels[k0:k1, j0:j1, i0:i1] == number).astype(np.uint8)
+    image = slicer.vtkOrientedImageData()
+    image.SetExtent(i0, i1 - 1, j0, j1 - 1, k0, k1 - 1)
+    image.GetPointData().SetScalars(numpy_to_vtk(inside.reshape(-1), deep=True))
+    image.SetGeometryFromImageToWorldMatrix(slicer.util.vtkMatrixFromArray(np.asarray(matrix)))
+    return image
+
+
+def _fingerprint(node: "slicer.vtkMRMLSegmentationNode", segment: str) -> str:
+    """A hash of where a segment's voxels lie, whatever box and grid origin they are stored with."""
+    image = slicer.vtkOrientedImageData()
+    node.GetBinaryLabelmapRepresentation(segment, image)
+    if image.IsEmpty():
+        return "empty"
+    extent = image.GetExtent()
+    values = vtk.util.numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
+    values = values.reshape(extent[5] - extent[4] + 1, extent[3] - extent[2] + 1, extent[1] - extent[0] + 1)
+    index = np.argwhere(values)[:, ::-1] + np.array(extent[::2])
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    affine = slicer.util.arrayFromVTKMatrix(matrix)
+    places = np.round((index @ affine[:3, :3].T + affine[:3, 3]) * 10).astype(np.int64)
+    return hashlib.sha256(places[np.lexsort(places.T)].tobytes()).hexdigest()[:32]
+
+
+def _inRas(item: dict) -> dict:
+    left, posterior, superior = item["lps_mm"]
+    return {"slice": item["slice"], "confidence": item["confidence"], "ras": [-left, -posterior, superior]}

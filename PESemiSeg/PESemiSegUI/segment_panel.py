@@ -1,0 +1,342 @@
+"""Owns the Segment panel: choose a volume and a model, see what it will cost, run, stop, read the log."""
+
+import logging
+import platform
+
+import qt
+import slicer
+from PESemiSegLib import __version__
+from PESemiSegLib.errors import PESemiSegError
+from slicer.i18n import tr as _
+
+from . import cost, loading, machine, models, segment_run, wording
+from .base import Panel, setEnabled
+from .segment_run import News, Request, SegmentRun
+
+_AMBER = "color: #1d1d1d; background-color: #f2b134; border-radius: 3px; padding: 3px;"
+
+
+class SegmentPanel(Panel):
+    """Calls `onFinished(segmentation)` when a result has come into the scene."""
+
+    def __init__(self, path: str, page, onFinished):
+        super().__init__(path, page)
+        self._onFinished = onFinished
+        self._run = SegmentRun(self.show)
+        self._loader = loading.Loader(self._onLoaded, self._say)
+        self._entries: list[models.Entry] = []
+        self._waiting: Request | None = None  # for "Run anyway"
+        self._free_bytes: float | None = None
+        self._cores: int | None = None
+        ui = self.ui
+        ui.inputSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._onInput)
+        ui.loadFolderButton.connect("clicked()", self._onLoadFolder)
+        ui.loadFileButton.connect("clicked()", self._onLoadFile)
+        ui.modelCombo.connect("currentIndexChanged(int)", self._onModel)
+        ui.cardButton.connect("toggled(bool)", self._onCard)
+        ui.deviceCombo.connect("currentIndexChanged(int)", self._onDevice)
+        ui.thresholdCheck.connect("toggled(bool)", self._onOwnThreshold)
+        ui.segmentButton.connect("clicked()", self._onSegment)
+        ui.runAnywayButton.connect("clicked()", self._onRunAnyway)
+        ui.dismissButton.connect("clicked()", self._onDismiss)
+        ui.copyReportButton.connect("clicked()", self._onCopyReport)
+        for name, text in (("auto", _("automatic")), ("fp32", "float32"), ("bf16", "bfloat16"), ("fp16", "float16")):
+            ui.precisionCombo.addItem(text, name)
+        ui.modelMark.setStyleSheet(_AMBER)
+        self.setDevices(machine.rememberedProbe())
+
+    # what the shell calls
+
+    def refresh(self) -> None:
+        """Models may have come or gone, and the scene may be another."""
+        self._listModels()
+        self._onInput(self.ui.inputSelector.currentNode())
+        self._onOwnThreshold(self.ui.thresholdCheck.checked)
+
+    def enter(self) -> None:
+        """The list of models may have changed meanwhile."""
+        self._listModels()
+        self._updateButton()
+
+    def sceneClosing(self) -> None:
+        """The volume goes: so does its run."""
+        self._waiting = None
+        self.ui.checkFrame.visible = False
+        if self._run.active:
+            self._run.abandon()
+            self._rest(_("Stopped, because the scene was closed."))
+        else:
+            self._rest("")
+
+    def cleanup(self) -> None:
+        """Segmenting belongs to this Slicer: it stops with it."""
+        self._run.abandon()
+        self._loader.abandon()
+        super().cleanup()
+
+    def setDevices(self, probe: dict) -> None:
+        """Fill the device box from a look at this computer."""
+        combo = self.ui.deviceCombo
+        before = combo.currentData if combo.count else machine.value("device", "auto")
+        combo.blockSignals(True)
+        combo.clear()
+        combo.addItem(_("Automatic"), "auto")
+        for device in probe.get("devices", ()):
+            memory = f", {device['memory_gib']:g} GiB" if device.get("memory_gib") else ""
+            unusable = "" if device.get("usable") else " " + _("(cannot be used)")
+            name = _("CPU") if device["device"] == "cpu" else device["device"]
+            combo.addItem(f"{name}: {device.get('name', '')}{memory}{unusable}", device["device"])
+        combo.setCurrentIndex(max(0, combo.findData(before)))
+        combo.blockSignals(False)
+        computer = probe.get("computer", {})
+        self._cores = computer.get("cores")
+        self._free_bytes = computer["memory_free_gib"] * 2**30 if computer.get("memory_free_gib") else None
+        self._probe = probe
+        self._onDevice(combo.currentIndex)
+
+    @property
+    def running(self) -> bool:
+        """Whether a volume is being segmented."""
+        return self._run.active
+
+    # choosing
+
+    def _listModels(self) -> None:
+        combo = self.ui.modelCombo
+        wanted = self.parameters.model if self.parameters is not None else "demo"
+        self._entries = models.entries()
+        combo.blockSignals(True)
+        combo.clear()
+        for entry in self._entries:
+            combo.addItem(entry.name, entry.name)
+        combo.setCurrentIndex(max(0, combo.findData(wanted)) if self._entries else -1)
+        combo.blockSignals(False)
+        self._showModel()
+
+    def chooseModel(self, name: str) -> None:
+        """Take a model that has just come into the list."""
+        if self.parameters is not None:
+            self.parameters.model = name
+        self._listModels()
+
+    def _entry(self) -> models.Entry | None:
+        index = self.ui.modelCombo.currentIndex
+        return self._entries[index] if 0 <= index < len(self._entries) else None
+
+    def _onModel(self, _index: int) -> None:
+        entry = self._entry()
+        if entry is not None and self.parameters is not None:
+            self.parameters.model = entry.name
+        self._showModel()
+
+    def _showModel(self) -> None:
+        entry = self._entry()
+        self.ui.modelMark.text = models.mark(entry) if entry is not None else _("There is no model: import one.")
+        self.ui.modelMark.setStyleSheet(_AMBER if entry is None or entry.info is None or entry.madeUpOnly else "")
+        if entry is not None:
+            self.ui.cardText.setMarkdown(models.card(entry))
+        self._updateCost()
+        self._updateButton()
+
+    def _onCard(self, shown: bool) -> None:
+        self.ui.cardText.visible = shown
+
+    def _onInput(self, _node: object) -> None:
+        note = segment_run.explainVolume(self.ui.inputSelector.currentNode())
+        self.ui.inputNote.text = note
+        self.ui.inputNote.visible = bool(note)
+        self._updateCost()
+        self._updateButton()
+
+    def _onDevice(self, _index: int) -> None:
+        device = self.ui.deviceCombo.currentData
+        machine.setValue("device", "" if device == "auto" else str(device))
+        note = self._whyNot(device)
+        self.ui.deviceNote.text = note
+        self.ui.deviceNote.visible = bool(note)
+        self._updateCost()
+        self._updateButton()
+
+    def _whyNot(self, device: str) -> str:
+        """Why a device cannot be used, or why the automatic choice leaves a GPU aside."""
+        for facts in self._probe.get("devices", ()):
+            if not facts.get("usable") and device in ("auto", facts["device"]):
+                return f"{facts.get('name', facts['device'])}: {facts.get('why', '')}"
+        return ""
+
+    def _onOwnThreshold(self, own: bool) -> None:
+        self.ui.thresholdSlider.enabled = own
+        entry = self._entry()
+        if not own and entry is not None and entry.info is not None:
+            self.ui.thresholdCheck.toolTip = _("Off: the model's own operating point, {value}").format(
+                value=f"{entry.info.threshold:g}"
+            )
+
+    def _updateCost(self) -> None:
+        volume, entry = self.ui.inputSelector.currentNode(), self._entry()
+        if volume is None or volume.GetImageData() is None or entry is None:
+            self.ui.costLabel.text = _("choose a volume first")
+            return
+        expected = cost.estimate(
+            volume.GetImageData().GetDimensions(), entry.name, self.ui.deviceCombo.currentData, self._cores
+        )
+        self.ui.costLabel.text = expected.text(self._free_bytes)
+
+    def _updateButton(self) -> None:
+        """One button: Segment PE, or Cancel while a run is on its way."""
+        button = self.ui.segmentButton
+        if self._run.active:
+            button.text = _("Cancel")
+            setEnabled(button, "", _("Stop within two seconds"))
+            return
+        button.text = _("Segment PE")
+        volume, entry, device = self.ui.inputSelector.currentNode(), self._entry(), self.ui.deviceCombo.currentData
+        why = ""
+        if volume is None:
+            why = _("Choose a CT volume first, or load one")
+        elif volume.GetImageData() is None:
+            why = _("This volume holds no image")
+        elif entry is None or entry.info is None:
+            why = _("Choose a model that can be used")
+        elif device != "auto" and self._whyNot(device):
+            why = self._whyNot(device)
+        setEnabled(button, why, _("Mark pulmonary emboli; Slicer stays usable meanwhile"))
+
+    # loading
+
+    def _onLoadFolder(self) -> None:
+        self._loader.askForFolder()
+
+    def _onLoadFile(self) -> None:
+        self._loader.askForFile()
+
+    def load(self, path: str, series: str | None = None) -> None:
+        """Load a scan with the library's reader."""
+        self._loader.load(path, series)
+
+    def _onLoaded(self, volume, warnings: "tuple[str, ...]") -> None:
+        self.ui.inputSelector.setCurrentNode(volume)
+        slicer.util.setSliceViewerLayers(background=volume, fit=True)
+        self.ui.inputNote.text = " ".join(warnings)
+        self.ui.inputNote.visible = bool(warnings)
+        self._say("")
+
+    def _say(self, text: str) -> None:
+        self.ui.statusLabel.text = text
+
+    # running
+
+    def _onSegment(self) -> None:
+        if self._run.active:
+            self.ui.segmentButton.enabled = False
+            self._say(_("Stopping..."))
+            self._run.cancel()
+            return
+        self.start(strict=True)
+
+    def _onRunAnyway(self) -> None:
+        request, self._waiting = self._waiting, None
+        self.ui.checkFrame.visible = False
+        if request is not None and request.volume.GetScene() is not None:
+            self._begin(request)
+
+    def _onDismiss(self) -> None:
+        self._waiting = None
+        self.ui.checkFrame.visible = False
+        self._say(_("Not run."))
+
+    def start(self, strict: bool = True) -> None:
+        """Segment the volume that is chosen; `strict` asks where the input check finds fault."""
+        settings: dict = {"precision": self.ui.precisionCombo.currentData, "whole": self.parameters.wholeSlices}
+        if self.parameters.ownThreshold:
+            settings["threshold"] = self.parameters.threshold
+        if self.parameters.smallestMarkMm3 >= 0:
+            settings["min_lesion_mm3"] = self.parameters.smallestMarkMm3
+        volume = self.ui.inputSelector.currentNode()
+        self._begin(Request(volume, self._entry().name, self.ui.deviceCombo.currentData, settings, strict))
+
+    def _begin(self, request: Request) -> None:
+        self.ui.checkFrame.visible = False
+        self.ui.logText.clear()
+        try:
+            self._request = request
+            self._run.start(request)
+        except PESemiSegError as error:
+            self._rest(str(error))
+
+    def show(self, news: News) -> None:
+        """Show one thing that the run has told."""
+        if news.log and news.log != self.ui.logText.plainText:
+            self.ui.logText.setPlainText(news.log)
+        if news.phase == segment_run.PREPARING:
+            self._busy(_("Handing the volume over"), 0, 0)
+        elif news.phase == segment_run.RUNNING:
+            self._busy(_progress(news), news.done, news.total)
+        elif news.phase == segment_run.CHECKED:
+            self._ask(news)
+        elif news.phase == segment_run.FINISHED:
+            self._rest(_finished(news))
+            self._onFinished(news.segmentation)
+        elif news.phase == segment_run.STOPPED:
+            self._rest(_("Stopped. Nothing was changed."))
+        else:
+            logging.error("PESemiSeg: %s", news.message)
+            self.ui.logFold.collapsed = False
+            self._rest(_("It did not work: {why}").format(why=news.message))
+
+    def _busy(self, text: str, done: int, total: int) -> None:
+        self.ui.progressBar.visible = True
+        self.ui.progressBar.setRange(0, total)
+        self.ui.progressBar.value = done
+        self._say(text)
+        self._updateButton()
+
+    def _rest(self, text: str) -> None:
+        self.ui.progressBar.visible = False
+        self._say(text)
+        self._updateCost()
+        self._updateButton()
+
+    def _ask(self, news: News) -> None:
+        """The input check found fault: say so plainly, and leave the choice to the user."""
+        from dataclasses import replace
+
+        self._waiting = replace(self._request, strict=False)
+        self.ui.checkText.text = "\n".join(f"• {sentence}" for sentence in news.sentences)
+        self.ui.checkFrame.visible = True
+        self._rest(_("Not segmented yet: the input check found something."))
+
+    def _onCopyReport(self) -> None:
+        qt.QApplication.clipboard().setText(self.report())
+        self._say(_("The report is in the clipboard; it holds no patient data."))
+
+    def report(self) -> str:
+        """Versions, settings and the log, for a bug report."""
+        entry = self._entry()
+        model = "none" if entry is None else entry.name
+        lines = [
+            f"PESemiSeg {__version__}, Slicer {slicer.app.applicationVersion}, {platform.platform()}",
+            f"model {model}, device {self.ui.deviceCombo.currentText}, precision {self.ui.precisionCombo.currentText}",
+            f"status: {self.ui.statusLabel.text}",
+            self.ui.logText.plainText,
+        ]
+        return "\n".join(lines)
+
+
+def _progress(news: News) -> str:
+    text = wording.stage(news.stage)
+    if news.total:
+        text = _("{stage}: {done} of {total}").format(stage=text, done=news.done, total=news.total)
+    if news.seconds_left is not None and news.done:
+        text += ", " + _("{time} left").format(time=wording.duration(news.seconds_left))
+    return text
+
+
+def _finished(news: News) -> str:
+    from . import scene
+
+    rows = scene.rowsOf(news.segmentation)
+    text = _("{n} findings").format(n=len(rows)) if rows else _("No finding. This does not rule out an embolism.")
+    if news.sentences:
+        text += " " + _("Mind the input check: {what}").format(what=" ".join(news.sentences))
+    return text
