@@ -39,6 +39,7 @@ BLOCKS = (
 CONVENTIONS = (
     "Mean and 95 % interval: patients are resampled 2,000 times (percentile bootstrap), because voxels "
     "and emboli of one patient are not independent. Several scans of one patient count as one patient.",
+    "With few patients (below some ten) such intervals are too short; the tests stay exact.",
     "Scans without PE: where neither the annotator nor the list of emboli marks anything, Dice, IoU, "
     "sensitivity, precision and surface distances are not defined. Such scans are not counted as 1 and "
     "not as 0: they are left out of those means, and what is marked on them counts as false marks and "
