@@ -42,7 +42,7 @@ def example(host: Any) -> Iterator[Any]:
 
 @pytest.hookimpl(wrapper=True, trylast=True)  # innermost: inside pytest's own capture
 def pytest_runtest_call(item: pytest.Item) -> Any:
-    """Around the test itself: stdout without a file, PythonSlicer as sys.executable (pytest sets stdout late)."""
+    """Around the test itself: stdout without a file, PythonSlicer as sys.executable."""
     if "host" not in getattr(item, "fixturenames", ()):
         return (yield)
     import slicer

@@ -56,3 +56,22 @@ def test_reasons_name_probes_that_exist(outcomes: list[dict[str, Any]]) -> None:
     from slicer_host.probing import left_out
 
     assert set(left_out()) <= {o["name"] for o in outcomes}
+
+
+@pytest.mark.parametrize(
+    ("real", "answer", "kind"),
+    [
+        ("(1, 'a')", "(1, 'a')", "equal"),
+        ("2", "<CheckState.Checked: 2>", "equal"),
+        ("'5'", "!TypeError: no", "refused"),
+        ("!AttributeError: no", "!TypeError: not so", "both refuse"),
+        ("!AttributeError: no", "True", "different"),  # more lenient: the dangerous one
+        ("('a',)", "['a']", "different"),
+        ("x" * 1000, "x" * 999 + "y", "different"),
+    ],
+)
+def test_comparing_is_strict(real: str, answer: str, kind: str) -> None:
+    from slicer_host.probing import compare
+
+    assert compare("qt", "some probe", real, answer, {}).kind == kind
+    assert compare("qt", "some probe", real, answer, {"some probe": "why"}).kind in (kind, "left out")

@@ -38,14 +38,12 @@ def scan(host: Any) -> dict[str, Any]:
     return {"ct": ct, "confidence": sure, "marks": marks, "center": center[:3]}
 
 
-def picture(name: str, size: int = 240) -> np.ndarray:
-    """A slice view rendered: uint8 (rows, columns, 3)."""
+def picture(name: str) -> np.ndarray:
+    """A slice view rendered: uint8 (240, 240, 3)."""
     import slicer
+    import slicer_host
 
-    view = slicer.app.layoutManager().sliceWidget(name).sliceView()
-    view._h_open()
-    view._h_view.size = (size, size)
-    return view._h_picture()
+    return slicer_host.picture(slicer.app.layoutManager().sliceWidget(name).sliceView(), 240, 240)
 
 
 def test_slice_jumped_to_shows_the_ball_in_the_middle(scan: dict[str, Any]) -> None:
@@ -72,13 +70,13 @@ def test_segmentation_is_outlined_and_confidence_coloured(scan: dict[str, Any]) 
     assert (np.ptp(corner, axis=2) < 12).all()  # grey outside, below the threshold
 
 
-def test_surface_in_3d(scan: dict[str, Any]) -> None:
+def test_surface_in_3d(scan: dict[str, Any], host: Any) -> None:
     import slicer
 
     scan["marks"].CreateClosedSurfaceRepresentation()
     view = slicer.app.layoutManager().threeDWidget(0).threeDView()
     view.resetFocalPoint()
-    image = view._h_picture().astype(int)
+    image = host.picture(view).astype(int)
     green = (image[..., 1] > image[..., 0] + 40) & (image[..., 1] > image[..., 2] + 40)
     assert green.sum() > 200
     assert view.cameraNode().GetClassName() == "vtkMRMLCameraNode"

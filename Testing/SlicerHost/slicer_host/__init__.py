@@ -9,7 +9,7 @@ Docs/slicer_host.md.
 from __future__ import annotations
 
 from .environment import why_not
-from .host import load_module, reset, running_without_main_window, start, stop, unload_module
+from .host import load_module, picture, reset, running_without_main_window, start, stop, unload_module
 from .watch import UnseenError, check, expected, take
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "check",
     "expected",
     "load_module",
+    "picture",
     "reset",
     "running_without_main_window",
     "start",

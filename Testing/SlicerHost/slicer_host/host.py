@@ -129,6 +129,13 @@ def reset() -> None:
     _parts["app"].processEvents()
 
 
+def picture(view: Any, columns: int = 400, rows: int = 400) -> Any:
+    """A slice or 3D view (`sliceWidget("Red").sliceView()`) rendered at a size: uint8 (rows, columns, 3)."""
+    view._h_open()
+    view._h_view.size = (columns, rows)
+    return view._h_picture()
+
+
 def stop() -> None:
     """Take everything down in an order that does not crash; for the end of the process."""
     if not _parts:
