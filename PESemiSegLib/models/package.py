@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PESemiSegLib.errors import PackageError
 from PESemiSegLib.models.archive import extract
@@ -104,8 +105,34 @@ def write_package(
     with staged_folder(folder, overwrite=overwrite) as stage:
         export_segmenter(segmenter, stage)
         export_discriminator(discriminator, segmenter.config.feature_channels, stage)
-        (stage / "README.md").write_text(render_card(info), encoding="utf-8", newline="\n")
-        complete = replace(info, files={name: sha256_of(stage / name) for name in PACKAGE_FILES})
-        (stage / INFO_NAME).write_text(complete.to_json(), encoding="utf-8", newline="\n")
-        verify_folder(stage)
+        _write_words(info, stage)
     return read_package(folder)
+
+
+def amend_package(
+    package: ModelPackage, folder: str | Path, *, overwrite: bool = False, **changes: Any
+) -> ModelPackage:
+    """Write the same networks with other words or another operating point; needs no torch.
+
+    Args:
+        package: stays as it is. folder: the new package.
+        changes: fields of PackageInfo, such as threshold, min_lesion_mm3, metrics and training.
+
+    Raises:
+        OutputError: if the folder exists and `overwrite` is off, or cannot be written.
+        PackageError: if a change does not fit.
+    """
+    info = replace(package.info, **changes)
+    with staged_folder(Path(folder), overwrite=overwrite) as stage:
+        for name in PACKAGE_FILES:
+            shutil.copyfile(package.file(name), stage / name)
+        _write_words(info, stage)
+    return read_package(folder)
+
+
+def _write_words(info: PackageInfo, stage: Path) -> None:
+    """The card, then model.json with the hashes of all that lies there by now."""
+    (stage / "README.md").write_text(render_card(info), encoding="utf-8", newline="\n")
+    complete = replace(info, files={name: sha256_of(stage / name) for name in PACKAGE_FILES})
+    (stage / INFO_NAME).write_text(complete.to_json(), encoding="utf-8", newline="\n")
+    verify_folder(stage)

@@ -15,7 +15,7 @@ import torch
 from PESemiSegLib.errors import OutputError, PackageError
 from PESemiSegLib.models.info import PACKAGE_FILES, PackageInfo
 from PESemiSegLib.models.load import load_discriminator, load_segmenter
-from PESemiSegLib.models.package import read_package, write_package
+from PESemiSegLib.models.package import amend_package, read_package, write_package
 from PESemiSegLib.models.verify import sha256_of
 
 
@@ -336,3 +336,18 @@ assert [entry.problem for entry in store.list() if not entry.built_in] == [None]
 def test_unknown_file_name_is_refused(package_folder):
     with pytest.raises(PackageError, match="has no file"):
         read_package(package_folder).file("../model.json")
+
+
+def test_amending_changes_words_and_point_and_nothing_else(package_folder, tmp_path):
+    package = read_package(package_folder)
+    amended = amend_package(package, tmp_path / "amended", threshold=0.75, metrics={"Dice": 0.5})
+    assert (amended.info.threshold, amended.info.metrics) == (0.75, {"Dice": 0.5})
+    assert "0.75" in amended.read_bytes("README.md").decode()
+    for name in set(PACKAGE_FILES) - {"README.md"}:
+        assert amended.read_bytes(name) == package.read_bytes(name), name
+    assert read_package(package_folder).sha256 == package.sha256
+    with pytest.raises(OutputError):
+        amend_package(package, tmp_path / "amended", threshold=0.5)
+    with pytest.raises(PackageError):
+        amend_package(package, tmp_path / "other", threshold=2.0)
+    assert not (tmp_path / "other").exists()
