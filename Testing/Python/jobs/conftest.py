@@ -13,32 +13,32 @@ from PESemiSegLib.jobs import folder as names
 from PESemiSegLib.jobs import runner
 from PESemiSegLib.jobs.folder import Job
 from PESemiSegLib.jobs.process import kill_tree
-from PESemiSegLib.jobs.watch import Snapshot, Watch
+from PESemiSegLib.jobs.watch import Snapshot, Watch, look
 
 Submit = Callable[..., Watch]
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The user's data folder, with a space and letters outside ASCII in its path."""
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The user's data folder, with a space and letters outside ASCII in its path.
+
+    Workers that still run at the end of a test are ended: they would outlive it, as they should.
+    """
     folder = tmp_path / "Büro 日本 data"
     monkeypatch.setenv("PESEMISEG_HOME", str(folder))
-    return folder
+    yield folder
+    for job in runner.jobs(folder / "jobs"):
+        kill_tree(look(job).status.process, job.token, names.TOKEN_VARIABLE)
 
 
 @pytest.fixture
-def submit(home: Path) -> Iterator[Submit]:
-    """Start a stand-in job; what still runs at the end of the test is ended."""
-    started: list[Job] = []
+def submit(home: Path) -> Submit:
+    """Start a stand-in job."""
 
     def begin(kind: str = "sleep", /, *, folder: Path | None = None, **params: Any) -> Watch:
-        job = Job.create(kind, params, folder=folder)
-        started.append(job)
-        return runner.start(job)
+        return runner.start(Job.create(kind, params, folder=folder))
 
-    yield begin
-    for job in started:
-        kill_tree(None, job.token, names.TOKEN_VARIABLE)
+    return begin
 
 
 def wait_until(watch: Watch, condition: Callable[[Snapshot], bool], timeout_s: float = 60.0) -> Snapshot:
