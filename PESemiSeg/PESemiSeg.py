@@ -32,11 +32,14 @@ class PESemiSeg(ScriptedLoadableModule):
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
         parent.dependencies = []
         parent.contributors = ["PESemiSeg contributors"]
-        parent.helpText = _(
-            "Marks pulmonary emboli in a CT pulmonary angiogram, shows how far the discriminator trusts each mark, "
-            "and adapts the model to the scans of another hospital with few or no labels. Everything is computed on "
-            "this computer. Research use only, not a medical device."
-        ) + f' <a href="{_HOME}">{_("Documentation")}</a>'
+        parent.helpText = (
+            _(
+                "Marks pulmonary emboli in a CT pulmonary angiogram, shows how far the discriminator trusts each mark, "
+                "and adapts the model to the scans of another hospital with few or no labels. Everything is computed on "
+                "this computer. Research use only, not a medical device."
+            )
+            + f' <a href="{_HOME}">{_("Documentation")}</a>'
+        )
         parent.acknowledgementText = _(
             "Implements semi-supervised pulmonary embolism segmentation with a feature-level adversarial network "
             "(see Docs/method.md for the paper and how it was read). Licence: Apache-2.0. Research use only."

@@ -16,7 +16,9 @@ class Task:
         work: what to do. done: gets its result, on the user interface's thread. failed: gets what it raised.
     """
 
-    def __init__(self, work: Callable[[], Any], done: Callable[[Any], None], failed: Callable[[Exception], None]):
+    def __init__(
+        self, work: Callable[[], Any], done: Callable[[Any], None], failed: Callable[[Exception], None]
+    ):
         self._work, self._done, self._failed = work, done, failed
         self._result: Any = None
         self._error: Exception | None = None

@@ -26,12 +26,16 @@ class Cost:
         if self.seconds is None:
             text = _("Time: known after the first run here; {memory}").format(memory=memory)
         else:
-            pattern = _("About {time}, as in the last run here; {memory}") if self.measured else _(
-                "About {time} (a first estimate); {memory}"
+            pattern = (
+                _("About {time}, as in the last run here; {memory}")
+                if self.measured
+                else _("About {time} (a first estimate); {memory}")
             )
             text = pattern.format(time=wording.duration(self.seconds), memory=memory)
         if free_bytes is not None and self.memory_bytes > free_bytes:
-            text += " " + _("Only {size} is free: close other programs first.").format(size=wording.size(free_bytes))
+            text += " " + _("Only {size} is free: close other programs first.").format(
+                size=wording.size(free_bytes)
+            )
         return text
 
 

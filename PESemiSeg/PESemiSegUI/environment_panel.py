@@ -5,13 +5,14 @@ from pathlib import Path
 
 import qt
 import slicer
+from slicer.i18n import tr as _
+
 from PESemiSegLib.errors import PESemiSegError
 from PESemiSegLib.jobs import places, runner
 from PESemiSegLib.jobs.files import read_json
 from PESemiSegLib.jobs.folder import Job
 from PESemiSegLib.jobs.status import DONE
 from PESemiSegLib.jobs.watch import Snapshot, look
-from slicer.i18n import tr as _
 
 from . import install, machine, wording
 from .background import Task
@@ -103,11 +104,19 @@ class EnvironmentPanel(Panel):
         setEnabled(ui.probeButton, busy, _("Look at this computer again, in a process of its own"))
         other = _("Another Python computes: install the packages there") if machine.python() else ""
         small = _("All of it is there") if install.smallSetIsThere(self._facts) else ""
-        setEnabled(ui.installButton, busy or other or small, _("Install the small set with Slicer's own installer"))
+        setEnabled(
+            ui.installButton, busy or other or small, _("Install the small set with Slicer's own installer")
+        )
         torch = _("PyTorch is there and works") if self._facts.get("torch", {}).get("usable") else ""
-        setEnabled(ui.torchButton, busy or other or torch, _("Slicer's PyTorch extension picks the build for this GPU"))
+        setEnabled(
+            ui.torchButton,
+            busy or other or torch,
+            _("Slicer's PyTorch extension picks the build for this GPU"),
+        )
         broken = "" if install.torchIsBroken(self._facts) else _("There is no half-installed PyTorch")
-        setEnabled(ui.repairButton, busy or other or broken, _("Remove what is left of a PyTorch that does not work"))
+        setEnabled(
+            ui.repairButton, busy or other or broken, _("Remove what is left of a PyTorch that does not work")
+        )
 
     def _onInstall(self) -> None:
         machine.setValue("wheels", self.ui.wheelPath.currentPath)

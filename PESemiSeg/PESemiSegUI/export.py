@@ -1,4 +1,4 @@
-"""Owns what leaves the Review panel: CSV, reviewed masks, the report, DICOM SEG, and other modules' panels."""
+"""Owns what leaves the Review panel: CSV, reviewed masks, report, DICOM SEG, other modules' panels."""
 
 import tempfile
 from pathlib import Path
@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import qt
 import slicer
-from PESemiSegLib.jobs.places import jobs_folder
 from slicer.i18n import tr as _
+
+from PESemiSegLib.jobs.places import jobs_folder
 
 from . import findings, scene
 
@@ -49,9 +50,8 @@ def whyNoReport(segmentation) -> str:
 
 def whyNoDicom(segmentation) -> str:
     """Why no DICOM SEG can be made; empty where it can."""
-    if not hasattr(slicer.modules, "dicomsegmentation") and not hasattr(slicer.modules, "DICOMSegmentationPlugin"):
-        if "DICOMSegmentationPlugin" not in getattr(slicer.modules, "dicomPlugins", {}):
-            return _("This Slicer has no DICOM segmentation plugin")
+    if "DICOMSegmentationPlugin" not in getattr(slicer.modules, "dicomPlugins", {}):
+        return _("This Slicer has no DICOM segmentation plugin")
     hierarchy, volume = slicer.mrmlScene.GetSubjectHierarchyNode(), scene.volumeOf(segmentation)
     if volume is None or not hierarchy.GetItemParent(hierarchy.GetItemByDataNode(volume)):
         return _("The CT has no DICOM study: load it through Slicer's DICOM module to export a DICOM SEG")
@@ -71,9 +71,7 @@ def toDicomDatabase(segmentation) -> str:
         problem = plugin.export(exportables)
         if problem:
             raise RuntimeError(str(problem))
-        slicer.dicomDatabase.addDirectory(folder, True) if hasattr(slicer.dicomDatabase, "addDirectory") else (
-            _index(folder)
-        )
+        _index(folder)
     return _("The DICOM SEG is in Slicer's database")
 
 
@@ -86,7 +84,9 @@ def saveReviewed(segmentation, path: Path) -> str:
     mask = np.zeros(slicer.util.arrayFromVolume(volume).shape, np.uint8)
     for identity in segmentation.GetSegmentation().GetSegmentIDs():
         if identity not in rejected:
-            mask |= (slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, identity, volume) > 0).astype(np.uint8)
+            mask |= (slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, identity, volume) > 0).astype(
+                np.uint8
+            )
     matrix = np.asarray(scene.ijkToRas(volume))
     node = slicer.util.addVolumeFromArray(mask, matrix, path.stem, "vtkMRMLLabelMapVolumeNode")
     try:

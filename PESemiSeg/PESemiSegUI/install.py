@@ -36,7 +36,9 @@ def rows(facts: dict) -> list[tuple[str, str]]:
     training = facts["training"]
     lines.append((_("Fine-tuning"), _("possible") if training["usable"] else training["why"]))
     missing = [name for name in SMALL_SET if packages.get(name) in (None, "broken")]
-    lines.append((_("Small set"), _("missing: {names}").format(names=", ".join(missing)) if missing else _("complete")))
+    lines.append(
+        (_("Small set"), _("missing: {names}").format(names=", ".join(missing)) if missing else _("complete"))
+    )
     return lines
 
 
@@ -50,7 +52,11 @@ def summary(facts: dict) -> str:
     gpu = next((device for device in usable if device["device"] != "cpu"), None)
     where = gpu["name"] if gpu is not None else _("the CPU")
     text = _("Segmenting works, on {where}.").format(where=where)
-    return text + " " + (_("Fine-tuning works.") if facts["training"]["usable"] else _("Fine-tuning needs PyTorch."))
+    return (
+        text
+        + " "
+        + (_("Fine-tuning works.") if facts["training"]["usable"] else _("Fine-tuning needs PyTorch."))
+    )
 
 
 def smallSetIsThere(facts: dict) -> bool:
@@ -83,7 +89,9 @@ def torch() -> str:
     try:
         import PyTorchUtils
     except ImportError:
-        question = _("Slicer's PyTorch extension is needed. Install it from the extensions server, and restart?")
+        question = _(
+            "Slicer's PyTorch extension is needed. Install it from the extensions server, and restart?"
+        )
         if not slicer.util.confirmOkCancelDisplay(question):
             return _("PyTorch was not installed.")
         slicer.app.extensionsManagerModel().installExtensionFromServer("PyTorch", True)
@@ -97,7 +105,9 @@ def torch() -> str:
 
 def removeTorch() -> str:
     """Take every package of PyTorch out of Slicer's Python. Raises RuntimeError, CalledProcessError."""
-    there = {name.lower() for name in (d.metadata["Name"] for d in importlib.metadata.distributions()) if name}
+    there = {
+        name.lower() for name in (d.metadata["Name"] for d in importlib.metadata.distributions()) if name
+    }
     for name in _TORCH:
         if name in there:
             slicer.util.pip_uninstall(name)

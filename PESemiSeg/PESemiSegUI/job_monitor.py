@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 import qt
+
 from PESemiSegLib.errors import PESemiSegError
 from PESemiSegLib.jobs import runner
-from PESemiSegLib.jobs.folder import LOG, Job
 from PESemiSegLib.jobs.files import tail
+from PESemiSegLib.jobs.folder import LOG, Job
 from PESemiSegLib.jobs.watch import Snapshot, Watch
 
 from . import machine

@@ -1,4 +1,4 @@
-"""Owns Load CTPA...: a scan read by the library in a job, with its series choice and warnings, into the scene."""
+"""Owns Load CTPA...: a scan read by the library in a job, its series choice and warnings, into the scene."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,13 +8,14 @@ import numpy as np
 import qt
 import slicer
 import vtk
+from slicer.i18n import tr as _
+from vtk.util.numpy_support import numpy_to_vtk
+
 from PESemiSegLib.errors import PESemiSegError
 from PESemiSegLib.jobs.files import read_json
 from PESemiSegLib.jobs.folder import Job
 from PESemiSegLib.jobs.status import CANCELLED, DONE
 from PESemiSegLib.jobs.watch import Snapshot
-from slicer.i18n import tr as _
-from vtk.util.numpy_support import numpy_to_vtk
 
 from .background import Task
 from .job_monitor import JobMonitor, abandon
@@ -79,6 +80,11 @@ class Loader:
         else:
             self._start({"input": Path(path), **({"series": series} if series else {})})
 
+    def makeUp(self, seed: int) -> None:
+        """Make a patient who never lived, instead of reading one."""
+        if not self.active:
+            self._start({"made_up": seed})
+
     def abandon(self) -> None:
         """Read no more."""
         self._monitor.forget()
@@ -102,7 +108,9 @@ class Loader:
     def _onEnd(self, seen: Snapshot) -> None:
         job, self._job = self._job, None
         if seen.state != DONE:
-            self._say("" if seen.state == CANCELLED else _("The scan was not read: {why}").format(why=seen.message))
+            self._say(
+                "" if seen.state == CANCELLED else _("The scan was not read: {why}").format(why=seen.message)
+            )
             abandon(job)
             return
         about = read_json(job.path("volume.json")) or {}

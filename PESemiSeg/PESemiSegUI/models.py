@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from slicer.i18n import tr as _
+
 from PESemiSegLib.errors import PackageError
 from PESemiSegLib.jobs.places import data_folder
 from PESemiSegLib.models.info import PackageInfo
 from PESemiSegLib.models.store import DEMO, Store, demo_folder
 from PESemiSegLib.models.verify import INFO_NAME
-from slicer.i18n import tr as _
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,9 @@ def mark(entry: Entry) -> str:
     if entry.info is None:
         return _("This model cannot be used: {why}").format(why=entry.problem)
     origin = {
-        "phantom": _("Made-up patients only: this model has never seen a real scan. For trying out, not for reading."),
+        "phantom": _(
+            "Made-up patients only: this model has never seen a real scan. For trying out, not for reading."
+        ),
         "patients": _("Trained on real patients. Research use only."),
         "mixed": _("Trained on real and made-up patients. Research use only."),
     }

@@ -11,7 +11,11 @@ from . import models, wording
 from .background import Task
 from .base import Panel, setEnabled
 
-_ORIGIN = {"phantom": "made-up patients only", "patients": "patients", "mixed": "patients and made-up patients"}
+_ORIGIN = {
+    "phantom": "made-up patients only",
+    "patients": "patients",
+    "mixed": "patients and made-up patients",
+}
 
 
 class ModelsPanel(Panel):
@@ -42,7 +46,11 @@ class ModelsPanel(Panel):
     def refresh(self) -> None:
         """Read the list again; the row of the model in use is chosen."""
         entry = self.chosen()
-        wanted = entry.name if entry is not None else (self.parameters.model if self.parameters is not None else "")
+        wanted = (
+            entry.name
+            if entry is not None
+            else (self.parameters.model if self.parameters is not None else "")
+        )
         self._entries = models.entries()
         table = self.ui.modelsTable
         table.setRowCount(len(self._entries))
@@ -71,15 +79,23 @@ class ModelsPanel(Panel):
         built_in = _("The demo model comes with the program") if entry is not None and entry.builtIn else ""
         busy = _("An import or export is on its way") if self._task is not None and self._task.active else ""
         setEnabled(ui.useButton, why or broken, _("Take this model in the Segment panel"))
-        setEnabled(ui.exportButton, why or broken or busy, _("Write this model as one .zip; it holds no patient data"))
+        setEnabled(
+            ui.exportButton,
+            why or broken or busy,
+            _("Write this model as one .zip; it holds no patient data"),
+        )
         setEnabled(ui.deleteButton, why or built_in or busy, _("Delete this model from this computer"))
-        setEnabled(ui.importButton, busy, _("Take in a model package (.zip) from this computer or a network drive"))
+        setEnabled(
+            ui.importButton, busy, _("Take in a model package (.zip) from this computer or a network drive")
+        )
 
     def _onUse(self) -> None:
         if self.parameters is not None:
             self.parameters.model = self.chosen().name
             self._onChange()
-            self.ui.modelsStatus.text = _("The Segment panel takes {name} now.").format(name=self.chosen().name)
+            self.ui.modelsStatus.text = _("The Segment panel takes {name} now.").format(
+                name=self.chosen().name
+            )
 
     def _onImport(self) -> None:
         kinds = _("Model packages") + " (*.zip)"

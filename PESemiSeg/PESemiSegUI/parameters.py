@@ -1,4 +1,4 @@
-"""Owns the scene state of the module: what is saved with a scene and what the panels' widgets are bound to."""
+"""Owns the scene state of the module: what is saved with a scene and bound to the panels' widgets."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Owns the Review panel: the findings one by one over the confidence map, the user's verdicts, the exports."""
+"""Owns the Review panel: the findings one by one over the confidence map, the user's verdicts, exports."""
 
 from pathlib import Path
 
@@ -25,6 +25,8 @@ class ReviewPanel(Panel):
         ui.resultSelector.addAttribute("vtkMRMLSegmentationNode", scene.RESULT, "1")
         ui.resultSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._onResult)
         ui.findingsTable.connect("itemSelectionChanged()", self._onRow)
+        ui.findingsTable.horizontalHeader().setSectionResizeMode(qt.QHeaderView.Stretch)
+        ui.findingsTable.verticalHeader().setDefaultSectionSize(22)
         ui.previousButton.connect("clicked()", self.previous)
         ui.nextButton.connect("clicked()", self.next)
         ui.uncertainButton.connect("clicked()", self.showLeastCertain)
@@ -109,12 +111,15 @@ class ReviewPanel(Panel):
         for index, row in enumerate(rows):
             self._fillRow(index, row)
         table.setSortingEnabled(True)
-        table.resizeColumnsToContents()
         self._filling = False
         self.ui.summaryLabel.text = self._summary(rows)
 
     def _fillRow(self, index: int, row: Row) -> None:
-        slices = f"{row.slice_first}-{row.slice_last}" if row.slice_last > row.slice_first else f"{row.slice_first}"
+        slices = (
+            f"{row.slice_first}-{row.slice_last}"
+            if row.slice_last > row.slice_first
+            else f"{row.slice_first}"
+        )
         cells = {
             _NUMBER: row.number,
             _VOLUME: round(row.volume_mm3, 1),
@@ -186,7 +191,9 @@ class ReviewPanel(Panel):
         self._uncertain = (self._uncertain + 1) % len(places)
         place = places[self._uncertain]
         views.lookAt(tuple(place["ras"]), scene.volumeOf(self.segmentation))
-        self.ui.reviewStatus.text = _("Slice {slice}: mean confidence {value} on its marks ({n} of {of})").format(
+        self.ui.reviewStatus.text = _(
+            "Slice {slice}: mean confidence {value} on its marks ({n} of {of})"
+        ).format(
             slice=place["slice"], value=f"{place['confidence']:.2f}", n=self._uncertain + 1, of=len(places)
         )
 
@@ -260,7 +267,11 @@ class ReviewPanel(Panel):
         chosen = self.chosen() if count else None
         why = why or ("" if chosen is not None else _("Choose a finding in the table first"))
         setEnabled(ui.acceptButton, why, _("This is an embolus (Alt+A)"))
-        setEnabled(ui.rejectButton, why, _("This is none; it is hidden, and can go into the next fine-tuning (Alt+R)"))
+        setEnabled(
+            ui.rejectButton,
+            why,
+            _("This is none; it is hidden, and can go into the next fine-tuning (Alt+R)"),
+        )
         undo = why or ("" if chosen.verdict else _("There is no verdict on this finding"))
         setEnabled(ui.undecideButton, undo, _("Take the verdict back"))
         none = "" if node is not None else _("There is no result yet")

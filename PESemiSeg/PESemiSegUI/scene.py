@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import slicer
 import vtk
-from PESemiSegLib.jobs.files import read_json
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import numpy_to_vtk
+
+from PESemiSegLib.jobs.files import read_json
 
 from . import findings
 from .findings import Row
@@ -119,7 +120,9 @@ def setConfidence(
     node = segmentation.GetNodeReference(role)
     if node is None:
         name = _("{name} PE confidence") if role == CONFIDENCE else _("{name} PE confidence at marks")
-        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name.format(name=volume.GetName()))
+        node = slicer.mrmlScene.AddNewNodeByClass(
+            "vtkMRMLScalarVolumeNode", name.format(name=volume.GetName())
+        )
         segmentation.SetNodeReferenceID(role, node.GetID())
         _placeBeside(node, volume)
     image = vtk.vtkImageData()
@@ -177,11 +180,11 @@ def _table(
 
 
 def _placeBeside(node: "slicer.vtkMRMLNode", volume: "slicer.vtkMRMLScalarVolumeNode") -> None:
-    """Into the volume's study, which DICOM export goes by."""
+    """Into the volume's study, which DICOM export goes by; Slicer makes the items itself."""
     hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
-    if hierarchy is not None:
-        parent = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(volume))
-        hierarchy.SetItemParent(hierarchy.GetItemByDataNode(node), parent)
+    items = [hierarchy.GetItemByDataNode(item) for item in (volume, node)] if hierarchy is not None else [0]
+    if all(items):
+        hierarchy.SetItemParent(items[1], hierarchy.GetItemParent(items[0]))
 
 
 def _keepEdits(node: "slicer.vtkMRMLSegmentationNode") -> None:

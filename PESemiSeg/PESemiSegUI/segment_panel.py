@@ -5,9 +5,10 @@ import platform
 
 import qt
 import slicer
+from slicer.i18n import tr as _
+
 from PESemiSegLib import __version__
 from PESemiSegLib.errors import PESemiSegError
-from slicer.i18n import tr as _
 
 from . import cost, loading, machine, models, segment_run, wording
 from .base import Panel, setEnabled
@@ -40,7 +41,12 @@ class SegmentPanel(Panel):
         ui.runAnywayButton.connect("clicked()", self._onRunAnyway)
         ui.dismissButton.connect("clicked()", self._onDismiss)
         ui.copyReportButton.connect("clicked()", self._onCopyReport)
-        for name, text in (("auto", _("automatic")), ("fp32", "float32"), ("bf16", "bfloat16"), ("fp16", "float16")):
+        for name, text in (
+            ("auto", _("automatic")),
+            ("fp32", "float32"),
+            ("bf16", "bfloat16"),
+            ("fp16", "float16"),
+        ):
             ui.precisionCombo.addItem(text, name)
         ui.modelMark.setStyleSheet(_AMBER)
         self.setDevices(machine.rememberedProbe())
@@ -131,8 +137,12 @@ class SegmentPanel(Panel):
 
     def _showModel(self) -> None:
         entry = self._entry()
-        self.ui.modelMark.text = models.mark(entry) if entry is not None else _("There is no model: import one.")
-        self.ui.modelMark.setStyleSheet(_AMBER if entry is None or entry.info is None or entry.madeUpOnly else "")
+        self.ui.modelMark.text = (
+            models.mark(entry) if entry is not None else _("There is no model: import one.")
+        )
+        self.ui.modelMark.setStyleSheet(
+            _AMBER if entry is None or entry.info is None or entry.madeUpOnly else ""
+        )
         if entry is not None:
             self.ui.cardText.setMarkdown(models.card(entry))
         self._updateCost()
@@ -190,7 +200,11 @@ class SegmentPanel(Panel):
             setEnabled(button, "", _("Stop within two seconds"))
             return
         button.text = _("Segment PE")
-        volume, entry, device = self.ui.inputSelector.currentNode(), self._entry(), self.ui.deviceCombo.currentData
+        volume, entry, device = (
+            self.ui.inputSelector.currentNode(),
+            self._entry(),
+            self.ui.deviceCombo.currentData,
+        )
         why = ""
         if volume is None:
             why = _("Choose a CT volume first, or load one")
@@ -247,7 +261,10 @@ class SegmentPanel(Panel):
 
     def start(self, strict: bool = True) -> None:
         """Segment the volume that is chosen; `strict` asks where the input check finds fault."""
-        settings: dict = {"precision": self.ui.precisionCombo.currentData, "whole": self.parameters.wholeSlices}
+        settings: dict = {
+            "precision": self.ui.precisionCombo.currentData,
+            "whole": self.parameters.wholeSlices,
+        }
         if self.parameters.ownThreshold:
             settings["threshold"] = self.parameters.threshold
         if self.parameters.smallestMarkMm3 >= 0:
@@ -336,7 +353,11 @@ def _finished(news: News) -> str:
     from . import scene
 
     rows = scene.rowsOf(news.segmentation)
-    text = _("{n} findings").format(n=len(rows)) if rows else _("No finding. This does not rule out an embolism.")
+    text = (
+        _("{n} findings").format(n=len(rows))
+        if rows
+        else _("No finding. This does not rule out an embolism.")
+    )
     if news.sentences:
         text += " " + _("Mind the input check: {what}").format(what=" ".join(news.sentences))
     return text

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import slicer
+from slicer.i18n import tr as _
+
 from PESemiSegLib.errors import PESemiSegError
 from PESemiSegLib.jobs.folder import Job
 from PESemiSegLib.jobs.status import CANCELLED, DONE
 from PESemiSegLib.jobs.watch import Snapshot
-from slicer.i18n import tr as _
 
 from . import machine, scene
 from .background import Task
@@ -117,7 +118,9 @@ class SegmentRun:
 
     def _onTaskFailed(self, error: Exception) -> None:
         logging.error("PESemiSeg: %s", type(error).__name__)
-        self._finish(News(FAILED, message=_("The volume or the result could not be copied: {why}").format(why=error)))
+        self._finish(
+            News(FAILED, message=_("The volume or the result could not be copied: {why}").format(why=error))
+        )
 
     def _onNews(self, seen: Snapshot) -> None:
         for event in seen.events:
@@ -142,7 +145,12 @@ class SegmentRun:
             self._import(seen)
         elif seen.state == CANCELLED:
             self._finish(News(STOPPED))
-        elif self._sentences and self._request is not None and self._request.strict and seen.status.exit_code == 2:
+        elif (
+            self._sentences
+            and self._request is not None
+            and self._request.strict
+            and seen.status.exit_code == 2
+        ):
             self._finish(News(CHECKED, sentences=self._sentences, log=log))
         else:
             self._finish(News(FAILED, message=seen.message, log=log))
@@ -150,7 +158,9 @@ class SegmentRun:
     def _import(self, seen: Snapshot) -> None:
         request, folder = self._request, seen.job.folder
         if request.volume.GetScene() is None:
-            self._finish(News(FAILED, message=_("The volume was removed from the scene while it was segmented.")))
+            self._finish(
+                News(FAILED, message=_("The volume was removed from the scene while it was segmented."))
+            )
             return
         try:
             node = scene.importResult(request.volume, folder, self._matrix, seen.job.id)
@@ -158,7 +168,9 @@ class SegmentRun:
             self._finish(News(FAILED, message=_("The result could not be read: {why}").format(why=error)))
             return
         slices = request.volume.GetImageData().GetDimensions()[2]
-        machine.rememberSpeed(request.model, request.device, (time.monotonic() - self._began_s) / max(1, slices))
+        machine.rememberSpeed(
+            request.model, request.device, (time.monotonic() - self._began_s) / max(1, slices)
+        )
 
         def show(confidence: np.ndarray) -> None:
             if node.GetScene() is not None:

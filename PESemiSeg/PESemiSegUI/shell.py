@@ -2,6 +2,7 @@
 
 import slicer
 
+from .cohort_panel import CohortPanel
 from .environment_panel import EnvironmentPanel
 from .models_panel import ModelsPanel
 from .review_panel import ReviewPanel
@@ -24,12 +25,16 @@ class Shell:
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.segment = SegmentPanel(resource("UI/Segment.ui"), self.ui.segmentPage, self._onFinished)
         self.review = ReviewPanel(resource("UI/Review.ui"), self.ui.reviewPage)
-        self.train = TrainPanel(resource("UI/Train.ui"), self.ui.trainPage, self._onModel)
+        self.cohort = CohortPanel(resource("UI/Cohort.ui"), self.ui.trainPage, self._onCohort)
+        self.train = TrainPanel(resource("UI/Train.ui"), self.ui.trainPage, self.cohort, self._onModel)
         self.models = ModelsPanel(resource("UI/Models.ui"), self.ui.modelsPage, self._onModels)
         self.environment = EnvironmentPanel(
-            resource("UI/Environment.ui"), self.ui.environmentPage, self._onProbe, resource("requirements.txt")
+            resource("UI/Environment.ui"),
+            self.ui.environmentPage,
+            self._onProbe,
+            resource("requirements.txt"),
         )
-        self.panels = (self.segment, self.review, self.train, self.models, self.environment)
+        self.panels = (self.segment, self.review, self.cohort, self.train, self.models, self.environment)
 
     def bind(self, parameters) -> None:
         """A scene begins."""
@@ -70,6 +75,12 @@ class Shell:
         self.models.refresh()
         self.segment.chooseModel(name)
         self.showPage(SEGMENT)
+
+    def _onCohort(self) -> None:
+        """The cohort has changed."""
+        train = getattr(self, "train", None)  # the cohort comes first
+        if train is not None:
+            train.refresh()
 
     def _onModels(self) -> None:
         """The list of models has changed."""

@@ -66,16 +66,20 @@ def showLegend(confidence: "slicer.vtkMRMLScalarVolumeNode", visible: bool) -> N
     node.SetVisibility(visible)
 
 
-def lookAt(position_ras: "tuple[float, float, float]", volume: "slicer.vtkMRMLTransformableNode | None") -> None:
+def lookAt(
+    position_ras: "tuple[float, float, float]", volume: "slicer.vtkMRMLTransformableNode | None"
+) -> None:
     """Centre every slice view and the 3D view on a point given in the volume's own coordinates, RAS mm."""
     r, a, s = toWorld(position_ras, volume)
-    slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, r, a, s, slicer.vtkMRMLSliceNode.CenteredJumpSlice)
+    slicer.vtkMRMLSliceNode.JumpAllSlices(
+        slicer.mrmlScene, r, a, s, slicer.vtkMRMLSliceNode.CenteredJumpSlice
+    )
     crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
     if crosshair is not None:
         crosshair.SetCrosshairRAS(r, a, s)
     for camera in slicer.util.getNodesByClass("vtkMRMLCameraNode"):
-        shift = [new - old for new, old in zip((r, a, s), camera.GetFocalPoint())]
-        camera.SetPosition(*(old + by for old, by in zip(camera.GetPosition(), shift)))
+        shift = [new - old for new, old in zip((r, a, s), camera.GetFocalPoint(), strict=True)]
+        camera.SetPosition(*(old + by for old, by in zip(camera.GetPosition(), shift, strict=True)))
         camera.SetFocalPoint(r, a, s)
         camera.ResetClippingRange()
 

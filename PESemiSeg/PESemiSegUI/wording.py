@@ -41,7 +41,33 @@ def stage(name: str) -> str:
         "train": _("Training"),
         "lessons": _("Training the discriminator"),
         "export": _("Writing the model"),
-        "judge": _("Comparing before and after"),
-        "rehearse": _("Trying two batches"),
+        "verdict": _("Comparing before and after"),
+        "rehearsal": _("Trying two batches"),
     }
     return known.get(name, name.capitalize())
+
+
+def role(name: str) -> str:
+    """What a scan is for, as the library names it, in the user's language."""
+    known = {"labelled": _("labelled"), "unlabelled": _("unlabelled"), "excluded": _("excluded")}
+    return known.get(name, name)
+
+
+def split(name: str) -> str:
+    """Which part of a cohort a patient is in."""
+    return {"train": _("training"), "val": _("validation"), "test": _("held out")}.get(name, name)
+
+
+def state(name: str) -> str:
+    """How a run stands, as the library names it."""
+    known = {
+        "created": _("not started"),
+        "starting": _("starting"),
+        "running": _("at work"),
+        "done": _("done"),
+        "failed": _("failed"),
+        "cancelled": _("cancelled"),
+        "paused": _("paused"),
+        "lost": _("lost"),
+    }
+    return known.get(name, name)

@@ -10,6 +10,7 @@ from PESemiSegLib.jobs.context import Context
 
 if TYPE_CHECKING:
     from PESemiSegLib.volumes.dicom_scan import Scan
+    from PESemiSegLib.volumes.volume import Volume
 
 ARRAY, DESCRIPTION = "volume.npy", "volume.json"
 
@@ -18,7 +19,7 @@ def work(context: Context) -> list[Path]:
     """Read one scan, or list what can be read.
 
     Parameters: `input` (a DICOM folder or an image file), `series` (as for `volumes.reader.read`), `list`
-    (true: only tell which series there are).
+    (true: only tell which series there are); or `made_up` (a number: a patient of the phantom instead).
 
     Results: `volume.npy` int16 HU, axes k, j, i, and `volume.json` with `ijk_to_ras`, `warnings` and
     `series`; for a list `volume.json` with `series`, one entry per stack of images: `choice` (the `series`
@@ -29,20 +30,40 @@ def work(context: Context) -> list[Path]:
     from PESemiSegLib.jobs.files import write_json
 
     params = context.params
-    if unknown := set(params) - {"input", "series", "list"}:
+    if unknown := set(params) - {"input", "series", "list", "made_up"}:
         raise ConfigError(f"a read job knows no parameter {', '.join(sorted(unknown))}")
+    target = context.folder / DESCRIPTION
+    context.progress("read")
+    if "made_up" in params:
+        return _written(context, _made_up(int(params["made_up"])))
     if not params.get("input"):
         raise ConfigError("a read job needs an `input`")
-    path, target = Path(params["input"]), context.folder / DESCRIPTION
-    context.progress("read")
+    path = Path(params["input"])
     if params.get("list"):
         write_json(target, {"series": _series(path)})
         return [target]
-    import numpy as np
-
     from PESemiSegLib.volumes.reader import read
 
-    volume = read(path, series=params.get("series"))
+    return _written(context, read(path, series=params.get("series")))
+
+
+def _made_up(seed: int) -> Volume:
+    """A patient with emboli who never lived; the same number, the same patient."""
+    from PESemiSegLib.phantom.patient import make_case
+    from PESemiSegLib.phantom.recipe import Recipe
+    from PESemiSegLib.volumes.volume import from_array
+
+    case = make_case(Recipe(site="A", seed=seed, patient=0, preset="medium", pe=True))
+    return from_array(case.hu, case.affine, source_name="made-up patient")
+
+
+def _written(context: Context, volume: Volume) -> list[Path]:
+    """The volume's voxels and facts in the job's folder."""
+    import numpy as np
+
+    from PESemiSegLib.jobs.files import write_json
+
+    target = context.folder / DESCRIPTION
     context.check()
     context.progress("write")
     np.save(context.folder / ARRAY, volume.hu, allow_pickle=False)

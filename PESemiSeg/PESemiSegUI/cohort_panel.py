@@ -1,0 +1,223 @@
+"""Owns the cohort of the Fine-tune page: patients with their roles, matched masks and problems."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from PESemiSegLib.cohorts.manifest import ROLES, Case, Manifest, read_manifest, write_manifest
+from PESemiSegLib.errors import PESemiSegError
+from PESemiSegLib.jobs.folder import Job
+from PESemiSegLib.jobs.places import data_folder
+from PESemiSegLib.jobs.status import CANCELLED, DONE
+from PESemiSegLib.jobs.watch import Snapshot
+
+from . import wording
+from .background import Task
+from .base import Panel, setEnabled
+from .job_monitor import JobMonitor, abandon
+
+_PATIENT, _SCAN, _MASK, _ROLE, _SPLIT, _PROBLEM = range(6)
+
+
+class CohortPanel(Panel):
+    """Calls `onChange()` when the cohort has changed."""
+
+    def __init__(self, path: str, page, onChange: Callable[[], None]):
+        super().__init__(path, page)
+        self._onChange = onChange
+        self.cases: tuple[Case, ...] = ()
+        self._monitor = JobMonitor(self._onNews, self._onEnd)
+        self._task: Task | None = None
+        self._boxes: list = []  # the role boxes of the table's rows
+        ui = self.ui
+        ui.addFolderButton.connect("clicked()", self._onAddFolder)
+        ui.openManifestButton.connect("clicked()", self._onOpen)
+        ui.saveManifestButton.connect("clicked()", self._onSave)
+        ui.clearCohortButton.connect("clicked()", self._onClear)
+        self._show()
+
+    def cleanup(self) -> None:
+        """The module goes."""
+        job = self._monitor.job
+        self._monitor.forget()
+        abandon(job)
+        if self._task is not None:
+            self._task.forget()
+        super().cleanup()
+
+    def counts(self) -> dict[str, int]:
+        """Patients to train with labels, without labels, and held out with labels."""
+        groups = {"labelled": set(), "unlabelled": set(), "held_out": set()}
+        for case in self.cases:
+            if case.role == "excluded":
+                continue
+            held = case.split == "test" and case.role == "labelled"
+            groups["held_out" if held else case.role].add(case.key)
+        return {name: len(patients) for name, patients in groups.items()}
+
+    def write(self) -> "tuple[Path, Path]":
+        """Two manifests for a fine-tuning: all labelled cases, and the scans to learn from without labels.
+
+        Raises PESemiSegError.
+        """
+        folder = data_folder() / "cohorts" / secrets.token_hex(6)
+        folder.mkdir(parents=True)
+        labelled = [case for case in self.cases if case.role == "labelled"]
+        bare = [
+            replace(case, mask=None, lesions=None, split="train")
+            for case in self.cases
+            if case.role == "unlabelled"
+        ]
+        write_manifest(Manifest(tuple(labelled)), folder / "labelled.csv")
+        write_manifest(Manifest(tuple(bare)), folder / "unlabelled.csv")
+        return folder / "labelled.csv", folder / "unlabelled.csv"
+
+    # filling it
+
+    def _onAddFolder(self) -> None:
+        title = _("Folder of scans, or of a data set")
+        self.addFolder(str(qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), title)))
+
+    def addFolder(self, path: str) -> None:
+        """Look through a folder in a job; what it holds joins the table."""
+        if not path or self._monitor.active:
+            return
+        params = {"sources": [{"path": path}], "test": self.ui.testSpin.value / 100}
+        try:
+            self._monitor.start(Job.create("cohort", params, folder=_ownFolder()))
+            self._say(_("Looking through the folder..."))
+        except PESemiSegError as error:
+            self._say(str(error))
+        self._updateButtons()
+
+    def _onNews(self, seen: Snapshot) -> None:
+        if seen.status.total:
+            self._say(
+                _("Looking through the folder: scan {done} of {total}").format(
+                    done=seen.status.done, total=seen.status.total
+                )
+            )
+
+    def _onEnd(self, seen: Snapshot) -> None:
+        self._updateButtons()
+        if seen.state == DONE:
+            self.open(seen.job.path("manifest.csv"))  # masks that were written anew lie beside it, and stay
+        else:
+            abandon(seen.job)
+            self._say("" if seen.state == CANCELLED else _("It did not work: {why}").format(why=seen.message))
+
+    def _onOpen(self) -> None:
+        chosen = qt.QFileDialog.getOpenFileName(slicer.util.mainWindow(), _("Open a list"), "", "CSV (*.csv)")
+        text = str(chosen[0] if isinstance(chosen, (tuple, list)) else chosen)
+        if text:
+            self.open(Path(text))
+
+    def open(self, path: Path) -> None:
+        """Add the cases of a manifest, on a thread."""
+        before = Manifest(self.cases)
+
+        def read() -> Manifest:
+            return before.merged(read_manifest(path))
+
+        def failed(error: Exception) -> None:
+            self._say(_("The list cannot be used: {why}").format(why=error))
+
+        self._task = Task(read, self._take, failed)
+
+    def _take(self, manifest: Manifest) -> None:
+        self.cases = manifest.cases
+        self._show()
+
+    def _onSave(self) -> None:
+        title = _("Save the list")
+        chosen = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), title, "cohort.csv", "CSV (*.csv)")
+        text = str(chosen[0] if isinstance(chosen, (tuple, list)) else chosen)
+        if text:
+            try:
+                write_manifest(Manifest(self.cases), Path(text))
+                self._say(_("Saved {name}").format(name=Path(text).name))
+            except PESemiSegError as error:
+                self._say(str(error))
+
+    def _onClear(self) -> None:
+        self.cases = ()
+        self._show()
+
+    # showing it
+
+    def _show(self) -> None:
+        table = self.ui.cohortTable
+        for box in self._boxes:
+            box.blockSignals(True)
+        self._boxes = []
+        table.setRowCount(0)
+        table.setRowCount(len(self.cases))
+        for index, case in enumerate(self.cases):
+            cells = {
+                _PATIENT: case.key,
+                _SCAN: case.image.name,
+                _MASK: case.mask.name if case.mask is not None else "",
+                _SPLIT: wording.split(case.split),
+                _PROBLEM: "; ".join(case.problems),
+            }
+            for column, text in cells.items():
+                item = qt.QTableWidgetItem(text)
+                item.setToolTip(text)
+                table.setItem(index, column, item)
+            table.setCellWidget(index, _ROLE, self._roleBox(index, case))
+        table.resizeColumnsToContents()
+        self._say(self._summary())
+        self._updateButtons()
+        self._onChange()
+
+    def _roleBox(self, index: int, case: Case) -> object:
+        box = qt.QComboBox()
+        for role in ROLES:
+            box.addItem(wording.role(role), role)
+        box.setCurrentIndex(ROLES.index(case.role))
+        box.connect("currentIndexChanged(int)", lambda chosen: self.setRole(index, ROLES[chosen]))
+        self._boxes.append(box)
+        return box
+
+    def setRole(self, index: int, role: str) -> None:
+        """Change what one scan is for; without a mask it cannot be labelled."""
+        case = self.cases[index]
+        if role == "labelled" and case.mask is None:
+            self._boxes[index].blockSignals(True)
+            self._boxes[index].setCurrentIndex(ROLES.index(case.role))
+            self._boxes[index].blockSignals(False)
+            self._say(_("{patient} has no mask, so it cannot be labelled.").format(patient=case.key))
+            return
+        self.cases = (*self.cases[:index], replace(case, role=role), *self.cases[index + 1 :])
+        self._say(self._summary())
+        self._onChange()
+
+    def _summary(self) -> str:
+        if not self.cases:
+            return _("Add the scans of your hospital, and labelled patients that stay in the loop.")
+        count = self.counts()
+        return _("{labelled} patients with labels, {unlabelled} without, {held_out} held out").format(**count)
+
+    def _say(self, text: str) -> None:
+        self.ui.cohortStatus.text = text
+
+    def _updateButtons(self) -> None:
+        busy = _("A folder is being looked through") if self._monitor.active else ""
+        empty = "" if self.cases else _("The cohort is empty")
+        ui = self.ui
+        setEnabled(
+            ui.addFolderButton, busy, _("A folder of scans or of a data set; masks are matched by themselves")
+        )
+        setEnabled(ui.openManifestButton, busy, _("A manifest (CSV) that was made before"))
+        setEnabled(ui.saveManifestButton, empty, _("Write the cohort as a CSV that one can edit"))
+        setEnabled(ui.clearCohortButton, busy or empty, _("Start anew; no file is deleted"))
+
+
+def _ownFolder() -> Path:
+    """Masks that are written anew must outlive the list of old runs: they lie with the cohort."""
+    return data_folder() / "cohorts" / secrets.token_hex(6)
