@@ -155,6 +155,21 @@ def test_detached_features_leave_the_mask_as_the_only_way_to_please_d(tmp_path: 
     assert (moved == 0.0) is detach
 
 
+@pytest.mark.parametrize("strategy", ["supervised", "adversarial_feature", "fixmatch", "bcp"])
+def test_pixels_without_a_known_label_have_no_part_in_l_seg(tmp_path: Path, strategy: str) -> None:
+    found = []
+    for change in (False, True):
+        trainer = _trainer(_config(strategy), tmp_path)
+        known, unknown = _batches(trainer)
+        valid, mask = torch.ones_like(known.mask), known.mask.clone()
+        valid[..., 20:] = 0.0
+        if change:
+            mask[..., 20:] = 1.0 - mask[..., 20:]
+        step = trainer.strategy.step(LabelledTensors(known.image, mask, valid), unknown, Clock(0, 0.5))
+        found.append(step.figures["L_seg"])
+    assert found[0] == found[1]
+
+
 def test_trust_is_a_value_or_a_quantile_of_all_or_of_each_class() -> None:
     confidence = torch.arange(8.0).view(1, 1, 2, 4) / 10
     marked = torch.tensor([[0, 0, 0, 0], [0, 0, 1, 1]], dtype=torch.bool).view(1, 1, 2, 4)
@@ -227,9 +242,9 @@ def test_one_batch_can_be_learnt_by_heart(tmp_path: Path, strategy: str) -> None
     for learner in trainer.strategy.learners.values():
         for group in learner.optimiser.param_groups:
             group["lr"] = 2e-2
-    for iteration in range(24):
+    for iteration in range(16):
         trainer.strategy.step(known, unknown, Clock(iteration, 0.5))
-    assert loss() < 0.6 * before
+    assert loss() < 0.7 * before
 
 
 def test_the_end_can_be_called_and_the_best_networks_are_kept(tmp_path: Path) -> None:
