@@ -82,6 +82,17 @@ def test_surface_in_3d(scan: dict[str, Any], host: Any) -> None:
     assert view.cameraNode().GetClassName() == "vtkMRMLCameraNode"
 
 
+def test_colour_legend_shows(scan: dict[str, Any]) -> None:
+    import slicer
+
+    slicer.util.setSliceViewerLayers(foreground=scan["confidence"], foregroundOpacity=0.5)
+    before = picture("Red")
+    slicer.modules.colors.logic().AddDefaultColorLegendDisplayNode(scan["confidence"])
+    changed = np.abs(picture("Red").astype(int) - before).max(axis=2) > 40
+    assert 200 < changed.sum() < changed.size / 4
+    assert np.nonzero(changed)[1].min() > 120  # on the right side
+
+
 def test_same_picture_twice_and_pictures_in_the_main_window(scan: dict[str, Any]) -> None:
     import slicer
 

@@ -80,12 +80,14 @@ def compare(group: str, name: str, real: str, host: str, reasons: dict[str, str]
         if len(real) > 900
         else plain(host) == plain(real)
     )
-    if same:
+    if name in reasons and not host.startswith("!"):
+        kind = "left out"
+    elif same:
         kind = "equal"
     elif host.startswith("!"):
         kind = "both refuse" if real.startswith("!") else "refused"
     else:
-        kind = "left out" if name in reasons else "different"
+        kind = "different"
     return Outcome(group, name, real, host, kind)
 
 

@@ -24,7 +24,7 @@ SIZE = (400, 400)
 
 
 class View:
-    """A render window with one displayable manager group on one view node; made at the first picture."""
+    """A render window with one displayable manager group on one view node."""
 
     def __init__(self, factory: Any, managers: tuple[str, ...], logic: Any) -> None:
         self._factory, self._managers, self._application = factory, managers, logic
@@ -55,6 +55,7 @@ class View:
         self.group.SetRenderer(self.renderer)
         self.group.Initialize(self._factory, self.renderer)
         self.group.SetMRMLDisplayableNode(node)
+        self.node = node
 
     def _prepare(self) -> None:
         """What the kind of view adds before its managers start."""
@@ -130,6 +131,10 @@ class ThreeDView(View):
         View.__init__(self, factory, THREE_D_MANAGERS, application)
 
     def look_at_everything(self) -> None:
-        """Put the camera so that all that is visible fits."""
+        """Fit the box around what is visible, as the application does, and the camera around the box."""
+        import slicer
+
+        self.node.InvokeEvent(slicer.vtkMRMLViewNode.ResetFocalPointRequestedEvent)
+        self.window.Render()
         self.renderer.ResetCamera()
         self.renderer.ResetCameraClippingRange()

@@ -29,11 +29,9 @@ class _Picture(QtWidgets.QWidget):
         return self._h_view.window  # type: ignore[union-attr]
 
     def _h_open(self) -> None:
+        """Start the view's managers: at start-up, as in the application, for some miss what came before."""
         assert self._h_view is not None
         if self._h_view.window is None:
-            self._h_view.size = (
-                (max(64, self.width), max(64, self.height)) if self.visible else self._h_view.size
-            )
             self._h_view.open(self._h_node)
 
     def _h_picture(self) -> np.ndarray:
@@ -125,6 +123,7 @@ class qMRMLSliceWidget(QtWidgets.QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         self._h_controller, self._h_picture = qMRMLSliceControllerWidget(self), qMRMLSliceView(self)
         self._h_picture._h_view, self._h_picture._h_node = SliceView(application, logic), node
+        self._h_picture._h_open()
         column.addWidget(self._h_picture)
 
     def sliceLogic(self) -> Any:
@@ -162,6 +161,7 @@ class qMRMLThreeDWidget(QtWidgets.QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         self._h_controller, self._h_picture = qMRMLThreeDViewControllerWidget(self), qMRMLThreeDView(self)
         self._h_picture._h_view, self._h_picture._h_node = ThreeDView(application), node
+        self._h_picture._h_open()
         column.addWidget(self._h_picture)
 
     def mrmlViewNode(self) -> Any:
