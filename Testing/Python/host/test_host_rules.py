@@ -173,3 +173,14 @@ def test_dialogs_of_slicer_util_answer_by_themselves(host: Any) -> None:
     assert slicer.util.errorDisplay("Wrong") is None
     with pytest.raises(RuntimeError, match="x"), slicer.util.tryWithErrorDisplay("Failed"):
         raise RuntimeError("x")
+
+
+def test_what_is_not_there_has_no_file_type(host: Any, tmp_path: Any) -> None:
+    import slicer
+
+    manager = slicer.app.coreIOManager()
+    assert manager.fileType(str(tmp_path / "a.nrrd")) == "NoFile"
+    (tmp_path / "a.seg.nrrd").write_text("")
+    assert manager.fileType(str(tmp_path / "a.seg.nrrd")) == "SegmentationFile"
+    (tmp_path / "a.xyz").write_text("")
+    assert manager.fileType(str(tmp_path / "a.xyz")) == "NoFile"
