@@ -39,6 +39,7 @@ class EnvironmentPanel(Panel):
         ui.pythonButton.connect("clicked()", self._onPython)
         ui.clearButton.connect("clicked()", self._onClear)
         ui.jobsFolderLabel.text = str(places.jobs_folder())
+        setEnabled(ui.clearButton, _("There is none"), "")
         self._show(machine.rememberedProbe())
 
     def enter(self) -> None:

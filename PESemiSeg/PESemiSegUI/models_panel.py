@@ -11,12 +11,6 @@ from . import models, wording
 from .background import Task
 from .base import Panel, setEnabled
 
-_ORIGIN = {
-    "phantom": "made-up patients only",
-    "patients": "patients",
-    "mixed": "patients and made-up patients",
-}
-
 
 class ModelsPanel(Panel):
     """Calls `onChange()` when the list of models has changed."""
@@ -55,7 +49,7 @@ class ModelsPanel(Panel):
         table = self.ui.modelsTable
         table.setRowCount(len(self._entries))
         for index, entry in enumerate(self._entries):
-            origin = _(_ORIGIN[entry.info.data_origin]) if entry.info is not None else _("cannot be used")
+            origin = wording.origin(entry.info.data_origin) if entry.info is not None else _("cannot be used")
             for column, text in enumerate((entry.name, origin, wording.size(_bytes(entry.folder)))):
                 table.setItem(index, column, qt.QTableWidgetItem(text))
         table.resizeColumnsToContents()

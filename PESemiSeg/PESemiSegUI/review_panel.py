@@ -6,11 +6,10 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from . import export, findings, scene, views, wording
+from . import export, findings, scene, segment_texts, views
 from .base import Panel, setEnabled
 from .findings import ACCEPTED, REJECTED, UNDECIDED, Row
-
-_NUMBER, _VOLUME, _SIDE, _CONFIDENCE, _SLICES, _VERDICT = range(6)
+from .findings_table import FindingsTable
 
 
 class ReviewPanel(Panel):
@@ -19,14 +18,11 @@ class ReviewPanel(Panel):
     def __init__(self, path: str, page):
         super().__init__(path, page)
         self._uncertain = -1  # which of the least certain slices was shown last
-        self._filling = False
         self._shortcuts: list[qt.QShortcut] = []
         ui = self.ui
         ui.resultSelector.addAttribute("vtkMRMLSegmentationNode", scene.RESULT, "1")
         ui.resultSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._onResult)
-        ui.findingsTable.connect("itemSelectionChanged()", self._onRow)
-        ui.findingsTable.horizontalHeader().setSectionResizeMode(qt.QHeaderView.Stretch)
-        ui.findingsTable.verticalHeader().setDefaultSectionSize(22)
+        self._table = FindingsTable(ui.findingsTable, self._onRow)
         ui.previousButton.connect("clicked()", self.previous)
         ui.nextButton.connect("clicked()", self.next)
         ui.uncertainButton.connect("clicked()", self.showLeastCertain)
@@ -86,8 +82,7 @@ class ReviewPanel(Panel):
             self._onResult(segmentation)
         else:
             self.ui.resultSelector.setCurrentNode(segmentation)
-        if self.ui.findingsTable.rowCount:
-            self.select(0)
+        self.select(0)
 
     # the table
 
@@ -103,44 +98,15 @@ class ReviewPanel(Panel):
         self._updateButtons()
 
     def _fill(self) -> None:
-        """Rows in the order of the findings; the user's sorting is applied again at the end."""
-        table, rows = self.ui.findingsTable, scene.rowsOf(self.segmentation)
-        self._filling = True
-        table.setSortingEnabled(False)
-        table.setRowCount(len(rows))
-        for index, row in enumerate(rows):
-            self._fillRow(index, row)
-        table.setSortingEnabled(True)
-        self._filling = False
+        rows = scene.rowsOf(self.segmentation)
+        self._table.fill(rows)
         self.ui.summaryLabel.text = self._summary(rows)
-
-    def _fillRow(self, index: int, row: Row) -> None:
-        slices = (
-            f"{row.slice_first}-{row.slice_last}"
-            if row.slice_last > row.slice_first
-            else f"{row.slice_first}"
-        )
-        cells = {
-            _NUMBER: row.number,
-            _VOLUME: round(row.volume_mm3, 1),
-            _SIDE: wording.side(row.side),
-            _CONFIDENCE: round(row.confidence, 2),
-            _SLICES: slices,
-            _VERDICT: _verdictText(row.verdict),
-        }
-        for column, value in cells.items():
-            item = qt.QTableWidgetItem()
-            item.setData(qt.Qt.DisplayRole, value)  # numbers as numbers, so that they sort as such
-            item.setData(qt.Qt.UserRole, row.segment)
-            if row.verdict == REJECTED:
-                item.setForeground(qt.QBrush(qt.QColor(140, 140, 140)))
-            self.ui.findingsTable.setItem(index, column, item)
 
     def _summary(self, rows: list[Row]) -> str:
         if self.segmentation is None:
             return _("Segment a volume first, or open a scene with a result.")
         if not rows:
-            return _("No finding. This does not rule out an embolism.")
+            return segment_texts.noFinding()
         kept = [row for row in rows if row.verdict != REJECTED]
         text = _("{n} findings, {volume} mm³ in all").format(n=len(kept), volume=f"{_total(kept):.0f}")
         if len(kept) < len(rows):
@@ -149,35 +115,22 @@ class ReviewPanel(Panel):
 
     def select(self, index: int) -> None:
         """Go to a row of the table as it is sorted now."""
-        if 0 <= index < self.ui.findingsTable.rowCount:
-            self.ui.findingsTable.selectRow(index)
+        self._table.select(index)
 
     def next(self) -> None:
         """The row below, from the last one to the first."""
-        self._step(1)
+        self._table.step(1)
 
     def previous(self) -> None:
         """The row above."""
-        self._step(-1)
-
-    def _step(self, by: int) -> None:
-        count, chosen = self.ui.findingsTable.rowCount, self._chosenRow()
-        if count:
-            self.select((chosen + by) % count if chosen >= 0 else 0)
-
-    def _chosenRow(self) -> int:
-        items = self.ui.findingsTable.selectedItems()
-        return items[0].row() if items else -1
+        self._table.step(-1)
 
     def chosen(self) -> Row | None:
         """The finding that is selected."""
-        items = self.ui.findingsTable.selectedItems()
-        segment = items[0].data(qt.Qt.UserRole) if items else None
+        segment = self._table.segment()
         return next((row for row in scene.rowsOf(self.segmentation) if row.segment == segment), None)
 
     def _onRow(self) -> None:
-        if self._filling:
-            return
         self._updateButtons()
         row = self.chosen()
         if row is not None:
@@ -219,15 +172,8 @@ class ReviewPanel(Panel):
         decided = next(r for r in scene.rowsOf(self.segmentation) if r.segment == row.segment)
         scene.showVerdict(self.segmentation, decided)
         self._fill()
-        self._selectSegment(row.segment)
+        self._table.selectSegment(row.segment)
         self._updateButtons()
-
-    def _selectSegment(self, segment: str) -> None:
-        for index in range(self.ui.findingsTable.rowCount):
-            if self.ui.findingsTable.item(index, _NUMBER).data(qt.Qt.UserRole) == segment:
-                self._filling = True  # the views stay where they are
-                self.select(index)
-                self._filling = False
 
     # overlay
 
@@ -258,7 +204,7 @@ class ReviewPanel(Panel):
 
     def _updateButtons(self) -> None:
         ui, node = self.ui, self.segmentation
-        count = ui.findingsTable.rowCount
+        count = self._table.count
         none = _("There is no result yet") if node is None else _("This result has no finding")
         why = "" if count else none
         setEnabled(ui.previousButton, why, _("Go to the finding above (Alt+Up)"))
@@ -310,10 +256,6 @@ class ReviewPanel(Panel):
             self.ui.reviewStatus.text = act(self.segmentation, *arguments)
         except (OSError, RuntimeError, ValueError) as error:
             self.ui.reviewStatus.text = _("It did not work: {why}").format(why=error)
-
-
-def _verdictText(verdict: str) -> str:
-    return {ACCEPTED: _("accepted"), REJECTED: _("rejected")}.get(verdict, "")
 
 
 def _total(rows: list[Row]) -> float:

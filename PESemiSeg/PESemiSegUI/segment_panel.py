@@ -1,16 +1,15 @@
 """Owns the Segment panel: choose a volume and a model, see what it will cost, run, stop, read the log."""
 
 import logging
-import platform
+from dataclasses import replace
 
 import qt
 import slicer
 from slicer.i18n import tr as _
 
-from PESemiSegLib import __version__
 from PESemiSegLib.errors import PESemiSegError
 
-from . import cost, loading, machine, models, segment_run, wording
+from . import cost, devices, loading, machine, models, segment_run, segment_texts
 from .base import Panel, setEnabled
 from .segment_run import News, Request, SegmentRun
 
@@ -83,17 +82,7 @@ class SegmentPanel(Panel):
     def setDevices(self, probe: dict) -> None:
         """Fill the device box from a look at this computer."""
         combo = self.ui.deviceCombo
-        before = combo.currentData if combo.count else machine.value("device", "auto")
-        combo.blockSignals(True)
-        combo.clear()
-        combo.addItem(_("Automatic"), "auto")
-        for device in probe.get("devices", ()):
-            memory = f", {device['memory_gib']:g} GiB" if device.get("memory_gib") else ""
-            unusable = "" if device.get("usable") else " " + _("(cannot be used)")
-            name = _("CPU") if device["device"] == "cpu" else device["device"]
-            combo.addItem(f"{name}: {device.get('name', '')}{memory}{unusable}", device["device"])
-        combo.setCurrentIndex(max(0, combo.findData(before)))
-        combo.blockSignals(False)
+        devices.fill(combo, probe, combo.currentData if combo.count else machine.value("device", "auto"))
         computer = probe.get("computer", {})
         self._cores = computer.get("cores")
         self._free_bytes = computer["memory_free_gib"] * 2**30 if computer.get("memory_free_gib") else None
@@ -161,18 +150,11 @@ class SegmentPanel(Panel):
     def _onDevice(self, _index: int) -> None:
         device = self.ui.deviceCombo.currentData
         machine.setValue("device", "" if device == "auto" else str(device))
-        note = self._whyNot(device)
+        note = devices.whyNot(self._probe, device)
         self.ui.deviceNote.text = note
         self.ui.deviceNote.visible = bool(note)
         self._updateCost()
         self._updateButton()
-
-    def _whyNot(self, device: str) -> str:
-        """Why a device cannot be used, or why the automatic choice leaves a GPU aside."""
-        for facts in self._probe.get("devices", ()):
-            if not facts.get("usable") and device in ("auto", facts["device"]):
-                return f"{facts.get('name', facts['device'])}: {facts.get('why', '')}"
-        return ""
 
     def _onOwnThreshold(self, own: bool) -> None:
         self.ui.thresholdSlider.enabled = own
@@ -205,15 +187,9 @@ class SegmentPanel(Panel):
             self._entry(),
             self.ui.deviceCombo.currentData,
         )
-        why = ""
-        if volume is None:
-            why = _("Choose a CT volume first, or load one")
-        elif volume.GetImageData() is None:
-            why = _("This volume holds no image")
-        elif entry is None or entry.info is None:
-            why = _("Choose a model that can be used")
-        elif device != "auto" and self._whyNot(device):
-            why = self._whyNot(device)
+        why = segment_texts.whyNot(
+            volume, entry, "" if device == "auto" else devices.whyNot(self._probe, device)
+        )
         setEnabled(button, why, _("Mark pulmonary emboli; Slicer stays usable meanwhile"))
 
     # loading
@@ -288,11 +264,11 @@ class SegmentPanel(Panel):
         if news.phase == segment_run.PREPARING:
             self._busy(_("Handing the volume over"), 0, 0)
         elif news.phase == segment_run.RUNNING:
-            self._busy(_progress(news), news.done, news.total)
+            self._busy(segment_texts.progress(news), news.done, news.total)
         elif news.phase == segment_run.CHECKED:
             self._ask(news)
         elif news.phase == segment_run.FINISHED:
-            self._rest(_finished(news))
+            self._rest(segment_texts.finished(news))
             self._onFinished(news.segmentation)
         elif news.phase == segment_run.STOPPED:
             self._rest(_("Stopped. Nothing was changed."))
@@ -316,48 +292,14 @@ class SegmentPanel(Panel):
 
     def _ask(self, news: News) -> None:
         """The input check found fault: say so plainly, and leave the choice to the user."""
-        from dataclasses import replace
-
         self._waiting = replace(self._request, strict=False)
         self.ui.checkText.text = "\n".join(f"• {sentence}" for sentence in news.sentences)
         self.ui.checkFrame.visible = True
         self._rest(_("Not segmented yet: the input check found something."))
 
     def _onCopyReport(self) -> None:
-        qt.QApplication.clipboard().setText(self.report())
-        self._say(_("The report is in the clipboard; it holds no patient data."))
-
-    def report(self) -> str:
-        """Versions, settings and the log, for a bug report."""
         entry = self._entry()
-        model = "none" if entry is None else entry.name
-        lines = [
-            f"PESemiSeg {__version__}, Slicer {slicer.app.applicationVersion}, {platform.platform()}",
-            f"model {model}, device {self.ui.deviceCombo.currentText}, precision {self.ui.precisionCombo.currentText}",
-            f"status: {self.ui.statusLabel.text}",
-            self.ui.logText.plainText,
-        ]
-        return "\n".join(lines)
-
-
-def _progress(news: News) -> str:
-    text = wording.stage(news.stage)
-    if news.total:
-        text = _("{stage}: {done} of {total}").format(stage=text, done=news.done, total=news.total)
-    if news.seconds_left is not None and news.done:
-        text += ", " + _("{time} left").format(time=wording.duration(news.seconds_left))
-    return text
-
-
-def _finished(news: News) -> str:
-    from . import scene
-
-    rows = scene.rowsOf(news.segmentation)
-    text = (
-        _("{n} findings").format(n=len(rows))
-        if rows
-        else _("No finding. This does not rule out an embolism.")
-    )
-    if news.sentences:
-        text += " " + _("Mind the input check: {what}").format(what=" ".join(news.sentences))
-    return text
+        qt.QApplication.clipboard().setText(
+            segment_texts.report(self.ui, "none" if entry is None else entry.name)
+        )
+        self._say(_("The report is in the clipboard; it holds no patient data."))

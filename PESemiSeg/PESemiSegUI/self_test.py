@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import slicer
 import vtk
+
 from PESemiSegLib.jobs.folder import Job
 from PESemiSegLib.jobs.interpreter import PYTHON_VARIABLE
 

@@ -1,7 +1,5 @@
 """Owns the fine-tuning of the Fine-tune page: settings, the run in the background, its end."""
 
-import re
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,13 +9,12 @@ from slicer.i18n import tr as _
 
 from PESemiSegLib.errors import PESemiSegError
 from PESemiSegLib.jobs import runner
-from PESemiSegLib.jobs.files import read_json
 from PESemiSegLib.jobs.folder import Job
 from PESemiSegLib.jobs.status import CANCELLED, DONE, FAILED, LOST, PAUSED
 from PESemiSegLib.jobs.watch import Snapshot, Watch, look
 from PESemiSegLib.training.settings import STRATEGY_NAMES
 
-from . import models, wording
+from . import devices, models, train_settings, train_texts, wording
 from .background import Task
 from .base import Panel, setEnabled
 from .cohort_panel import CohortPanel
@@ -26,7 +23,6 @@ from .job_monitor import JobMonitor
 
 KINDS = ("finetune", "train")
 PRESETS = ("cpu_demo", "modern", "paper", "mask_only")
-_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 
 
 class TrainPanel(Panel):
@@ -41,7 +37,6 @@ class TrainPanel(Panel):
         self._facts: dict = {}
         self._task: Task | None = None
         self._jobs: list[Job] = []
-        self._plan = ""
         ui = self.ui
         ui.presetCombo.addItem(_("the base model's own"), "")
         for name in PRESETS:
@@ -98,45 +93,10 @@ class TrainPanel(Panel):
     def setDevices(self, facts: dict) -> None:
         """Fill the device box from a look at this computer; only torch's devices train."""
         self._facts = facts
-        combo = self.ui.trainDeviceCombo
-        combo.clear()
-        for device in facts.get("devices", ()):
-            if device.get("usable") and device["device"] != "cpu":
-                combo.addItem(f"{device['device']}: {device.get('name', '')}", device["device"])
-        combo.addItem(_("CPU (slow)"), "cpu")
+        devices.fillForTraining(self.ui.trainDeviceCombo, facts)
         self._updateButtons()
 
     # starting
-
-    def params(self, labelled: Path, unlabelled: Path, dry: bool = False) -> dict:
-        """Parameters of the fine-tune job."""
-        ui, settings = self.ui, {}
-        if ui.hoursSpin.value > 0:
-            settings["max_minutes"] = 60 * ui.hoursSpin.value
-        params = {
-            "base": ui.baseCombo.currentData,
-            "labelled": labelled,
-            "unlabelled": [str(unlabelled)],
-            "device": ui.trainDeviceCombo.currentData,
-            "name": ui.nameEdit.text,
-            "overrides": settings,
-            "preset": ui.presetCombo.currentData or None,
-            "strategy": ui.strategyCombo.currentData or None,
-            "dry_run": dry or None,
-        }
-        return {name: value for name, value in params.items() if value is not None}
-
-    def command(self, labelled: Path, unlabelled: Path) -> str:
-        """The command line of the same run, for a cluster."""
-        params = self.params(labelled, unlabelled)
-        base = next(entry.folder for entry in models.entries() if entry.name == params["base"])
-        words = ["pesemiseg", "finetune", "--base", str(base), "--labelled", str(labelled)]
-        words += ["--unlabelled", str(unlabelled), "--device", params["device"], "--name", params["name"]]
-        for name in ("preset", "strategy"):
-            words += [f"--{name}", params[name]] if name in params else []
-        if "max_minutes" in params["overrides"]:
-            words += ["--minutes", f"{params['overrides']['max_minutes']:g}"]
-        return shlex.join([*words, "-o", "RUN"])
 
     def _onTrain(self) -> None:
         self._start(dry=False)
@@ -147,9 +107,9 @@ class TrainPanel(Panel):
     def _start(self, dry: bool) -> None:
         try:
             labelled, unlabelled = self._cohort.write()
-            params = self.params(labelled, unlabelled, dry)
+            params = train_settings.params(self.ui, labelled, unlabelled, dry)
             if not dry:
-                params["command"] = self.command(labelled, unlabelled)
+                params["command"] = train_settings.command(self.ui, labelled, unlabelled)
             job = Job.create("finetune", params, outlives=not dry)
             self._monitor.forget()
             self._curves = Curves()
@@ -163,7 +123,7 @@ class TrainPanel(Panel):
 
     def _onCopy(self) -> None:
         try:
-            qt.QApplication.clipboard().setText(self.command(*self._cohort.write()))
+            qt.QApplication.clipboard().setText(train_settings.command(self.ui, *self._cohort.write()))
         except (PESemiSegError, OSError) as error:
             self._say(str(error))
             return
@@ -207,61 +167,29 @@ class TrainPanel(Panel):
         for event in seen.events:
             self._curves.add(event)
             if event["kind"] == "health":
-                bad, good = event.get("warnings") or (), event.get("sentences") or ()
-                self.ui.healthLabel.text = "\n".join(
-                    [f"⚠ {text}" for text in bad] + [t for t in good if t not in bad]
-                )
+                self.ui.healthLabel.text = train_texts.health(event)
             elif event["kind"] == "rehearsal":
-                self._showPlan(event)
+                self.ui.planLabel.text = train_texts.plan(event)
         self._curves.refresh()
         status = seen.status
         self.ui.trainProgress.visible = not seen.ended
         self.ui.trainProgress.setRange(0, status.total)
         self.ui.trainProgress.value = status.done
-        text = wording.stage(status.stage) if status.stage else wording.state(seen.state)
-        if status.total:
-            text += _(": {done} of {total}").format(done=status.done, total=status.total)
-        if status.seconds_left is not None:
-            text += ", " + _("{time} left").format(time=wording.duration(status.seconds_left))
-        self._say(text)
+        self._say(train_texts.progress(seen))
         self._updateButtons()
 
     def _onEnd(self, seen: Snapshot) -> None:
         self._seen = seen
         self.ui.trainProgress.visible = False
-        ended = {
-            DONE: _("Done: the new model is ready."),
-            PAUSED: _("Paused. Resume goes on where it stopped."),
-            CANCELLED: _("Cancelled."),
-        }
-        if seen.job.params.get("dry_run"):
-            ended[DONE] = _("The dry run went well.")
-        why = " ".join([seen.message, *seen.log_tail[-2:]]).strip()
-        self._say(ended.get(seen.state) or _("It did not work: {why}").format(why=why))
+        self._say(train_texts.ended(seen))
         if seen.state == DONE and not seen.job.params.get("dry_run"):
-            self._showVerdict(seen.job)
+            self.ui.verdictText.text = train_texts.verdict(seen.job)
+            self.ui.verdictFrame.visible = True
         self._listRuns(follow=False)
         self.ui.runCombo.blockSignals(True)
         self.ui.runCombo.setCurrentIndex(self.ui.runCombo.findData(seen.job.id))
         self.ui.runCombo.blockSignals(False)
         self._updateButtons()
-
-    def _showPlan(self, found: dict) -> None:
-        memory = found.get("memory_mb")
-        size = "" if memory is None else _(", {size} of memory").format(size=wording.size(memory * 1e6))
-        self._plan = _("About {time}{memory}.").format(
-            time=wording.duration(3600 * found["hours"]), memory=size
-        )
-        self.ui.planLabel.text = "\n".join([self._plan, *found.get("timeline", ())])
-
-    def _showVerdict(self, job: Job) -> None:
-        verdict = read_json(job.path("verdict.json"))
-        if verdict is None:
-            text = _("No labelled patient was held out, so nothing says whether the new model is better.")
-        else:
-            text = " ".join(str(sentence) for sentence in verdict.get("sentences", ()))
-        self.ui.verdictText.text = text
-        self.ui.verdictFrame.visible = True
 
     # steering
 
@@ -336,20 +264,7 @@ class TrainPanel(Panel):
         self.ui.trainStatus.text = text
 
     def _whyNot(self) -> str:
-        """Why no fine-tuning can start now."""
-        count, name = self._cohort.counts(), self.ui.nameEdit.text
-        training = self._facts.get("training", {})
-        if training and not training.get("usable"):
-            return _("This Python cannot train: {why} (see Environment)").format(why=training.get("why", ""))
-        if not count["labelled"]:
-            return _("Add labelled patients first: they stay in the loop")
-        if not count["unlabelled"]:
-            return _("Add scans without labels first: they are what is learnt from")
-        if not _NAME.fullmatch(name) or ".." in name:
-            return _("Give the new model a name of letters, digits, dot, dash or underscore")
-        if any(entry.name == name for entry in models.entries()):
-            return _("There is a model of this name already")
-        return ""
+        return train_settings.whyNot(self.ui, self._cohort.counts(), self._facts)
 
     def _updateButtons(self) -> None:
         ui, at_work = self.ui, self._monitor.active

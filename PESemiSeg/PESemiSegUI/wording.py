@@ -23,6 +23,16 @@ def size(bytes_: float) -> str:
     return f"{bytes_:.1f} GB"
 
 
+def origin(name: str) -> str:
+    """What a model was trained on, as its package names it, in the user's language."""
+    known = {
+        "phantom": _("made-up patients only"),
+        "patients": _("patients"),
+        "mixed": _("patients and made-up patients"),
+    }
+    return known.get(name, name)
+
+
 def side(code: str) -> str:
     """Where a finding lies, as the library names it, in the user's language."""
     return {"left": _("left"), "right": _("right"), "central": _("central")}.get(code, code)

@@ -1,0 +1,91 @@
+"""Owns the table of findings on the screen: numbers that sort as numbers, rows found by their segment."""
+
+from collections.abc import Callable
+
+import qt
+from slicer.i18n import tr as _
+
+from . import wording
+from .findings import ACCEPTED, REJECTED, Row
+
+_NUMBER, _VOLUME, _SIDE, _CONFIDENCE, _SLICES, _VERDICT = range(6)
+
+
+class FindingsTable:
+    """A QTableWidget with one row per finding. `onChosen()` is called when the user goes to another row."""
+
+    def __init__(self, widget, onChosen: Callable[[], None]):
+        self._widget, self._onChosen = widget, onChosen
+        self._quiet = False
+        widget.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+        widget.verticalHeader().setDefaultSectionSize(22)
+        widget.connect("itemSelectionChanged()", self._onSelection)
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return self._widget.rowCount
+
+    def fill(self, rows: list[Row]) -> None:
+        """Show these findings; the user's sorting is applied again at the end."""
+        self._quiet = True
+        self._widget.setSortingEnabled(False)  # a cell would move while its row is being filled
+        self._widget.setRowCount(len(rows))
+        for index, row in enumerate(rows):
+            self._fillRow(index, row)
+        self._widget.setSortingEnabled(True)
+        self._quiet = False
+
+    def select(self, index: int) -> None:
+        """Go to a row as the table is sorted now."""
+        if 0 <= index < self.count:
+            self._widget.selectRow(index)
+
+    def step(self, by: int) -> None:
+        """Go on by some rows, around the ends."""
+        if self.count:
+            self.select((self._index() + by) % self.count if self._index() >= 0 else 0)
+
+    def segment(self) -> str | None:
+        """The segment of the chosen row."""
+        items = self._widget.selectedItems()
+        return items[0].data(qt.Qt.UserRole) if items else None
+
+    def selectSegment(self, segment: str) -> None:
+        """Choose a finding's row without telling."""
+        self._quiet = True
+        for index in range(self.count):
+            if self._widget.item(index, _NUMBER).data(qt.Qt.UserRole) == segment:
+                self.select(index)
+        self._quiet = False
+
+    def _index(self) -> int:
+        items = self._widget.selectedItems()
+        return items[0].row() if items else -1
+
+    def _onSelection(self) -> None:
+        if not self._quiet:
+            self._onChosen()
+
+    def _fillRow(self, index: int, row: Row) -> None:
+        slices = (
+            f"{row.slice_first}-{row.slice_last}"
+            if row.slice_last > row.slice_first
+            else f"{row.slice_first}"
+        )
+        verdict = {ACCEPTED: _("accepted"), REJECTED: _("rejected")}.get(row.verdict, "")
+        cells = {
+            _NUMBER: row.number,
+            _VOLUME: round(row.volume_mm3, 1),
+            _SIDE: wording.side(row.side),
+            _CONFIDENCE: round(row.confidence, 2),
+            _SLICES: slices,
+            _VERDICT: verdict,
+        }
+        for column, value in cells.items():
+            item = qt.QTableWidgetItem()
+            item.setData(qt.Qt.DisplayRole, value)
+            item.setData(qt.Qt.UserRole, row.segment)
+            if row.verdict == REJECTED:
+                item.setForeground(qt.QBrush(qt.QColor(140, 140, 140)))
+            self._widget.setItem(index, column, item)

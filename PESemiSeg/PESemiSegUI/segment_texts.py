@@ -1,0 +1,57 @@
+"""Owns the sentences of the Segment panel: how far a run is, what came of it, and the report of a problem."""
+
+import platform
+
+import slicer
+from slicer.i18n import tr as _
+
+from PESemiSegLib import __version__
+
+from . import scene, wording
+from .segment_run import News
+
+
+def whyNot(volume, entry, device: str) -> str:
+    """Why nothing can be segmented now; empty where it can. `device`: why the chosen one cannot be used."""
+    if volume is None:
+        return _("Choose a CT volume first, or load one")
+    if volume.GetImageData() is None:
+        return _("This volume holds no image")
+    if entry is None or entry.info is None:
+        return _("Choose a model that can be used")
+    return device
+
+
+def progress(news: News) -> str:
+    """How far the run is, and how long it will take."""
+    text = wording.stage(news.stage)
+    if news.total:
+        text = _("{stage}: {done} of {total}").format(stage=text, done=news.done, total=news.total)
+    if news.seconds_left is not None and news.done:
+        text += ", " + _("{time} left").format(time=wording.duration(news.seconds_left))
+    return text
+
+
+def finished(news: News) -> str:
+    """What was found, with what the input check had to say."""
+    rows = scene.rowsOf(news.segmentation)
+    text = _("{n} findings").format(n=len(rows)) if rows else noFinding()
+    if news.sentences:
+        text += " " + _("Mind the input check: {what}").format(what=" ".join(news.sentences))
+    return text
+
+
+def noFinding() -> str:
+    """The sentence that must not be read as an all-clear."""
+    return _("No finding. This does not rule out an embolism.")
+
+
+def report(ui, model: str) -> str:
+    """Versions, settings and the log, for a bug report; no patient data."""
+    lines = [
+        f"PESemiSeg {__version__}, Slicer {slicer.app.applicationVersion}, {platform.platform()}",
+        f"model {model}, device {ui.deviceCombo.currentText}, precision {ui.precisionCombo.currentText}",
+        f"status: {ui.statusLabel.text}",
+        ui.logText.plainText,
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,260 @@
+"""Whole runs on the host with real workers: segment, stop, load, close the scene, fine-tune, re-attach."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+OBLIQUE = np.array([[0.0, -2.9, 0.5, 80.0], [-3.0, 0.0, 0.0, 100.0], [0.0, 0.5, 4.9, -30.0], [0, 0, 0, 1]])
+Until = Callable[..., bool]
+
+
+def add(chest: np.ndarray, matrix: np.ndarray) -> Any:
+    """The chest as a volume that is chosen in the Segment panel."""
+    import slicer
+
+    node = slicer.util.addVolumeFromArray(chest, matrix, "CT")
+    slicer.modules.PESemiSegWidget.shell.segment.ui.inputSelector.setCurrentNode(node)
+    return node
+
+
+def fast(shell: Any) -> Any:
+    """Settings for a small chest that leave marks; returns the Segment panel."""
+    shell.segment.parameters.ownThreshold = True
+    shell.segment.parameters.threshold = 0.05
+    shell.segment.parameters.smallestMarkMm3 = 0.0
+    return shell.segment
+
+
+def idle(panel: Any) -> Callable[[], bool]:
+    return lambda: not panel.running
+
+
+def test_input_check_asks_then_the_result_lands_in_place(
+    shell: Any, until: Until, chest: np.ndarray, tmp_path: Path
+) -> None:
+    import slicer
+    from PESemiSegUI import scene, self_test
+
+    from PESemiSegLib.jobs import runner
+
+    pytest.importorskip("openvino")
+    volume, panel = add(chest, OBLIQUE), fast(shell)
+    self_test._transform(volume)
+    panel.ui.segmentButton.click()
+    assert panel.ui.segmentButton.text == "Cancel"
+    assert until(idle(panel))
+    assert not panel.ui.checkFrame.isHidden(), panel.ui.statusLabel.text
+    assert "5 mm apart" in panel.ui.checkText.text or "4.9 mm apart" in panel.ui.checkText.text
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+    panel.ui.runAnywayButton.click()
+    assert until(idle(panel))
+    node = shell.review.segmentation
+    assert node is not None, panel.ui.statusLabel.text
+    assert shell.ui.tabs.currentIndex == 1
+    assert node.GetParentTransformNode() is volume.GetParentTransformNode()
+    job = runner.find(node.GetAttribute(scene.JOB))
+    expected = np.load(job.path("mask.npy"))
+    assert expected.any()
+    found = np.zeros_like(expected)
+    for identity in node.GetSegmentation().GetSegmentIDs():
+        found |= (slicer.util.arrayFromSegmentBinaryLabelmap(node, identity, volume) > 0).astype(np.uint8)
+    np.testing.assert_array_equal(found, expected)
+    confidence = node.GetNodeReference(scene.CONFIDENCE)
+    np.testing.assert_array_equal(
+        slicer.util.arrayFromVolume(confidence), np.load(job.path("confidence.npy"))
+    )
+    np.testing.assert_allclose(scene.ijkToRas(confidence), OBLIQUE)
+    near = node.GetNodeReference(scene.NEAR)
+    assert slicer.util.arrayFromVolume(near).max() <= slicer.util.arrayFromVolume(confidence).max()
+    assert not job.path("input.npy").exists()
+    assert "CT" not in panel.report().split()
+
+
+def test_cancel_stops_the_run_and_changes_nothing(shell: Any, until: Until, chest: np.ndarray) -> None:
+    import slicer
+
+    from PESemiSegLib.jobs import runner
+
+    panel = fast(shell)
+    add(chest, OBLIQUE)
+    panel.start(strict=False)
+    assert until(lambda: not panel.ui.progressBar.isHidden())
+    panel.ui.segmentButton.click()
+    assert until(idle(panel), 30)
+    assert "Stopped" in panel.ui.statusLabel.text
+    assert panel.ui.segmentButton.text == "Segment PE"
+    assert panel.ui.segmentButton.enabled
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+    assert runner.jobs() == []
+
+
+def test_closing_the_scene_stops_the_run(shell: Any, until: Until, chest: np.ndarray) -> None:
+    import slicer
+
+    panel = fast(shell)
+    add(chest, OBLIQUE)
+    panel.start(strict=False)
+    assert until(lambda: panel._run._monitor.active)
+    job = panel._run._job
+    slicer.util.selectModule("Data") if hasattr(slicer.modules, "data") else None
+    slicer.mrmlScene.Clear(0)
+    assert not panel.running
+    assert "scene was closed" in panel.ui.statusLabel.text
+    from PESemiSegLib.jobs.watch import look
+
+    assert until(lambda: not job.folder.exists() or look(job).ended, 30)
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+
+
+def test_a_worker_that_cannot_start_says_why(shell: Any, until: Until, chest: np.ndarray) -> None:
+    from PESemiSegUI import machine
+
+    panel = fast(shell)
+    add(chest, OBLIQUE)
+    machine.setValue("python", "/nowhere/python")
+    panel.start(strict=False)
+    assert until(idle(panel), 30)
+    assert "python is not there" in panel.ui.statusLabel.text
+    machine.setValue("python", "")
+
+
+def test_load_a_file_and_a_folder_without_images(
+    shell: Any, until: Until, chest: np.ndarray, tmp_path: Path
+) -> None:
+    import SimpleITK as sitk
+    import slicer
+
+    image = sitk.GetImageFromArray(chest)
+    image.SetSpacing((3.0, 3.0, 5.0))
+    image.SetOrigin((-120.0, -90.0, 20.0))
+    sitk.WriteImage(image, str(tmp_path / "scan.nii.gz"))
+    panel = shell.segment
+    panel.load(str(tmp_path / "scan.nii.gz"))
+    assert until(lambda: not panel._loader.active and panel.ui.inputSelector.currentNode() is not None)
+    volume = panel.ui.inputSelector.currentNode()
+    point = [0.0, 0.0, 0.0]
+    import vtk
+
+    matrix = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(matrix)
+    to_ras = slicer.util.arrayFromVTKMatrix(matrix)
+    for k, j, i in ((0, 0, 0), (13, 63, 79), (7, 28, 58)):
+        point = image.TransformIndexToPhysicalPoint((i, j, k))  # LPS
+        back = np.linalg.solve(to_ras, [-point[0], -point[1], point[2], 1.0])[:3]
+        ii, jj, kk = np.rint(back).astype(int)
+        assert slicer.util.arrayFromVolume(volume)[kk, jj, ii] == chest[k, j, i]
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "notes.txt").write_text("no image")
+    panel.load(str(tmp_path / "empty"))
+    assert until(lambda: not panel._loader.active and "not read" in panel.ui.statusLabel.text)
+    assert "no CT series" in panel.ui.statusLabel.text or "no DICOM" in panel.ui.statusLabel.text
+
+
+def test_the_look_at_this_computer_fills_the_device_box(shell: Any, until: Until) -> None:
+    shell.environment.probe()
+    assert until(lambda: not shell.environment._monitor.active)
+    assert shell.segment.ui.deviceCombo.findData("cpu") >= 0, shell.environment.ui.environmentStatus.text
+    assert shell.environment.ui.environmentTable.rowCount >= 6
+
+
+def test_models_come_and_go(shell: Any, until: Until, tmp_path: Path) -> None:
+    import json
+    import shutil
+
+    from PESemiSegLib.models.archive import pack
+    from PESemiSegLib.models.store import demo_folder
+
+    copy = tmp_path / "copy"
+    shutil.copytree(demo_folder(), copy)
+    info = json.loads((copy / "model.json").read_text())
+    (copy / "model.json").write_text(json.dumps(info | {"name": "other"}))
+    pack(copy, tmp_path / "other.zip")
+    panel = shell.models
+    panel.take(tmp_path / "other.zip")
+    assert until(lambda: "Imported other" in panel.ui.modelsStatus.text, 30), panel.ui.modelsStatus.text
+    assert shell.segment.ui.modelCombo.findData("other") >= 0
+    entry = next(entry for entry in panel._entries if entry.name == "other")
+    panel.give(entry, tmp_path / "out.zip")
+    assert until(lambda: (tmp_path / "out.zip").exists(), 30)
+    panel.remove(entry)
+    assert until(lambda: "Deleted" in panel.ui.modelsStatus.text, 30)
+    assert shell.segment.ui.modelCombo.findData("other") < 0
+
+
+def cohort(folder: Path, chest: np.ndarray) -> None:
+    """Four patients with masks, in pairs of files."""
+    import SimpleITK as sitk
+
+    for number in range(4):
+        noisy = chest + np.random.default_rng(number).integers(-9, 9, chest.shape, dtype=np.int16)
+        zz, yy, xx = np.mgrid[:14, :64, :80]
+        mask = ((np.hypot(yy - 28, xx - 58) < 2) & (abs(zz - 7) < 3)).astype(np.uint8)
+        for name, array in (("ct", noisy), ("mask", mask)):
+            image = sitk.GetImageFromArray(array)
+            image.SetSpacing((3.0, 3.0, 5.0))
+            (folder / f"p{number}").mkdir(parents=True, exist_ok=True)
+            sitk.WriteImage(image, str(folder / f"p{number}" / f"{name}.nii.gz"))
+
+
+@pytest.mark.slow
+def test_fine_tune_pause_reattach_and_use(
+    shell: Any, until: Until, chest: np.ndarray, tmp_path: Path, host: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import slicer
+
+    pytest.importorskip("torch")
+    cohort(tmp_path / "scans", chest)
+    shell.cohort.addFolder(str(tmp_path / "scans"))
+    assert until(lambda: len(shell.cohort.cases) == 4), shell.cohort.ui.cohortStatus.text
+    assert (
+        "labelled" in shell.train.ui.trainButton.toolTip
+        or "without labels" in shell.train.ui.trainButton.toolTip
+    )
+    shell.cohort.setRole(2, "unlabelled")
+    shell.cohort.setRole(3, "unlabelled")
+    from PESemiSegUI import train_settings
+
+    told = train_settings.params
+
+    def small(*arguments: Any) -> dict:
+        params = told(*arguments)
+        tiny = {"iterations": 40, "checkpoint_every": 5, "validate_every": 10, "validation_batches": 1}
+        return params | {"overrides": tiny, "threads": 1}
+
+    monkeypatch.setattr(train_settings, "params", small)
+    train = shell.train
+    assert train.ui.trainButton.enabled, train.ui.trainButton.toolTip
+    train.ui.dryRunButton.click()
+    assert until(lambda: not train._monitor.active and train._seen is not None)
+    assert "went well" in train.ui.trainStatus.text, train.ui.trainStatus.text
+    assert "About" in train.ui.planLabel.text
+    train.ui.trainButton.click()
+    assert until(lambda: train._curves.names or not train._monitor.active), train.ui.trainStatus.text
+    train.ui.curvesButton.click()
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLPlotSeriesNode") > 0
+    train.ui.pauseButton.click()
+    assert until(lambda: not train._monitor.active)
+    assert "Paused" in train.ui.trainStatus.text, train.ui.trainStatus.text
+    assert train.ui.pauseButton.text == "Resume"
+    train.ui.pauseButton.click()
+    assert until(lambda: train._monitor.active and train._seen.active)
+    slicer.mrmlScene.Clear(0)  # training does not mind
+    host.unload_module("PESemiSeg")  # Slicer ends ...
+    host.load_module(
+        Path(__file__).resolve().parents[3] / "PESemiSeg" / "PESemiSeg.py"
+    )  # ... and starts again
+    slicer.util.getModuleWidget("PESemiSeg").shell.environment._probed = True
+    slicer.util.selectModule("PESemiSeg")
+    again = slicer.modules.PESemiSegWidget.shell.train
+    assert again._monitor.active
+    assert until(lambda: not again._monitor.active, 240)
+    assert "ready" in again.ui.trainStatus.text, again.ui.trainStatus.text
+    assert not again.ui.verdictFrame.isHidden()
+    again.ui.useModelButton.click()
+    segment = slicer.modules.PESemiSegWidget.shell.segment
+    assert until(lambda: segment.ui.modelCombo.currentData == "adapted", 30), again.ui.trainStatus.text
+    assert os.path.isdir(Path(os.environ["PESEMISEG_HOME"]) / "models" / "adapted")
