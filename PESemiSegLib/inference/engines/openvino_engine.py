@@ -64,6 +64,8 @@ class OpenVinoEngine:
             "PERFORMANCE_HINT": "THROUGHPUT",
             "NUM_STREAMS": str(self._threads),
             "INFERENCE_NUM_THREADS": str(self._threads),
+            # Pinned, two programs that run at once would share the first core and leave the others idle.
+            "ENABLE_CPU_PINNING": False,
         }
         try:
             return self._core.compile_model(self._model, "CPU", settings)

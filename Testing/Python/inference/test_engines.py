@@ -85,6 +85,7 @@ def test_precision_and_streams_are_set_explicitly(engine):
     assert compiled.get_property("INFERENCE_PRECISION_HINT").to_string() == "f32"
     assert compiled.get_property("NUM_STREAMS") == 2
     assert compiled.get_property("INFERENCE_NUM_THREADS") == 2
+    assert compiled.get_property("ENABLE_CPU_PINNING") is False  # two programs at once would share a core
 
 
 def test_inputs_are_taken_as_needed(engine):
