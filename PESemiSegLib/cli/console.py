@@ -73,6 +73,16 @@ def handle_signals() -> None:
     signal.signal(signal.SIGTERM, stop)
 
 
+def stop_gently() -> None:
+    """From now on Ctrl-C and SIGTERM set the flag only: for work that checks it, saves and ends by itself."""
+
+    def note(number: int, frame: FrameType | None) -> None:
+        _stop.set()
+
+    signal.signal(signal.SIGINT, note)
+    signal.signal(signal.SIGTERM, note)
+
+
 def set_up_logging(*, debug: bool = False) -> None:
     """Log the library to stderr: warnings by default, everything with `debug`.
 

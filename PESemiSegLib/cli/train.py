@@ -97,6 +97,7 @@ def _work(settings: TrainConfig, options: RunOptions) -> None:
     from PESemiSegLib.training import parallel
     from PESemiSegLib.training.run import export, train
 
+    console.stop_gently()  # the trainer looks after every step, and saves a checkpoint first
     trainer = train(settings, options, RunTalk(settings.max_minutes), console.stopping)
     if parallel.rank() == 0:
         export(trainer, options, options.folder / "model")

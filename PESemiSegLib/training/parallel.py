@@ -14,6 +14,8 @@ from torch import nn
 
 from PESemiSegLib import errors
 
+_GRACE_S = 20.0  # for the other processes to end by themselves, once one has failed or been stopped
+
 
 def rank() -> int:
     """This process's number; 0 where there is only one."""
@@ -68,7 +70,8 @@ def join_torchrun() -> bool:
 def launch(work: Callable[..., None], arguments: tuple[Any, ...], processes: int, meeting: Path) -> None:
     """Call `work(*arguments)` in fresh processes joined through gloo; `meeting` is a file to meet at.
 
-    An error of the family, raised in a process, is raised here again; others as ProcessRaisedException.
+    An error of the family, raised in a process, is raised here again; others as ProcessRaisedException. On
+    KeyboardInterrupt all are asked to stop by SIGTERM, and have some time to save.
     """
     import torch.multiprocessing as multiprocessing
 
@@ -76,7 +79,17 @@ def launch(work: Callable[..., None], arguments: tuple[Any, ...], processes: int
     meeting.unlink(missing_ok=True)
     refusal.unlink(missing_ok=True)
     try:
-        multiprocessing.spawn(_join, (processes, str(meeting), work, arguments), nprocs=processes)
+        team = multiprocessing.spawn(
+            _join, (processes, str(meeting), work, arguments), nprocs=processes, join=False
+        )
+        try:
+            while not team.join(grace_period=_GRACE_S):
+                pass
+        except KeyboardInterrupt:
+            for process in team.processes:
+                process.terminate()
+            while not team.join(grace_period=_GRACE_S):
+                pass
     except multiprocessing.ProcessRaisedException:
         if not refusal.exists():
             raise
