@@ -8,6 +8,10 @@ from . import machine, wording
 
 # Measured with the demo model (Docs/benchmark.md): seconds of one CPU thread per slice of 400 x 400 pixels.
 _DEMO_CPU_S = 0.43
+_DEMO_SPACING_MM, _LUNG_BOX = (
+    0.9,
+    0.6,
+)  # the slices' pixels, and the share of a slice that the lungs' box takes
 _STARTING_S = 4.0
 _GIB = 2**30
 
@@ -39,7 +43,13 @@ class Cost:
         return text
 
 
-def estimate(dimensions: "tuple[int, int, int]", model: str, device: str, cores: int | None) -> Cost:
+def estimate(
+    dimensions: "tuple[int, int, int]",
+    spacing_mm: "tuple[float, float, float]",
+    model: str,
+    device: str,
+    cores: int | None,
+) -> Cost:
     """What a volume of these (i, j, k) voxels will cost."""
     columns, rows, slices = dimensions
     voxels = columns * rows * slices
@@ -48,6 +58,7 @@ def estimate(dimensions: "tuple[int, int, int]", model: str, device: str, cores:
     if known is not None:
         return Cost(_STARTING_S + known * slices, memory, measured=True)
     if model == "demo" and device in ("cpu", "auto") and cores:
-        share = min(1.0, columns * rows / 400**2)
+        pixels = columns * spacing_mm[0] * rows * spacing_mm[1] / _DEMO_SPACING_MM**2
+        share = _LUNG_BOX * pixels / 400**2
         return Cost(_STARTING_S + _DEMO_CPU_S * share * slices / cores, memory)
     return Cost(None, memory)

@@ -77,7 +77,7 @@ def leastCertain(segmentation: "slicer.vtkMRMLSegmentationNode") -> list[dict]:
 
 
 def importResult(
-    volume: "slicer.vtkMRMLScalarVolumeNode", folder: Path, matrix: list[list[float]], job: str
+    volume: "slicer.vtkMRMLScalarVolumeNode", folder: Path, job: str
 ) -> "slicer.vtkMRMLSegmentationNode":
     """Bring a finished segment job into the scene; takes milliseconds (the full confidence map comes apart).
 
@@ -85,7 +85,8 @@ def importResult(
     verdicts go over to the new finding in the same place.
 
     Args:
-        folder: of the job. matrix: IJKToRAS of its arrays, 4x4. job: its id, for the report and DICOM SEG.
+        folder: of the job; its arrays lie on the volume's own grid, or on an axial one where that is tilted.
+        job: its id, for the report.
 
     Raises OSError, ValueError or KeyError for files that make no sense.
     """
@@ -98,7 +99,7 @@ def importResult(
     node.SetAttribute(SLICES, json.dumps([_inRas(item) for item in about["slices"]]))
     before = rowsOf(node)
     _keepEdits(node)
-    _addSegments(node, labels, about["findings"], matrix)
+    _addSegments(node, labels, about["findings"], about["ijk_to_ras"])
     rows = findings.withVerdicts(findings.rowsOf(about["findings"]), before)
     findings.write(_table(node, volume), rows)
     for row in rows:
@@ -110,6 +111,11 @@ def importResult(
         slicer.mrmlScene.RemoveNode(node.GetNodeReference(NEAR))
     node.CreateClosedSurfaceRepresentation()
     return node
+
+
+def gridOf(folder: Path) -> list[list[float]]:
+    """IJKToRAS of the arrays of a finished segment job. Raises KeyError where it is not told."""
+    return (read_json(folder / "findings.json") or {})["ijk_to_ras"]
 
 
 def setConfidence(

@@ -169,9 +169,8 @@ class SegmentPanel(Panel):
         if volume is None or volume.GetImageData() is None or entry is None:
             self.ui.costLabel.text = _("choose a volume first")
             return
-        expected = cost.estimate(
-            volume.GetImageData().GetDimensions(), entry.name, self.ui.deviceCombo.currentData, self._cores
-        )
+        device, size = self.ui.deviceCombo.currentData, volume.GetImageData().GetDimensions()
+        expected = cost.estimate(size, volume.GetSpacing(), entry.name, device, self._cores)
         self.ui.costLabel.text = expected.text(self._free_bytes)
 
     def _updateButton(self) -> None:

@@ -67,7 +67,6 @@ class SegmentRun:
         self._task: Task | None = None
         self._request: Request | None = None
         self._job: Job | None = None
-        self._matrix: list[list[float]] = []
         self._sentences: tuple[str, ...] = ()
         self._began_s = 0.0
         self._cancelled = False
@@ -86,8 +85,7 @@ class SegmentRun:
         """Begin; returns at once. Raises PESemiSegError where no job can be made."""
         if self.active:
             raise PESemiSegError(_("A run is on its way already."))
-        self._matrix = scene.ijkToRas(request.volume)
-        self._job = Job.create("segment", request.params(self._matrix))
+        self._job = Job.create("segment", request.params(scene.ijkToRas(request.volume)))
         self._request, self._sentences, self._cancelled = request, (), False
         self._began_s = time.monotonic()
         self._tell(News(PREPARING))
@@ -163,7 +161,8 @@ class SegmentRun:
             )
             return
         try:
-            node = scene.importResult(request.volume, folder, self._matrix, seen.job.id)
+            node = scene.importResult(request.volume, folder, seen.job.id)
+            matrix = scene.gridOf(folder)
         except (OSError, ValueError, KeyError) as error:
             self._finish(News(FAILED, message=_("The result could not be read: {why}").format(why=error)))
             return
@@ -174,7 +173,7 @@ class SegmentRun:
 
         def show(confidence: np.ndarray) -> None:
             if node.GetScene() is not None:
-                scene.setConfidence(node, scene.CONFIDENCE, confidence, self._matrix)
+                scene.setConfidence(node, scene.CONFIDENCE, confidence, matrix)
             self._finish(News(FINISHED, sentences=self._sentences, segmentation=node))
 
         load = lambda: np.load(folder / "confidence.npy", allow_pickle=False)  # noqa: E731

@@ -37,7 +37,7 @@ def geometry(test) -> None:
             _transform(volume)
         with tempfile.TemporaryDirectory(prefix="pesemiseg-test-") as folder:
             labels = writeResult(Path(folder), matrix)
-            node = scene.importResult(volume, Path(folder), matrix, "test")
+            node = scene.importResult(volume, Path(folder), "test")
             scene.setConfidence(node, scene.CONFIDENCE, np.load(Path(folder) / "confidence.npy"), matrix)
         for number in _BOXES:
             mask = slicer.util.arrayFromSegmentBinaryLabelmap(node, f"PE_{number}", volume)
@@ -63,7 +63,7 @@ def review(test) -> None:
     panel = slicer.util.getModuleWidget("PESemiSeg").shell.review
     with tempfile.TemporaryDirectory(prefix="pesemiseg-test-") as folder:
         writeResult(Path(folder), _FLIPPED)
-        node = scene.importResult(volume, Path(folder), _FLIPPED, "test")
+        node = scene.importResult(volume, Path(folder), "test")
         panel.showResult(node)
         test.assertEqual(panel.ui.findingsTable.rowCount, 2)
         panel.select(1)
@@ -75,7 +75,7 @@ def review(test) -> None:
         slicer.util.updateSegmentBinaryLabelmapFromArray(mask, node, "PE_1", volume)
         test.assertTrue(scene.isEdited(node, "PE_1"))
         test.assertFalse(scene.isEdited(node, "PE_2"))
-        again = scene.importResult(volume, Path(folder), _FLIPPED, "test")
+        again = scene.importResult(volume, Path(folder), "test")
         test.assertIs(again, node)
         test.assertEqual(node.GetSegmentation().GetNumberOfSegments(), 3)
         kept = slicer.util.arrayFromSegmentBinaryLabelmap(node, "edited_PE_1", volume)
@@ -135,7 +135,7 @@ def writeResult(folder: Path, matrix: list[list[float]]) -> np.ndarray:
     np.save(folder / "labels.npy", labels)
     np.save(folder / "confidence.npy", labels.astype(np.float32) / 4)
     np.save(folder / "near.npy", labels.astype(np.float32) / 4)
-    about = {"findings": rows, "slices": slices, "near_ijk_to_ras": matrix}
+    about = {"findings": rows, "slices": slices, "ijk_to_ras": matrix, "near_ijk_to_ras": matrix}
     (folder / "findings.json").write_text(json.dumps(about), encoding="utf-8")
     return labels
 

@@ -2,6 +2,7 @@
 
 import slicer
 import vtk
+from slicer.i18n import tr as _
 
 _COLOUR_NODE = "PESemiSeg confidence"
 # The report's colours: dark violet for no trust, over red and orange, to pale yellow for full trust.
@@ -58,8 +59,8 @@ def showLegend(confidence: "slicer.vtkMRMLScalarVolumeNode", visible: bool) -> N
         return
     if node is None:
         node = logic.AddDefaultColorLegendDisplayNode(confidence)
-        node.SetTitleText("Confidence")
-        node.SetLabelFormat("%.1f")
+        node.SetTitleText(_("Confidence"))
+        node.SetLabelFormat("%.2f")
         node.SetSize(0.1, 0.35)
         node.GetTitleTextProperty().SetFontSize(10)
         node.GetLabelTextProperty().SetFontSize(10)

@@ -151,6 +151,7 @@ def _findings(result: Result, labels: np.ndarray) -> dict[str, Any]:
     return {
         "findings": rows,
         "slices": marked_slices(result),
+        "ijk_to_ras": _ijk_to_ras(result),
         "total_volume_mm3": result.total_volume_mm3,
         "model": result.provenance["model"],
         "program": result.provenance["program"],

@@ -23,7 +23,7 @@ def result(folder: Path, matrix: list = MATRIX) -> Any:
     volume.GetDisplayNode().SetAutoWindowLevel(0)
     folder.mkdir(exist_ok=True)
     self_test.writeResult(folder, matrix)
-    return scene.importResult(volume, folder, matrix, "segment-000000000000")
+    return scene.importResult(volume, folder, "segment-000000000000")
 
 
 def test_start_up_makes_no_panel_and_no_process(host: Any) -> None:

@@ -59,17 +59,22 @@ def test_input_check_asks_then_the_result_lands_in_place(
     job = runner.find(node.GetAttribute(scene.JOB))
     expected = np.load(job.path("mask.npy"))
     assert expected.any()
+    confidence = node.GetNodeReference(scene.CONFIDENCE)
     found = np.zeros_like(expected)
     for identity in node.GetSegmentation().GetSegmentIDs():
-        found |= (slicer.util.arrayFromSegmentBinaryLabelmap(node, identity, volume) > 0).astype(np.uint8)
+        found |= (slicer.util.arrayFromSegmentBinaryLabelmap(node, identity, confidence) > 0).astype(np.uint8)
     np.testing.assert_array_equal(found, expected)
-    confidence = node.GetNodeReference(scene.CONFIDENCE)
-    np.testing.assert_array_equal(
-        slicer.util.arrayFromVolume(confidence), np.load(job.path("confidence.npy"))
-    )
-    np.testing.assert_allclose(scene.ijkToRas(confidence), OBLIQUE)
+    values = slicer.util.arrayFromVolume(confidence)
+    np.testing.assert_array_equal(values, np.load(job.path("confidence.npy")))
+    centre = np.argwhere(found).mean(axis=0)[::-1]  # tilted by 10 degrees, it is computed on an axial grid
+    ras = np.asarray(scene.ijkToRas(confidence)) @ [*centre, 1.0]
+    again = np.zeros_like(chest, np.uint8)
+    for identity in node.GetSegmentation().GetSegmentIDs():
+        again |= (slicer.util.arrayFromSegmentBinaryLabelmap(node, identity, volume) > 0).astype(np.uint8)
+    own = OBLIQUE @ [*np.argwhere(again).mean(axis=0)[::-1], 1.0]
+    np.testing.assert_allclose(own[:3], ras[:3], atol=2.5)  # half a voxel
     near = node.GetNodeReference(scene.NEAR)
-    assert slicer.util.arrayFromVolume(near).max() <= slicer.util.arrayFromVolume(confidence).max()
+    assert slicer.util.arrayFromVolume(near).max() <= values.max()
     assert not job.path("input.npy").exists()
     assert "CT" not in panel.report().split()
 
