@@ -30,8 +30,8 @@ class SegmentPanel(Panel):
         self._cores: int | None = None
         ui = self.ui
         ui.inputSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._onInput)
-        ui.loadFolderButton.connect("clicked()", self._onLoadFolder)
-        ui.loadFileButton.connect("clicked()", self._onLoadFile)
+        ui.loadFolderButton.connect("clicked()", self._loader.askForFolder)
+        ui.loadFileButton.connect("clicked()", self._loader.askForFile)
         ui.modelCombo.connect("currentIndexChanged(int)", self._onModel)
         ui.cardButton.connect("toggled(bool)", self._onCard)
         ui.deviceCombo.connect("currentIndexChanged(int)", self._onDevice)
@@ -193,12 +193,6 @@ class SegmentPanel(Panel):
 
     # loading
 
-    def _onLoadFolder(self) -> None:
-        self._loader.askForFolder()
-
-    def _onLoadFile(self) -> None:
-        self._loader.askForFile()
-
     def load(self, path: str, series: str | None = None) -> None:
         """Load a scan with the library's reader."""
         self._loader.load(path, series)
@@ -296,9 +290,11 @@ class SegmentPanel(Panel):
         self.ui.checkFrame.visible = True
         self._rest(_("Not segmented yet: the input check found something."))
 
-    def _onCopyReport(self) -> None:
+    def report(self) -> str:
+        """What "Copy report" copies."""
         entry = self._entry()
-        qt.QApplication.clipboard().setText(
-            segment_texts.report(self.ui, "none" if entry is None else entry.name)
-        )
+        return segment_texts.report(self.ui, "none" if entry is None else entry.name)
+
+    def _onCopyReport(self) -> None:
+        qt.QApplication.clipboard().setText(self.report())
         self._say(_("The report is in the clipboard; it holds no patient data."))
