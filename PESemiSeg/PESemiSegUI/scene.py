@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +79,15 @@ def leastCertain(segmentation: "slicer.vtkMRMLSegmentationNode") -> list[dict]:
 def importResult(
     volume: "slicer.vtkMRMLScalarVolumeNode", folder: Path, job: str
 ) -> "slicer.vtkMRMLSegmentationNode":
-    """Bring a finished segment job into the scene; takes milliseconds (the full confidence map comes apart).
+    """`importSteps`, all at once: for scripts, and for results of a few findings."""
+    *_steps, node = importSteps(volume, folder, job)
+    return node
+
+
+def importSteps(
+    volume: "slicer.vtkMRMLScalarVolumeNode", folder: Path, job: str
+) -> "Iterator[slicer.vtkMRMLSegmentationNode]":
+    """Bring a finished segment job into the scene, in steps of some 10 ms; the full confidence map comes apart.
 
     An earlier result of the same volume is updated: segments that the user drew or changed stay, and
     verdicts go over to the new finding in the same place.
@@ -97,20 +105,26 @@ def importResult(
     node = findResult(volume) or _newResult(volume)
     node.SetAttribute(JOB, job)
     node.SetAttribute(SLICES, json.dumps([_inRas(item) for item in about["slices"]]))
-    before = rowsOf(node)
-    _keepEdits(node)
-    _addSegments(node, labels, about["findings"], about["ijk_to_ras"])
-    rows = findings.withVerdicts(findings.rowsOf(about["findings"]), before)
+    rows = findings.withVerdicts(findings.rowsOf(about["findings"]), rowsOf(node))
+    yield node
+    for _old in _keepEdits(node):
+        yield node
+    for item in about["findings"]:
+        if item["box_kji"]:
+            _addSegment(node, labels, item, about["ijk_to_ras"])
+            yield node
+            node.CreateClosedSurfaceRepresentation()  # nothing to do once the first one has it
+            yield node
     findings.write(_table(node, volume), rows)
     for row in rows:
-        showVerdict(node, row)
+        if row.verdict:
+            showVerdict(node, row)
     if (folder / "near.npy").exists():
         near = np.load(folder / "near.npy", allow_pickle=False)
         setConfidence(node, NEAR, near, about["near_ijk_to_ras"])
     elif node.GetNodeReference(NEAR) is not None:
         slicer.mrmlScene.RemoveNode(node.GetNodeReference(NEAR))
-    node.CreateClosedSurfaceRepresentation()
-    return node
+    yield node
 
 
 def gridOf(folder: Path) -> list[list[float]]:
@@ -156,7 +170,9 @@ def isEdited(segmentation: "slicer.vtkMRMLSegmentationNode", segment: str) -> bo
     stored = vtk.reference("")
     if not segmentation.GetSegmentation().GetSegment(segment).GetTag(_FINGERPRINT, stored):
         return True
-    return str(stored) != _fingerprint(segmentation, segment)
+    image = slicer.vtkOrientedImageData()
+    segmentation.GetBinaryLabelmapRepresentation(segment, image)
+    return str(stored) != _fingerprint(image)
 
 
 def _newResult(volume: "slicer.vtkMRMLScalarVolumeNode") -> "slicer.vtkMRMLSegmentationNode":
@@ -193,7 +209,7 @@ def _placeBeside(node: "slicer.vtkMRMLNode", volume: "slicer.vtkMRMLScalarVolume
         hierarchy.SetItemParent(items[1], hierarchy.GetItemParent(items[0]))
 
 
-def _keepEdits(node: "slicer.vtkMRMLSegmentationNode") -> None:
+def _keepEdits(node: "slicer.vtkMRMLSegmentationNode") -> Iterator[str]:
     """Take the last run's segments out; those that the user changed stay under a new ID and name."""
     segmentation = node.GetSegmentation()
     for identity in list(segmentation.GetSegmentIDs()):
@@ -206,27 +222,24 @@ def _keepEdits(node: "slicer.vtkMRMLSegmentationNode") -> None:
             kept.RemoveTag(_FINGERPRINT)
             segmentation.AddSegment(kept, segmentation.GenerateUniqueSegmentID(f"edited_{identity}"))
         segmentation.RemoveSegment(identity)
+        yield identity
 
 
-def _addSegments(
-    node: "slicer.vtkMRMLSegmentationNode", labels: np.ndarray, found: list[dict], matrix: list[list[float]]
+def _addSegment(
+    node: "slicer.vtkMRMLSegmentationNode", labels: np.ndarray, item: dict, matrix: list[list[float]]
 ) -> None:
-    """One segment per finding, from the finding's box alone: a whole-volume import would take half a second."""
+    """One finding from its box alone: importing a whole volume of labels would take half a second."""
     segmentation = node.GetSegmentation()
     representation = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
     segmentation.SetSourceRepresentationName(representation)
-    for item in found:
-        if not item["box_kji"]:
-            continue
-        segment = slicer.vtkSegment()
-        segment.SetName(_("PE {n}").format(n=item["id"]))
-        segment.SetColor(*COLOUR)
-        segment.SetTag(segment.GetTerminologyEntryTagName(), EMBOLUS)
-        segment.AddRepresentation(representation, _boxImage(labels, item["id"], item["box_kji"], matrix))
-        segmentation.AddSegment(segment, f"{_OWN}{item['id']}")
-    for identity in segmentation.GetSegmentIDs():
-        if identity.startswith(_OWN):
-            segmentation.GetSegment(identity).SetTag(_FINGERPRINT, _fingerprint(node, identity))
+    image = _boxImage(labels, item["id"], item["box_kji"], matrix)
+    segment = slicer.vtkSegment()
+    segment.SetName(_("PE {n}").format(n=item["id"]))
+    segment.SetColor(*COLOUR)
+    segment.SetTag(segment.GetTerminologyEntryTagName(), EMBOLUS)
+    segment.SetTag(_FINGERPRINT, _fingerprint(image))
+    segment.AddRepresentation(representation, image)
+    segmentation.AddSegment(segment, f"{_OWN}{item['id']}")
 
 
 def _boxImage(
@@ -242,10 +255,8 @@ def _boxImage(
     return image
 
 
-def _fingerprint(node: "slicer.vtkMRMLSegmentationNode", segment: str) -> str:
+def _fingerprint(image: "slicer.vtkOrientedImageData") -> str:
     """A hash of where a segment's voxels lie, whatever box and grid origin they are stored with."""
-    image = slicer.vtkOrientedImageData()
-    node.GetBinaryLabelmapRepresentation(segment, image)
     if image.IsEmpty():
         return "empty"
     extent = image.GetExtent()

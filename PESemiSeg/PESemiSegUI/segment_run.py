@@ -2,13 +2,14 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import qt
 import slicer
 from slicer.i18n import tr as _
 
@@ -22,6 +23,7 @@ from .background import Task
 from .job_monitor import JobMonitor, abandon
 
 INPUT = "input.npy"
+_MOMENT_S = 0.02  # of the user interface's time, for one go at the import
 PREPARING, RUNNING, CHECKED, FINISHED, STOPPED, FAILED = (
     *("preparing", "running", "checked", "finished", "stopped", "failed"),
 )
@@ -68,7 +70,9 @@ class SegmentRun:
         self._request: Request | None = None
         self._job: Job | None = None
         self._sentences: tuple[str, ...] = ()
-        self._began_s = 0.0
+        self._steps: Iterator | None = None  # of the import
+        self._node: Any = None  # the result that is being made
+        self._began_s = self._seconds = 0.0
         self._cancelled = False
 
     @property
@@ -102,6 +106,7 @@ class SegmentRun:
         if self._task is not None:
             self._task.forget()
         self._monitor.forget()
+        self._steps = None
         job, self._job, self._request = self._job, None, None
         abandon(job)
 
@@ -155,21 +160,33 @@ class SegmentRun:
 
     def _import(self, seen: Snapshot) -> None:
         request, folder = self._request, seen.job.folder
+        self._seconds = time.monotonic() - self._began_s
         if request.volume.GetScene() is None:
             self._finish(
                 News(FAILED, message=_("The volume was removed from the scene while it was segmented."))
             )
             return
+        self._steps = scene.importSteps(request.volume, folder, seen.job.id)
+        self._takeSteps(folder)
+
+    def _takeSteps(self, folder: Path) -> None:
+        """As many steps of the import as fit into a moment; the rest after Slicer has had its turn."""
+        steps, request, began = self._steps, self._request, time.monotonic()
+        if steps is None or request is None:
+            return  # abandoned
         try:
-            node = scene.importResult(request.volume, folder, seen.job.id)
+            for node in steps:
+                self._node = node
+                if time.monotonic() - began > _MOMENT_S:
+                    qt.QTimer.singleShot(0, lambda: self._takeSteps(folder))
+                    return
             matrix = scene.gridOf(folder)
         except (OSError, ValueError, KeyError) as error:
             self._finish(News(FAILED, message=_("The result could not be read: {why}").format(why=error)))
             return
         slices = request.volume.GetImageData().GetDimensions()[2]
-        machine.rememberSpeed(
-            request.model, request.device, (time.monotonic() - self._began_s) / max(1, slices)
-        )
+        machine.rememberSpeed(request.model, request.device, self._seconds / max(1, slices))
+        node = self._node
 
         def show(confidence: np.ndarray) -> None:
             if node.GetScene() is not None:
