@@ -42,11 +42,22 @@ def shell(host: Any) -> Iterator[Any]:
     import slicer
 
     slicer.app.userSettings().clear()
+    library = _loaded()
     host.load_module(MODULE)
     slicer.util.getModuleWidget("PESemiSeg").shell.environment._probed = True  # no look at this computer
     slicer.util.selectModule("PESemiSeg")
     yield slicer.modules.PESemiSegWidget.shell
     host.unload_module("PESemiSeg")
+    first = library.get("PESemiSegLib")
+    if first and sys.modules["PESemiSegLib"] is not first:  # reloaded; other tests hold the first one
+        for name in _loaded():
+            del sys.modules[name]
+        sys.modules.update(library)
+
+
+def _loaded() -> dict[str, Any]:
+    roots = ("PESemiSegUI", "PESemiSegLib")
+    return {name: module for name, module in sys.modules.items() if name.split(".")[0] in roots}
 
 
 @pytest.fixture

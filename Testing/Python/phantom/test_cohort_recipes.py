@@ -32,8 +32,8 @@ def test_an_unknown_version_is_refused(version: object) -> None:
         "[]",
         "{}",
         "not json",
-        '{"version": 1}',
-        '{"version": 1, "site": "A", "seed": 1, "patient": 0, "x": 1}',
+        f'{{"version": {GENERATOR_VERSION}}}',
+        f'{{"version": {GENERATOR_VERSION}, "site": "A", "seed": 1, "patient": 0, "x": 1}}',
     ],
 )
 def test_what_is_no_recipe_is_refused(text: str) -> None:
