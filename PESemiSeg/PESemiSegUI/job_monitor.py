@@ -1,5 +1,6 @@
 """Owns the view of one background job from the panels: a timer that looks into its folder and never waits."""
 
+import threading
 from collections.abc import Callable
 
 import qt
@@ -13,6 +14,7 @@ from PESemiSegLib.jobs.watch import Snapshot, Watch
 from . import machine
 
 EVERY_MS = 300
+_PATIENCE_S = 15.0
 
 
 class JobMonitor:
@@ -83,11 +85,18 @@ class JobMonitor:
 
 
 def abandon(job: Job | None) -> None:
-    """Stop a job that nobody waits for any more, and remove what it left, as far as that works at once."""
-    if job is None:
-        return
+    """Stop a job that nobody waits for any more; what it left is removed on a thread, since it can be large."""
+    if job is not None:
+        threading.Thread(target=_remove, args=(job,), name="pesemiseg-remove", daemon=True).start()
+
+
+def _remove(job: Job) -> None:
+    """Cancel, and remove once the worker has ended; the Environment panel removes what this leaves."""
     try:
-        Watch(job, from_end=True).cancel()
+        watch = Watch(job, from_end=True)
+        if watch.poll().active:
+            watch.cancel()
+            watch.wait(_PATIENCE_S)
         runner.remove(job)
     except PESemiSegError:
-        return  # it is still ending; the list of old runs in the Environment panel removes it
+        return

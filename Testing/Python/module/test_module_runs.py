@@ -94,7 +94,7 @@ def test_cancel_stops_the_run_and_changes_nothing(shell: Any, until: Until, ches
     assert panel.ui.segmentButton.text == "Segment PE"
     assert panel.ui.segmentButton.enabled
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
-    assert runner.jobs() == []
+    assert until(lambda: runner.jobs() == [], 30)
 
 
 def test_closing_the_scene_stops_the_run(shell: Any, until: Until, chest: np.ndarray) -> None:
@@ -206,6 +206,7 @@ def cohort(folder: Path, chest: np.ndarray) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_fine_tune_pause_reattach_and_use(
     shell: Any, until: Until, chest: np.ndarray, tmp_path: Path, host: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,7 +257,7 @@ def test_fine_tune_pause_reattach_and_use(
     slicer.util.selectModule("PESemiSeg")
     again = slicer.modules.PESemiSegWidget.shell.train
     assert again._monitor.active
-    assert until(lambda: not again._monitor.active, 240)
+    assert until(lambda: not again._monitor.active, 600)
     assert "ready" in again.ui.trainStatus.text, again.ui.trainStatus.text
     assert not again.ui.verdictFrame.isHidden()
     again.ui.useModelButton.click()
