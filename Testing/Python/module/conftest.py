@@ -33,7 +33,18 @@ def host(started_host: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     started_host.reset()
     yield started_host
     started_host.reset()
+    _end_jobs()
     started_host.check()
+
+
+def _end_jobs() -> None:
+    """Training outlives Slicer by design: a test that failed half-way must not leave it running."""
+    from PESemiSegLib.jobs import runner
+    from PESemiSegLib.jobs.watch import look
+
+    for job in runner.jobs():
+        if look(job).active:
+            runner.cancel(job)
 
 
 @pytest.fixture
