@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -94,6 +95,9 @@ def test_a_tree_ends_with_children_that_left_their_parent(foreign: subprocess.Po
     assert is_alive(child) is True
     if not sys.platform.startswith("linux"):
         pytest.skip("marks in the environment can be read on Linux only")
+    marked = Path(f"/proc/{child.pid}/environ")
+    while not marked.read_bytes():  # the child is a program of its own a moment before its environment shows
+        time.sleep(0.01)
     assert kill_tree(None, "job-1", VARIABLE) >= 1
     time.sleep(0.1)
     assert is_alive(child) is False
