@@ -41,8 +41,9 @@ class PESemiSeg(ScriptedLoadableModule):
             + f' <a href="{_HOME}">{_("Documentation")}</a>'
         )
         parent.acknowledgementText = _(
-            "Implements semi-supervised pulmonary embolism segmentation with a feature-level adversarial network "
-            "(see Docs/method.md for the paper and how it was read). Licence: Apache-2.0. Research use only."
+            "The method is that of Cheng et al., Feature-enhanced adversarial semi-supervised semantic segmentation "
+            "network for pulmonary embolism annotation, Heliyon 9 (2023) e16060; please cite the paper. "
+            "Licence: Apache-2.0. Research use only."
         )
         slicer.app.connect("startupCompleted()", self._onStartup)
 
