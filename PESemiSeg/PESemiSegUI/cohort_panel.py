@@ -12,9 +12,9 @@ from slicer.i18n import tr as _
 from PESemiSegLib.cohorts.manifest import ROLES, Case, Manifest, read_manifest, write_manifest
 from PESemiSegLib.errors import PESemiSegError
 from PESemiSegLib.jobs.folder import Job
-from PESemiSegLib.jobs.places import data_folder
 from PESemiSegLib.jobs.status import CANCELLED, DONE
 from PESemiSegLib.jobs.watch import Snapshot
+from PESemiSegLib.user_data import data_folder
 
 from . import wording
 from .background import Task

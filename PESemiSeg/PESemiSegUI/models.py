@@ -10,10 +10,10 @@ from pathlib import Path
 from slicer.i18n import tr as _
 
 from PESemiSegLib.errors import PackageError
-from PESemiSegLib.jobs.places import data_folder
 from PESemiSegLib.models.info import PackageInfo
 from PESemiSegLib.models.store import DEMO, Store, demo_folder
 from PESemiSegLib.models.verify import INFO_NAME
+from PESemiSegLib.user_data import data_folder
 
 
 @dataclass(frozen=True)

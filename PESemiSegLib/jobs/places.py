@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
-HOME_VARIABLE = "PESEMISEG_HOME"
+from PESemiSegLib.user_data import data_folder
+
 POINTER_SUFFIX = ".at"  # a text file that says where a job lies that was given a folder of its own
-
-
-def data_folder(environment: Mapping[str, str] = os.environ, system: str = sys.platform) -> Path:
-    """Where PESemiSeg keeps the user's data: $PESEMISEG_HOME, or the system's place for such data.
-
-    The same folder as `models.store.data_folder`, found without a package outside the standard library.
-    """
-    if chosen := environment.get(HOME_VARIABLE):
-        return Path(chosen).expanduser()
-    if system == "win32":
-        local = environment.get("LOCALAPPDATA")
-        return Path(local or Path.home() / "AppData" / "Local") / "pesemiseg"
-    if system == "darwin":
-        return Path.home() / "Library" / "Application Support" / "pesemiseg"
-    return (
-        Path(environment.get("XDG_DATA_HOME", "").strip() or Path.home() / ".local" / "share") / "pesemiseg"
-    )
 
 
 def jobs_folder() -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sysconfig
 from collections.abc import Iterator
@@ -16,8 +15,8 @@ from PESemiSegLib.models.info import PACKAGE_FILES, is_name
 from PESemiSegLib.models.package import ModelPackage, read_package
 from PESemiSegLib.models.staging import discard, staged_folder
 from PESemiSegLib.models.verify import INFO_NAME
+from PESemiSegLib.user_data import data_folder
 
-HOME_VARIABLE = "PESEMISEG_HOME"
 DEMO = "demo"
 
 
@@ -34,15 +33,6 @@ class StoreEntry:
     def built_in(self) -> bool:
         """Whether it comes with the program and cannot be removed."""
         return self.name == DEMO
-
-
-def data_folder() -> Path:
-    """Return where PESemiSeg keeps the user's data: $PESEMISEG_HOME, or the system's place for such data."""
-    if chosen := os.environ.get(HOME_VARIABLE):
-        return Path(chosen).expanduser()
-    from platformdirs import user_data_path
-
-    return user_data_path("pesemiseg", appauthor=False)
 
 
 def demo_folder() -> Path | None:

@@ -185,6 +185,7 @@ def test_the_tail_of_a_log_takes_any_bytes(tmp_path: Path) -> None:
 
 def test_the_data_folder_is_that_of_the_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Found with the standard library alone, and yet the same place."""
+    from platformdirs import user_data_path
     from platformdirs.macos import MacOS
     from platformdirs.windows import Windows
 
@@ -195,7 +196,7 @@ def test_the_data_folder_is_that_of_the_models(monkeypatch: pytest.MonkeyPatch, 
         monkeypatch.delenv("XDG_DATA_HOME", raising=False)
         if value is not None:
             monkeypatch.setenv("XDG_DATA_HOME", value)
-        assert places.data_folder() == store.data_folder()
+        assert places.data_folder() == store.data_folder() == user_data_path("pesemiseg", appauthor=False)
     assert places.data_folder(system="darwin") == Path(MacOS("pesemiseg", appauthor=False).user_data_dir)
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
     if sys.platform == "win32":
