@@ -1,7 +1,10 @@
-"""What all tests share: where the real scans lie, and single-threaded numerics so that runs repeat."""
+"""What all tests share: real scans, a tiny model, the Slicer host, and one thread so that runs repeat."""
 
 import os
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,6 +12,7 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "Testing" / "SlicerHost"))
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +22,57 @@ def shared_data() -> Path:
     if not (root / "data").is_dir():
         pytest.skip("the folder of real scans (../shared/data or $PESEMISEG_SHARED) is not here")
     return root / "data"
+
+
+@pytest.fixture(scope="session")
+def make_tiny_model() -> Callable[..., Path]:
+    """Writes a package of two tiny, untrained networks: `make_tiny_model(folder, **fields)`."""
+    pytest.importorskip("torch", reason="a package is made with torch")
+    from PESemiSegLib.models.info import PackageInfo
+    from PESemiSegLib.models.package import write_package
+    from PESemiSegLib.networks.build import build_discriminator, build_segmenter
+    from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
+
+    network = NetworkConfig(width=2, depth="small", carafe_mid=2)
+    discriminator = DiscriminatorConfig(channels=(4, 4))
+
+    def make(folder: Path, **fields: Any) -> Path:
+        info = PackageInfo(
+            name="tiny",
+            network=network.to_dict(),
+            discriminator=discriminator.to_dict(),
+            data_origin="phantom",
+            **fields,
+        )
+        networks = (
+            build_segmenter(network, seed=1),
+            build_discriminator(discriminator, network.feature_channels, seed=2),
+        )
+        write_package(folder, info, *networks)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def started_host() -> Iterator[Any]:
+    """The running Slicer host; skips, saying why, where it cannot run."""
+    import slicer_host
+
+    if reason := slicer_host.why_not():
+        pytest.skip(reason)
+    slicer_host.start()
+    yield slicer_host
+    slicer_host.stop()
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)  # innermost: inside pytest's own capture
+def pytest_runtest_call(item: pytest.Item) -> Any:
+    """Around a test on the host: stdout without a file, PythonSlicer as sys.executable."""
+    if "started_host" not in getattr(item, "fixturenames", ()):
+        return (yield)
+    import slicer
+    from slicer_host.console import as_in_application
+
+    with as_in_application(Path(slicer.app.slicerHome)):
+        return (yield)

@@ -52,31 +52,9 @@ def start(environment: dict[str, str]) -> Callable[..., subprocess.Popen[str]]:
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_model(make_tiny_model: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A package of two tiny, untrained networks."""
-    pytest.importorskip("torch", reason="a package is made with torch")
-    from PESemiSegLib.models.info import PackageInfo
-    from PESemiSegLib.models.package import write_package
-    from PESemiSegLib.networks.build import build_discriminator, build_segmenter
-    from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
-
-    network = NetworkConfig(width=2, depth="small", carafe_mid=2)
-    discriminator = DiscriminatorConfig(channels=(4, 4))
-    info = PackageInfo(
-        name="tiny",
-        network=network.to_dict(),
-        discriminator=discriminator.to_dict(),
-        spacing_mm=1.5,
-        data_origin="phantom",
-        min_lesion_mm3=50.0,
-    )
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    networks = (
-        build_segmenter(network, seed=1),
-        build_discriminator(discriminator, network.feature_channels, seed=2),
-    )
-    write_package(folder, info, *networks)
-    return folder
+    return make_tiny_model(tmp_path_factory.mktemp("models") / "tiny", spacing_mm=1.5, min_lesion_mm3=50.0)
 
 
 def write_chest(path: Path, slices: int) -> Path:

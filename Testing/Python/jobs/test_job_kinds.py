@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,32 +20,9 @@ FAST = {"precision": "fp32", "threads": 1, "threshold": 0.5, "min_lesion_mm3": 0
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model(make_tiny_model: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A package of two tiny, untrained networks."""
-    pytest.importorskip("torch", reason="a package is made with torch")
-    from PESemiSegLib.models.info import PackageInfo
-    from PESemiSegLib.models.package import write_package
-    from PESemiSegLib.networks.build import build_discriminator, build_segmenter
-    from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
-
-    network = NetworkConfig(width=2, depth="small", carafe_mid=2)
-    discriminator = DiscriminatorConfig(channels=(4, 4))
-    info = PackageInfo(
-        name="tiny",
-        network=network.to_dict(),
-        discriminator=discriminator.to_dict(),
-        spacing_mm=3.0,
-        data_origin="phantom",
-        min_lesion_mm3=0.0,
-    )
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    write_package(
-        folder,
-        info,
-        build_segmenter(network, seed=1),
-        build_discriminator(discriminator, network.feature_channels, seed=2),
-    )
-    return folder
+    return make_tiny_model(tmp_path_factory.mktemp("models") / "tiny", spacing_mm=3.0, min_lesion_mm3=0.0)
 
 
 def chest(seed: int = 0) -> np.ndarray:

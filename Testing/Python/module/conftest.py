@@ -11,19 +11,6 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 MODULE = REPOSITORY / "PESemiSeg" / "PESemiSeg.py"
-sys.path.insert(0, str(REPOSITORY / "Testing" / "SlicerHost"))
-
-
-@pytest.fixture(scope="session")
-def started_host() -> Iterator[Any]:
-    """The running host; skips, saying why, where it cannot run."""
-    import slicer_host
-
-    if reason := slicer_host.why_not():
-        pytest.skip(reason)
-    slicer_host.start()
-    yield slicer_host
-    slicer_host.stop()
 
 
 @pytest.fixture
@@ -98,15 +85,3 @@ def chest() -> np.ndarray:
     hu[np.hypot(yy - 26, xx - 40) < 4 + zz / 6] = 350
     hu[(np.hypot(yy - 28, xx - 58) < 2) & (abs(zz - 7) < 3)] = 50
     return (hu + np.random.default_rng(0).normal(0, 12, hu.shape)).astype(np.int16)
-
-
-@pytest.hookimpl(wrapper=True, trylast=True)  # innermost: inside pytest's own capture
-def pytest_runtest_call(item: pytest.Item) -> Any:
-    """Around the test itself: stdout without a file, PythonSlicer as sys.executable."""
-    if "host" not in getattr(item, "fixturenames", ()):
-        return (yield)
-    import slicer
-    from slicer_host.console import as_in_application
-
-    with as_in_application(Path(slicer.app.slicerHome)):
-        return (yield)
