@@ -77,7 +77,7 @@ def _cpu_demo() -> TrainConfig:
         iterations=4000,
         discriminator_start=0.4,
         discriminator_every=2,
-        finish=FinishConfig(iterations=250),
+        finish=FinishConfig(iterations=500),
         ema_decay=0.995,
         validate_every=250,
         checkpoint_every=250,

@@ -176,6 +176,7 @@ class Trainer:
             spots = worst_spots(probability, labelled.mask, labelled.volume, labelled.z, labelled.transform)
             self._seen = np.concatenate([self._seen, spots])
         self.iteration += 1
+        self.finished = 0  # lessons taken before, by a run that now goes on, were about another segmenter
         self.average.update(self.iteration)
         self.health.add(outcome.figures)
         self._say("step", lr=rates["segmenter"], **outcome.figures)
