@@ -13,7 +13,7 @@ from PESemiSegLib.inference import findings as marks
 from PESemiSegLib.inference.check import check
 from PESemiSegLib.inference.engines.base import Engine
 from PESemiSegLib.inference.engines.select import Choice, choose, open_engine
-from PESemiSegLib.inference.lung_filter import Mode, make_filter
+from PESemiSegLib.inference.lung_filter import LungFilter, Mode, make_filter
 from PESemiSegLib.inference.lungs import LungField, lung_mask
 from PESemiSegLib.inference.prepare import SlicePreparer, grow_to_multiple
 from PESemiSegLib.inference.progress import CancelCheck, ProgressCallback, Reporter, in_background, wait_for
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from PESemiSegLib.volumes.volume import Volume
 
 log = logging.getLogger(__name__)
+
+SliceDone = Callable[[Box, np.ndarray], None]
+"""A box of one slice on the working grid, and what is marked in it, uint8 (1, y, x); small marks still in."""
 
 
 def segment(
@@ -46,6 +49,7 @@ def segment(
     progress: ProgressCallback | None = None,
     cancelled: CancelCheck | None = None,
     checked: Callable[[InputCheck], None] = lambda check: None,
+    slice_done: SliceDone = lambda box, marked: None,
 ) -> Result:
     """Segment pulmonary emboli (1A.1, 1A.6, 1A.7) and map the discriminator's confidence (1A.3).
 
@@ -66,6 +70,7 @@ def segment(
         progress: called at least once per stage and about every 0.1 s while slices run.
         cancelled: asked every 0.1 s; when true, the run stops.
         checked: told what the input check found, before the slices run and before `strict` refuses.
+        slice_done: told each slice as it is finished, see SliceDone.
 
     Raises:
         InputError: `strict`, and the check found fault. ConfigError: a setting out of range.
@@ -93,13 +98,14 @@ def segment(
     running = wait_for(loading, reporter.check_cancelled)
     clock.lap("load")
     try:
-        marked, probability, confidence = _run(running, preparer, box, volume.shape, settings, reporter)
+        marked, probability, confidence = _run(
+            running, preparer, box, volume.shape, settings, reporter, allowed, slice_done
+        )
     finally:
         running.close()
     clock.lap("slices")
 
     reporter.start("findings")
-    allowed.apply(marked, box)
     grid = volume.grid
     marks.clean(
         marked, grid.voxel_volume_mm3, min_mm3=settings.min_lesion_mm3 or 0.0, fill_holes=settings.fill_holes
@@ -148,8 +154,10 @@ def _run(
     full_shape: tuple[int, int, int],
     settings: Settings,
     reporter: Reporter,
+    allowed: LungFilter,
+    slice_done: SliceDone,
 ) -> tuple[np.ndarray, BoxArray, BoxArray]:
-    """Run the engine over the slices of `box`: what reaches the threshold, probability and confidence."""
+    """Run the engine over the slices of `box`: what is marked and may stand, probability and confidence."""
     marked = np.zeros(box.shape, dtype=np.uint8)
     probability = np.zeros(box.shape, dtype=np.float16)
     confidence = np.zeros(box.shape, dtype=np.float32)
@@ -162,6 +170,8 @@ def _run(
         marked[n] = plane >= settings.threshold
         probability[n] = plane
         confidence[n] = preparer.back(c)
+        one = Box((first + n, *box.start[1:]), (first + n + 1, *box.stop[1:]))
+        slice_done(one, allowed.apply(marked[n : n + 1], one))
         reporter.advance(n + 1)
     return marked, BoxArray(probability, box, full_shape), BoxArray(confidence, box, full_shape)
 

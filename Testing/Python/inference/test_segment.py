@@ -65,6 +65,21 @@ def test_the_result_lies_on_the_working_grid(chest, tiny_package, fake):
     assert fake.closed
 
 
+def test_slices_are_handed_out_as_they_finish(chest, tiny_package, fake):
+    seen = []
+
+    def slice_done(box, marked):
+        assert len(seen) == fake.ran - 1  # at once, not at the end
+        seen.append((box, marked.copy()))
+
+    result = segment(chest.volume, tiny_package, min_lesion_mm3=0.0, slice_done=slice_done)
+    mask = np.zeros_like(result.mask)
+    for box, marked in seen:
+        mask[box.slices] = marked
+    np.testing.assert_array_equal(mask, result.mask)  # the lung filter has been at it already
+    assert len(seen) == result.box.shape[0]
+
+
 def test_box_and_whole_agree_inside_the_box(chest, tiny_package, fake):
     boxed = segment(chest.volume, tiny_package, lung_filter="none")
     whole = segment(chest.volume, tiny_package, lung_filter="none", whole=True)
