@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from PESemiSegLib.errors import ConfigError, InputError
 from PESemiSegLib.jobs.context import Context
+from PESemiSegLib.jobs.work.arrays import save_array
+from PESemiSegLib.jobs.work.slabs import Slabs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +37,7 @@ def work(context: Context) -> list[Path]:
     k, j, i, on the grid of the event "grid", which is the input's own unless its slices are sheared or
     uneven; `near.npy`, the confidence near the marks; `findings.json`; and `result/*`. The event "check"
     comes before the slices, and before `strict` in the settings refuses an input that the check finds fault
-    with.
+    with. Meanwhile events "slab" hand out what is marked so far, see `slabs.Slabs`.
 
     Raises what reading, segmenting and saving raise.
     """
@@ -60,14 +62,17 @@ def work(context: Context) -> list[Path]:
     package = Store().find(params.get("model", "demo"))
     volume = _volume(context)
     context.check()
+    slabs = Slabs(context, _to_ras(volume.affine))
     result = segment(
         volume,
         package,
         progress=tell,
         cancelled=context.cancelled,
         checked=tell_check,
+        slice_done=slabs.add,
         **params.get("settings", {}),
     )
+    slabs.flush()
     context.progress("write")
     written = _save_arrays(result, context.folder)
     context.check()
@@ -75,6 +80,7 @@ def work(context: Context) -> list[Path]:
         written += _save_files(result, context)
     context.event("grid", shape_kji=result.volume.output_grid.shape, ijk_to_ras=_ijk_to_ras(result))
     context.event("findings", count=len(result.findings), volume_mm3=result.total_volume_mm3)
+    slabs.remove()
     return written
 
 
@@ -123,13 +129,13 @@ def _save_arrays(result: Result, folder: Path) -> list[Path]:
 
     labels = result.volume.to_output(finding_labels(result))
     written = [
-        _save(folder / MASK, result.output_mask()),
-        _save(folder / LABELS, labels),
-        _save(folder / CONFIDENCE, result.output_confidence()),
+        save_array(folder / MASK, result.output_mask()),
+        save_array(folder / LABELS, labels),
+        save_array(folder / CONFIDENCE, result.output_confidence()),
     ]
     about = _findings(result, labels)
     if near := near_marks(result):
-        written.append(_save(folder / NEAR, near[0]))
+        written.append(save_array(folder / NEAR, near[0]))
         about["near_ijk_to_ras"] = _to_ras(near[1])
     write_json(folder / FINDINGS, about)
     return [*written, folder / FINDINGS]
@@ -156,23 +162,6 @@ def _findings(result: Result, labels: np.ndarray) -> dict[str, Any]:
         "model": result.provenance["model"],
         "program": result.provenance["program"],
     }
-
-
-def _save(path: Path, array: np.ndarray) -> Path:
-    """Write aside, then into place. Raises OutputError."""
-    import numpy as np
-
-    from PESemiSegLib.volumes.write import output_error
-
-    aside = path.with_name(f".{path.name}")
-    try:
-        with aside.open("wb") as handle:
-            np.save(handle, array, allow_pickle=False)
-        aside.replace(path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise output_error(path, error) from error
-    return path
 
 
 def _save_files(result: Result, context: Context) -> list[Path]:
