@@ -13,7 +13,7 @@ from PESemiSegLib.cli import console
 from PESemiSegLib.cli.train import RunTalk, plain, tell_cache
 
 if TYPE_CHECKING:
-    from PESemiSegLib.training.finetune import Rehearsal
+    from PESemiSegLib.training.finetune import Adapted, Rehearsal
 
 
 def finetune(
@@ -76,14 +76,28 @@ def finetune(
             _tell(rehearse(settings, replace(options, manifest=manifest)))
         return
     gather(labelled, [unlabelled], output, site, keep=(output / CHECKPOINT).exists())
-    run(
+    console.stop_gently()  # the trainer looks after every step, and saves a checkpoint first
+    adapted = run(
         settings,
         options,
         listen=RunTalk(settings.max_minutes),
         cancelled=console.stopping,
         progress=tell_cache,
+        judging=lambda done, total: console.say(f"base and new model on scan {done}/{total}"),
+        segmenting={"threads": threads or None},
     )
+    _tell_verdict(adapted)
     console.say(f"model written to {output / 'model'} (research use only)")
+
+
+def _tell_verdict(adapted: Adapted) -> None:
+    """The result, on stdout: scan by scan, then in sentences."""
+    from PESemiSegLib.evaluation.before_after import case_lines
+
+    for line in (*case_lines(adapted.verdict), *adapted.verdict.sentences):
+        print(line)
+    if adapted.page is not None:
+        console.say(f"the page: {adapted.page}")
 
 
 def _tell(found: Rehearsal) -> None:

@@ -134,6 +134,11 @@ class RunTalk:
 
 
 def tell_cache(done: int, total: int) -> None:
+    """One line per volume; raises Cancelled when the user has asked to stop."""
+    from PESemiSegLib.errors import Cancelled
+
+    if console.stopping():
+        raise Cancelled("stopped as asked")
     console.say(f"slice cache {done}/{total}")
 
 

@@ -98,7 +98,6 @@ def measure(
     The lung filter that the settings name also stands between probability and curves.
     """
     from PESemiSegLib.inference.lung_filter import make_filter
-    from PESemiSegLib.inference.lungs import lung_mask
     from PESemiSegLib.inference.segment import segment
     from PESemiSegLib.inference.settings import Settings
 
@@ -107,9 +106,8 @@ def measure(
     seconds = time.monotonic() - started
     smallest = settings.get("min_lesion_mm3")
     smallest = package.info.min_lesion_mm3 if smallest is None else smallest
-    mask, probability = result.mask, result.probability
+    mask, probability, lungs = result.mask, result.probability, result.lungs
     del result  # the confidence map is large
-    lungs = lung_mask(volume.hu, volume.spacing_mm)
     allowed = make_filter(settings.get("lung_filter", Settings.lung_filter), volume.hu, lungs)
     allowed.apply(probability.values, probability.box)
     return measured(case, mask, probability, truth, volume, seconds, measuring, float(smallest), lungs)

@@ -46,7 +46,7 @@ class ResultStore:
             "format": FORMAT,
             "program": PESemiSegLib.__version__,
             "data": data,
-            "model": package.sha256,
+            "model": _networks_of(package),
             "measuring": asdict(measuring),
             "settings": {name: value for name, value in resolved.items() if name not in _NOT_IN_KEY},
         }
@@ -73,6 +73,14 @@ class ResultStore:
         except OSError as error:
             aside.unlink(missing_ok=True)
             raise OutputError(f"A case's result cannot be stored: {error.strerror}.") from error
+
+
+def _networks_of(package: ModelPackage) -> dict[str, Any]:
+    """What a mark depends on: the networks and what they are fed with; not name, card and metrics."""
+    info = package.info
+    files = {name: digest for name, digest in info.files.items() if name != "README.md"}
+    fed = {"spacing_mm": info.spacing_mm, "hu_window": info.hu_window, "context": info.context}
+    return {"files": files} | fed
 
 
 def data_fingerprint(case: Case) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -102,7 +102,7 @@ def judge(
     """The verdict on two models' results on the same scans.
 
     Dice per patient decides (false marks where no patient has an annotated embolus): two-sided permutation
-    test at the 5 % level. Emboli found and false marks are told when they moved.
+    test at the 5 % level. Emboli found and false marks are told too, and the deciding figure of each site.
     """
     tests = compare_figures(before, after)
     primary = tests["dice"] if tests["dice"].patients else tests["false_marks_per_scan"]
@@ -113,11 +113,50 @@ def judge(
             f"With {_counted(primary.patients, 'patient')} no difference could have been shown at the "
             f"{100 * ALPHA:.0f} % level, however large."
         )
+    sentences += _of_emboli(before, after, names)
     for key in _GUARDS:
         test = tests[key]
-        if test is not primary and test.patients and test.p_permutation < ALPHA:
-            sentences.append(("Also better: " if _gain(test) > 0 else "But worse: ") + _evidence(test, names))
+        if test is not primary and test.patients:
+            sentences.append(_moved(test) + _evidence(test, names))
+    sentences += _of_sites(before, after, primary.figure, names)
     return Verdict(word, tuple(sentences), tests, before=tuple(before), after=tuple(after))
+
+
+def _moved(test: Paired) -> str:
+    """What a sentence on a figure that does not decide begins with."""
+    if not test.p_permutation < ALPHA:
+        return ""
+    return "Also better: " if _gain(test) > 0 else "But worse: "
+
+
+def _of_emboli(
+    before: Sequence[CaseResult], after: Sequence[CaseResult], names: tuple[str, str]
+) -> Iterator[str]:
+    """How many emboli each model found, and how many one of them alone did."""
+    found = [
+        (lesion.found, again.found)
+        for first, second in zip(before, after, strict=True)
+        for lesion, again in zip(first.lesions.lesions, second.lesions.lesions, strict=True)
+    ]
+    if found:
+        first, second = _when(names)
+        gained, lost = found.count((False, True)), found.count((True, False))
+        yield (
+            f"Of {_counted(len(found), 'embolus', 'emboli')}, {sum(a for a, _ in found)} found {first} and "
+            f"{sum(b for _, b in found)} {second}: {gained} gained, {lost} lost."
+        )
+
+
+def _of_sites(
+    before: Sequence[CaseResult], after: Sequence[CaseResult], figure: str, names: tuple[str, str]
+) -> Iterator[str]:
+    """The deciding figure of each site, where there are several."""
+    sites = sorted({result.site for result in before})
+    for site in sites if len(sites) > 1 else ():
+        first, second = ([r for r in results if r.site == site] for results in (before, after))
+        test = compare_figures(first, second)[figure]
+        if test.patients:
+            yield f"Site {site} alone: {_evidence(test, names)}"
 
 
 def agreement_sentences(summary: Mapping[str, Any]) -> tuple[str, ...]:
@@ -166,7 +205,7 @@ def _evidence(test: Paired, names: tuple[str, str]) -> str:
         return "No patient allows a comparison."
     title = _TITLES[test.figure]
     change = test.difference
-    first, second = ("before", "after") if names == BEFORE_AFTER else (f"with {name}" for name in names)
+    first, second = _when(names)
     interval = "" if math.isnan(change.low) else f" [{change.low:+.2f}, {change.high:+.2f}]"
     return (
         f"{title}: {test.first:.2f} {first}, {test.second:.2f} {second}, difference {change.value:+.2f}"
@@ -174,6 +213,11 @@ def _evidence(test: Paired, names: tuple[str, str]) -> str:
         f"({test.better} better, {test.equal} equal, {test.worse} worse; "
         f"permutation {p_in_words(test.p_permutation)}, Wilcoxon {p_in_words(test.p_wilcoxon)})."
     )
+
+
+def _when(names: tuple[str, str]) -> tuple[str, str]:
+    first, second = names
+    return ("before", "after") if names == BEFORE_AFTER else (f"with {first}", f"with {second}")
 
 
 def p_in_words(p: float) -> str:
@@ -185,5 +229,5 @@ def p_in_words(p: float) -> str:
     return f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
 
 
-def _counted(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+def _counted(number: int, word: str, several: str = "") -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {several or word + 's'}"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,22 +15,35 @@ import torch
 
 from PESemiSegLib.cohorts.manifest import Manifest, read_manifest
 from PESemiSegLib.errors import ConfigError, DeviceError, OutputError
-from PESemiSegLib.models.package import ModelPackage, read_package
+from PESemiSegLib.evaluation import tables
+from PESemiSegLib.evaluation.before_after import judged_on, write_before_after
+from PESemiSegLib.evaluation.report import require_plotting
+from PESemiSegLib.evaluation.verdict import Verdict, compare
+from PESemiSegLib.models.package import ModelPackage, amend_package, read_package
 from PESemiSegLib.training.config import TrainConfig
 from PESemiSegLib.training.export import export
+from PESemiSegLib.training.log import EVENTS
 from PESemiSegLib.training.presets import PRESETS, preset
 from PESemiSegLib.training.run import RunOptions, check_device, open_crops, prepare, slice_cache, train
 from PESemiSegLib.training.start import check_base, starting_networks
 from PESemiSegLib.training.trainer import Event, Trainer
 
-MODEL = "model"
-Judge = Callable[[ModelPackage, ModelPackage, Manifest], dict[str, Any]]
-"""Compares (base, adapted) on the held-out labelled cases; what it returns goes into the card's metrics."""
-
+MODEL, EVALUATION, CASES = "model", "evaluation", "cases"
+_NOT_JUDGED = "Training has ended; the comparison with the base has not."
 _NO_VERDICT = (
-    "No labelled patients were held out (split 'test'): these figures tell how the training went, "
-    "not how good the marks are."
+    "No labelled patients were held out (split 'test'): the figures tell how the training went and how far "
+    "both models agree, not how good the marks are."
 )
+_NOTHING_TO_COMPARE = Verdict("no labels", ("There is no scan to compare the new model with its base on.",))
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What came of a run: the new package, the verdict on it, and the page (None without labels)."""
+
+    package: ModelPackage
+    verdict: Verdict
+    page: Path | None
 
 
 @dataclass(frozen=True)
@@ -116,13 +131,18 @@ def finetune(
     cancelled: Callable[[], bool] = lambda: False,
     enough: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], None] | None = None,
-    judge: Judge | None = None,
-) -> ModelPackage:
+    judging: Callable[[int, int], None] = lambda done, total: None,
+    segmenting: Mapping[str, Any] | None = None,
+) -> Adapted:
     """Adapt `options.base` and write the new package to `model` in the run's folder; the base stays as it is.
 
-    `options.resume` goes on from the last checkpoint. cancelled: True saves and raises Cancelled. enough:
-    True stops here and writes the package. progress: (done, total) volumes of the cache. judge: see Judge;
-    called where labelled cases of the split 'test' are in the manifest.
+    The new package keeps the base's operating point, and is then compared with the base: on the labelled
+    cases of the split 'test', to a verdict and the page `evaluation/evaluation.html`; without any, on
+    unlabelled scans, to how far both agree. `options.resume` goes on from the last checkpoint, or from the
+    last scan that was compared.
+
+    cancelled: True saves and raises Cancelled. enough: True ends the training here. progress, judging:
+    (done, total) volumes of the cache, scans compared. segmenting: settings of `inference.segment`.
 
     Raises ConfigError, InputError, OutputError, PackageError, Cancelled, NonFiniteLoss.
     """
@@ -131,36 +151,70 @@ def finetune(
     base, target = read_package(options.base), options.folder / MODEL
     if target.resolve() == base.path.resolve():
         raise OutputError("The new model would replace its base; choose another folder.")
+    require_plotting()
     prepare(config, options, progress)
-    notes = _Notes(listen)
+    notes = _Notes(options.folder / EVENTS, listen)
     trainer = train(config, options, notes, cancelled, enough)
-    package = export(trainer, options, target, metrics=notes.metrics)
-    held_out = read_manifest(options.manifest).select("test", "labelled")
-    if judge is None or not len(held_out):
-        return package
-    metrics = notes.training | {"held_out": judge(base, package, held_out)}
-    return export(trainer, options, target, metrics=metrics)
+    package = export(
+        trainer,
+        options,
+        target,
+        threshold=base.info.threshold,
+        min_lesion_mm3=base.info.min_lesion_mm3,
+        metrics=notes.training | {"note": _NOT_JUDGED},
+    )
+    del trainer  # its memory, and the maps of the cache
+    settings = dict(segmenting or {})
+    verdict = _judged(base, package, options, judging, cancelled, settings)
+    if verdict.before:
+        found = {"held_out": tables.plain(verdict.to_dict())}
+    else:
+        verdict = replace(verdict, sentences=(*verdict.sentences, *notes.sentences))
+        found = {"agreement": tables.plain(verdict.agreement), "note": _NO_VERDICT}
+    package = amend_package(package, target, overwrite=True, metrics=notes.training | found)
+    page = write_before_after(options.folder / EVALUATION, base, package, verdict, settings)
+    return Adapted(package, verdict, page)
+
+
+def _judged(
+    base: ModelPackage,
+    package: ModelPackage,
+    options: RunOptions,
+    progress: Callable[[int, int], None],
+    cancelled: Callable[[], bool],
+    settings: dict[str, Any],
+) -> Verdict:
+    """The new package against its base; scans that were compared before a stop are not compared again."""
+    cases = judged_on(read_manifest(options.manifest))
+    if not cases:
+        return _NOTHING_TO_COMPARE
+    stored = options.folder / EVALUATION / CASES
+    return compare(base, package, cases, folder=stored, progress=progress, cancelled=cancelled, **settings)
 
 
 class _Notes:
-    """Passes events on and remembers the last figures of validation and health."""
+    """Passes events on, and remembers the last figures of validation and health, first those of `record`."""
 
-    def __init__(self, listen: Callable[[Event], None]) -> None:
+    def __init__(self, record: Path, listen: Callable[[Event], None]) -> None:
         self._listen = listen
         self.training: dict[str, Any] = {}
+        self.sentences: tuple[str, ...] = ()
+        for line in record.read_text(encoding="utf-8").splitlines() if record.exists() else ():
+            with contextlib.suppress(ValueError):  # a line torn by a crash
+                self._remember(json.loads(line))
 
     def __call__(self, event: Event) -> None:
+        self._remember(event)
+        self._listen(event)
+
+    def _remember(self, event: Event) -> None:
         if event["kind"] == "validation":
             names = ("dice", "sensitivity", "precision")
             self.training["validation_crops"] = {name: float(event[name]) for name in names}
         elif event["kind"] == "health":
             self.training["health"] = {name: float(value) for name, value in event["figures"].items()}
             self.training["warnings"] = list(event["warnings"])
-        self._listen(event)
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        return self.training | {"note": _NO_VERDICT}
+            self.sentences = tuple(event["sentences"])
 
 
 def _peak_memory_mb(device: str) -> float | None:

@@ -15,6 +15,7 @@ COLUMNS = (
     "D_on_masks", "D_on_predictions", "D_on_unlabelled", "trusted_share", "trusted_positive_share",
     "sure_share", "sure_positive_share", "positive_fraction_unlabelled", "dice", "sensitivity", "precision",
 )  # fmt: skip
+TABLE, EVENTS = "log.csv", "events.jsonl"
 _EVERY = 10  # steps per row
 
 
@@ -22,13 +23,13 @@ class RunLog:
     """Listens to a trainer's events. Appends, so that a resumed run goes on in the same files."""
 
     def __init__(self, folder: Path, tensorboard: bool = True) -> None:
-        path = folder / "log.csv"
+        path = folder / TABLE
         fresh = not path.exists()
         self._table = path.open("a", newline="", encoding="utf-8")
         self._rows = csv.DictWriter(self._table, COLUMNS, extrasaction="ignore")
         if fresh:
             self._rows.writeheader()
-        self._events = (folder / "events.jsonl").open("a", encoding="utf-8")
+        self._events = (folder / EVENTS).open("a", encoding="utf-8")
         self._board = _board(folder) if tensorboard else None
 
     def __call__(self, event: dict[str, Any]) -> None:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PESemiSegLib.jobs.context import Context
 from PESemiSegLib.jobs.files import write_json
 from PESemiSegLib.jobs.work.train import RUN, Listener, cached, files_of, require
 
 if TYPE_CHECKING:
-    from PESemiSegLib.cohorts.manifest import Manifest
-    from PESemiSegLib.models.package import ModelPackage
     from PESemiSegLib.training.config import TrainConfig
     from PESemiSegLib.training.run import RunOptions
 
-VERDICT, REHEARSAL = "verdict.json", "rehearsal.json"
+REHEARSAL = "rehearsal.json"
 _KNOWN = {
     *("base", "labelled", "unlabelled", "site", "preset", "strategy", "overrides", "device", "threads"),
     *("name", "cache", "command", "dry_run", "settings"),
@@ -30,11 +29,12 @@ def work(context: Context) -> list[Path]:
     `site`, `preset`, `strategy`, `overrides`, `device`, `threads`, `name`, `cache`, `command`; `settings` (of
     `inference.segment`, for the verdict); `dry_run` (true: two batches, and what a run would take).
 
-    Results: the package `run/model`, and `verdict.json` where labelled patients were held out; of a dry run
-    `rehearsal.json`. Raises what reading and training raise.
+    Results: the package `run/model`, `verdict.json`, and `run/evaluation/*`, with a page where labelled
+    patients were held out; of a dry run `rehearsal.json`. Raises what reading and training raise.
     """
+    from PESemiSegLib.evaluation.before_after import VERDICT
     from PESemiSegLib.models.store import Store
-    from PESemiSegLib.training.finetune import finetune, settings_for
+    from PESemiSegLib.training.finetune import EVALUATION, finetune, settings_for
     from PESemiSegLib.training.gather import gather
     from PESemiSegLib.training.run import RunOptions
     from PESemiSegLib.training.trainer import CHECKPOINT
@@ -63,17 +63,19 @@ def work(context: Context) -> list[Path]:
     context.check()
     if params.get("dry_run"):
         return _rehearse(context, config, options)
-    package = finetune(
+    adapted = finetune(
         config,
         options,
         listen=Listener(context, config.max_minutes),
         cancelled=context.cancelled,
         enough=context.enough,
         progress=cached(context),
-        judge=lambda before, after, held_out: _judge(context, before, after, held_out),
+        judging=lambda done, total: context.progress("verdict", done, total),
+        segmenting=params.get("settings", {}),
     )
-    verdict = context.folder / VERDICT
-    return [*files_of(package.folder), *([verdict] if verdict.exists() else [])]
+    context.event("verdict", sentences=list(adapted.verdict.sentences), verdict=adapted.verdict.word)
+    shutil.copyfile(folder / EVALUATION / VERDICT, context.folder / VERDICT)
+    return [*files_of(adapted.package.folder), context.folder / VERDICT, *files_of(folder / EVALUATION)]
 
 
 def _rehearse(context: Context, config: TrainConfig, options: RunOptions) -> list[Path]:
@@ -84,21 +86,3 @@ def _rehearse(context: Context, config: TrainConfig, options: RunOptions) -> lis
     context.event("rehearsal", **found)
     write_json(context.folder / REHEARSAL, found)
     return [context.folder / REHEARSAL]
-
-
-def _judge(context: Context, before: ModelPackage, after: ModelPackage, held_out: Manifest) -> dict[str, Any]:
-    """Before against after on the held-out patients; scans that were measured before a stop are kept."""
-    from PESemiSegLib.evaluation.verdict import compare
-
-    verdict = compare(
-        before,
-        after,
-        held_out,
-        folder=context.folder / "cases",
-        progress=lambda done, total: context.progress("verdict", done, total),
-        cancelled=context.cancelled,
-        **context.params.get("settings", {}),
-    ).to_dict()
-    write_json(context.folder / VERDICT, verdict, durable=True)
-    context.event("verdict", **verdict)
-    return verdict

@@ -15,6 +15,7 @@ from PESemiSegLib.cohorts.augment import NO_AUGMENTATION
 from PESemiSegLib.cohorts.manifest import Case, Manifest, read_manifest, write_manifest
 from PESemiSegLib.cohorts.sampling import SamplingConfig
 from PESemiSegLib.errors import Cancelled, ConfigError, InputError, PackageError
+from PESemiSegLib.evaluation.before_after import case_lines
 from PESemiSegLib.models.info import PackageInfo
 from PESemiSegLib.models.package import ModelPackage, write_package
 from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
@@ -86,6 +87,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> ModelPackage:
         discriminator=CONFIG.discriminator.to_dict(),
         spacing_mm=3.0,
         data_origin="phantom",
+        threshold=0.4,
+        min_lesion_mm3=30.0,
         training={"preset": "modern"},
     )
     segmenter, discriminator = fresh_networks(replace(CONFIG, seed=77))
@@ -106,18 +109,24 @@ def test_a_model_is_adapted_judged_and_its_base_is_left_alone(
 ) -> None:
     before, run = _digests(base.folder), tmp_path / "run"
     options = _options(cohort, base, run)
-    judged: list[tuple[str, str, int]] = []
-
-    def judge(old: ModelPackage, new: ModelPackage, held_out: Manifest) -> dict[str, Any]:
-        judged.append((old.info.name, new.info.name, len(held_out)))
-        return {"dice": {"before": 0.1, "after": 0.2}}
-
     with pytest.raises(Cancelled):
         finetune(CONFIG, options, cancelled=lambda: True)
     assert not (run / "model").exists()
-    events: list[dict[str, Any]] = []
-    package = finetune(CONFIG, replace(options, resume=True), listen=events.append, judge=judge)
-    assert judged == [("base", "adapted", 1)]
+    again, trained = replace(options, resume=True), run / "model" / "model.json"
+    with pytest.raises(Cancelled):  # this time once the model is there, while it is compared with its base
+        finetune(CONFIG, again, cancelled=trained.exists, segmenting={"threads": 1})
+    assert "has not" in json.loads(trained.read_text())["metrics"]["note"]
+    judged: list[tuple[int, int]] = []
+    adapted = finetune(CONFIG, again, judging=lambda *step: judged.append(step), segmenting={"threads": 1})
+    package = adapted.package
+    assert judged == [(1, 1)]
+    assert adapted.page == run / "evaluation" / "evaluation.html"
+    page = adapted.page.read_text(encoding="utf-8")
+    assert package.sha256 in page
+    assert base.sha256 in page
+    assert json.loads((run / "evaluation" / "verdict.json").read_text())["verdict"] == "no difference shown"
+    assert case_lines(adapted.verdict)[0].startswith("P01, site A: Dice ")
+    assert (package.info.threshold, package.info.min_lesion_mm3) == (0.4, 30.0)
     assert _digests(base.folder) == before
     card = package.info.training
     assert card["parent"] == {"name": "base", "sha256": base.sha256}
@@ -130,8 +139,9 @@ def test_a_model_is_adapted_judged_and_its_base_is_left_alone(
     assert card["data_fingerprint"] == read_manifest(options.manifest).fingerprint
     assert card["settings"]["semi"]["adversarial"]["trust"] == 0.2
     assert package.info.data_origin == "mixed"  # made-up patients before, these now
-    assert package.info.metrics["held_out"] == {"dice": {"before": 0.1, "after": 0.2}}
-    assert "trusted_share" in package.info.metrics["health"]
+    assert package.info.metrics["held_out"]["sentences"] == list(adapted.verdict.sentences)
+    assert "note" not in package.info.metrics
+    assert "trusted_share" in package.info.metrics["health"]  # although this start only compared
     for name in ("segmenter.safetensors", "discriminator.safetensors"):
         old, new = (load_file(each.folder / name) for each in (base, package))
         assert any(not torch.equal(value, new[key]) for key, value in old.items()), name
@@ -139,6 +149,23 @@ def test_a_model_is_adapted_judged_and_its_base_is_left_alone(
     texts = [path.read_text(errors="ignore") for path in run.rglob("*") if path.suffix in kinds]
     assert texts
     assert "SECRET" not in "".join(texts)
+
+
+def test_without_held_out_labels_agreement_is_told_as_such(
+    cohort: Path, base: ModelPackage, tmp_path: Path
+) -> None:
+    options = _options(cohort, base, tmp_path / "run")
+    kept = [case for case in read_manifest(options.manifest) if case.split != "test"]
+    write_manifest(kept, options.manifest)
+    adapted = finetune(replace(CONFIG, iterations=1), options, segmenting={"threads": 1})
+    metrics = adapted.package.info.metrics
+    assert adapted.verdict.word == "no labels"
+    assert adapted.page is None
+    assert "no verdict" in str(adapted.verdict)
+    assert "L_D is" in str(adapted.verdict)
+    assert "No labelled patients were held out" in metrics["note"]
+    assert metrics["agreement"]["scans"] == 2
+    assert not case_lines(adapted.verdict)
 
 
 def test_a_run_starts_from_the_weights_of_its_base(base: ModelPackage) -> None:

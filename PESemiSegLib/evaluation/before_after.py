@@ -1,0 +1,67 @@
+"""Before against after, as every adapted model is judged: on whom, and what is left in the run's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PESemiSegLib.cohorts.manifest import Case, Manifest
+from PESemiSegLib.evaluation import tables
+from PESemiSegLib.evaluation.figures import pseudonyms
+from PESemiSegLib.evaluation.report import PAGE, write_report
+from PESemiSegLib.evaluation.verdict import Verdict
+from PESemiSegLib.evaluation.wording import written
+
+if TYPE_CHECKING:
+    from PESemiSegLib.models.package import ModelPackage
+
+VERDICT = "verdict.json"
+_ENOUGH = 8  # unlabelled scans that two models are compared on where nothing is held out
+
+
+def judged_on(manifest: Manifest) -> list[Case]:
+    """The held-out labelled cases (split 'test'); without any, unlabelled scans to compare the models on.
+
+    Those are the held-out ones, else the first few of training: agreement needs no label, so that nothing is
+    flattered by having been seen.
+    """
+    held_out = manifest.select("test", "labelled")
+    if len(held_out):
+        return list(held_out)
+    unlabelled = manifest.select("test", "unlabelled").cases or manifest.select("train", "unlabelled").cases
+    return list(unlabelled[:_ENOUGH])
+
+
+def case_lines(verdict: Verdict) -> list[str]:
+    """One line per held-out scan, patients by number; nothing without labels."""
+    names = pseudonyms(verdict.before)
+    lines = []
+    for before, after in zip(verdict.before, verdict.after, strict=True):
+        emboli = len(before.lesions.lesions)
+        lines.append(
+            f"{names[before.key]}, site {before.site}: "
+            f"Dice {written(before.overlap.dice)} before, {written(after.overlap.dice)} after; "
+            f"emboli found {before.lesions.found} and {after.lesions.found} of {emboli}; "
+            f"false marks {before.lesions.false_marks} and {after.lesions.false_marks}"
+        )
+    return lines
+
+
+def write_before_after(
+    folder: Path,
+    before: ModelPackage,
+    after: ModelPackage,
+    verdict: Verdict,
+    settings: Mapping[str, Any] | None = None,
+) -> Path | None:
+    """Write `verdict.json` and, where there were labels, page, tables and pictures; returns the page.
+
+    Raises OutputError.
+    """
+    tables.make_folder(folder)
+    tables.write_text(folder / VERDICT, tables.to_json(verdict.to_dict()))
+    if not verdict.before:
+        return None
+    write_report(folder, [before, after], [verdict.before, verdict.after], settings=settings)
+    return folder / PAGE
