@@ -91,6 +91,7 @@ class SlicePreparer:
         context: int = 1,
     ) -> None:
         self._hu, self._box, self._window, self.context = hu, box, hu_window, context
+        self._recent: dict[int, np.ndarray] = {}  # neighbouring inputs share all planes but one
         x_mm, y_mm, _ = spacing_mm
         self.resampled = any(abs(mm / wanted_mm - 1) > SPACING_TOLERANCE for mm in (x_mm, y_mm))
         _, dy, dx = box.shape
@@ -107,7 +108,8 @@ class SlicePreparer:
         half = self.context // 2
         last = self._hu.shape[0] - 1
         neighbours = [min(max(j, 0), last) for j in range(k - half, k + half + 1)]
-        return np.stack([self._plane(j) for j in neighbours])
+        self._recent = {j: self._recent[j] if j in self._recent else self._plane(j) for j in neighbours}
+        return np.stack([self._recent[j] for j in neighbours])
 
     def back(self, plane: np.ndarray) -> np.ndarray:
         """A network output (H, W), padding cut off and linearly resampled to the box, float32 (y, x)."""

@@ -11,6 +11,7 @@ import numpy as np
 from PESemiSegLib.errors import InputError
 
 if TYPE_CHECKING:
+    from PESemiSegLib.inference.lungs import LungField
     from PESemiSegLib.volumes.volume import Volume
 
 Level = Literal["ok", "warning", "error"]
@@ -179,6 +180,7 @@ class Result:
     findings: list[Finding]
     check: InputCheck
     provenance: dict[str, Any]
+    lungs: LungField
 
     @property
     def box(self) -> Box:

@@ -116,7 +116,7 @@ def segment(
     clock.lap("findings")
     origin = provenance(volume, package, settings, running.info, choice, box, clock.seconds)
     reporter.check_cancelled()
-    return Result(volume, mask, probability, confidence, found, inspected, origin)
+    return Result(volume, mask, probability, confidence, found, inspected, origin, lungs)
 
 
 def plan(

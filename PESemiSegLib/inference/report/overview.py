@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from PESemiSegLib.inference.lungs import LungField, lung_mask
+from PESemiSegLib.inference.lungs import LungField
 from PESemiSegLib.inference.report.encode import outline_path, png_uri, resized, windowed
 from PESemiSegLib.inference.report.planes import VIEWS, View
 
@@ -70,8 +70,7 @@ def _spacing(result: Result) -> tuple[float, float, float]:
 
 def _between_lungs(result: Result) -> _Inside | None:
     """Where rays look, slice by slice on the full grid; None where there are no lungs."""
-    lungs = lung_mask(result.volume.hu, result.volume.spacing_mm)
-    return _Inside(lungs) if lungs.found else None
+    return _Inside(result.lungs) if result.lungs.found else None
 
 
 class _Inside:

@@ -48,6 +48,14 @@ def test_context_comes_from_beyond_the_box_and_repeats_at_the_ends():
     np.testing.assert_array_equal(made.input(4), window(hu[[3, 4, 4]], WINDOW))
 
 
+def test_slices_come_out_the_same_in_any_order():
+    hu = np.random.default_rng(4).integers(-200, 300, (6, 20, 20)).astype(np.int16)
+    one = preparer(hu, Box.whole(hu.shape), (0.7, 0.7, 2.0), wanted_mm=0.9, context=3)
+    for k in (0, 1, 2, 2, 5, 4, 0, 3):
+        fresh = preparer(hu, Box.whole(hu.shape), (0.7, 0.7, 2.0), wanted_mm=0.9, context=3)
+        assert np.array_equal(one.input(k), fresh.input(k))
+
+
 def test_padding_repeats_the_edge_and_is_cut_off_again():
     hu = volume((1, 33, 50))
     made = preparer(hu)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from PESemiSegLib.inference.lungs import lung_mask
 from PESemiSegLib.inference.result import Box, BoxArray, CheckLine, Finding, InputCheck, Result
 from PESemiSegLib.volumes.volume import Volume, from_array
 
@@ -73,7 +74,9 @@ def _result(volume: Volume | None = None, marks: int = 3, **provenance: Any) -> 
         "intended_use": "Research <only>",
         "sha256": "ab" * 32,
     }
-    return Result(volume, mask, probability, confidence, findings, check, {"model": package} | provenance)
+    origin = {"model": package} | provenance
+    lungs = lung_mask(volume.hu, volume.spacing_mm)
+    return Result(volume, mask, probability, confidence, findings, check, origin, lungs)
 
 
 @pytest.fixture(scope="session")

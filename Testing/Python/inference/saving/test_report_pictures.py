@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from PESemiSegLib.inference.lungs import lung_mask
 from PESemiSegLib.inference.report.encode import (
     CONFIDENCE_RGB,
     confidence_colours,
@@ -47,7 +48,10 @@ def result_with(hu: np.ndarray, mask: np.ndarray) -> Result:
     whole = Box.whole(volume.shape)
     probability = BoxArray(np.zeros(volume.shape, np.float32), whole, volume.shape)
     confidence = BoxArray(np.full(volume.shape, 1.0, np.float32), whole, volume.shape)
-    return Result(volume, mask.astype(np.uint8), probability, confidence, [finding], InputCheck([]), {})
+    lungs = lung_mask(volume.hu, volume.spacing_mm)
+    return Result(
+        volume, mask.astype(np.uint8), probability, confidence, [finding], InputCheck([]), {}, lungs
+    )
 
 
 @pytest.fixture
@@ -192,7 +196,7 @@ def test_overview_shows_vessels_and_hides_ribs_and_spine() -> None:
     mask = np.zeros(hu.shape, np.uint8)
     box = Box.whole(volume.shape)
     blank = BoxArray(mask.astype(np.float32), box, volume.shape)
-    result = Result(volume, mask, blank, blank, [], InputCheck(()), {})
+    result = Result(volume, mask, blank, blank, [], InputCheck(()), {}, lung_mask(hu, volume.spacing_mm))
     for overview in overviews_of(result):
         pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(overview.image.split(",")[1]))))
         vessel = windowed(np.array([300]), *WINDOW)[0]
