@@ -230,16 +230,20 @@ def _addSegment(
 ) -> None:
     """One finding from its box alone: importing a whole volume of labels would take half a second."""
     segmentation = node.GetSegmentation()
-    representation = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
-    segmentation.SetSourceRepresentationName(representation)
+    segmentation.SetSourceRepresentationName(labelmap())
     image = _boxImage(labels, item["id"], item["box_kji"], matrix)
     segment = slicer.vtkSegment()
     segment.SetName(_("PE {n}").format(n=item["id"]))
     segment.SetColor(*COLOUR)
     segment.SetTag(segment.GetTerminologyEntryTagName(), EMBOLUS)
     segment.SetTag(_FINGERPRINT, _fingerprint(image))
-    segment.AddRepresentation(representation, image)
+    segment.AddRepresentation(labelmap(), image)
     segmentation.AddSegment(segment, f"{_OWN}{item['id']}")
+
+
+def labelmap() -> str:
+    """Slicer's name of the representation that a result is stored in."""
+    return slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
 
 
 def _boxImage(
@@ -247,10 +251,18 @@ def _boxImage(
 ) -> "slicer.vtkOrientedImageData":
     """The voxels of one finding as an image whose extent is the finding's box in the whole grid."""
     (k0, k1), (j0, j1), (i0, i1) = box_kji
-    inside = np.ascontiguousarray(labels[k0:k1, j0:j1, i0:i1] == number).astype(np.uint8)
+    return orientedImage([i0, j0, k0], labels[k0:k1, j0:j1, i0:i1] == number, matrix)
+
+
+def orientedImage(
+    start_ijk: list[int], array: np.ndarray, matrix: list[list[float]]
+) -> "slicer.vtkOrientedImageData":
+    """A mask (k, j, i) that begins at a voxel of a grid, on that grid: a segment's labelmap. Memory is copied."""
     image = slicer.vtkOrientedImageData()
-    image.SetExtent(i0, i1 - 1, j0, j1 - 1, k0, k1 - 1)
-    image.GetPointData().SetScalars(numpy_to_vtk(inside.reshape(-1), deep=True))
+    extent = [(first, first + size - 1) for first, size in zip(start_ijk, reversed(array.shape), strict=True)]
+    image.SetExtent(*(bound for pair in extent for bound in pair))
+    values = np.ascontiguousarray(array).astype(np.uint8)
+    image.GetPointData().SetScalars(numpy_to_vtk(values.reshape(-1), deep=True))
     image.SetGeometryFromImageToWorldMatrix(slicer.util.vtkMatrixFromArray(np.asarray(matrix)))
     return image
 

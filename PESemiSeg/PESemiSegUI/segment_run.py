@@ -21,6 +21,7 @@ from PESemiSegLib.jobs.watch import Snapshot
 from . import machine, scene
 from .background import Task
 from .job_monitor import JobMonitor, abandon
+from .preview import Preview
 
 INPUT = "input.npy"
 _MOMENT_S = 0.02  # of the user interface's time, for one go at the import
@@ -72,6 +73,7 @@ class SegmentRun:
         self._sentences: tuple[str, ...] = ()
         self._steps: Iterator | None = None  # of the import
         self._node: Any = None  # the result that is being made
+        self._preview: Preview | None = None
         self._began_s = self._seconds = 0.0
         self._cancelled = False
 
@@ -91,6 +93,7 @@ class SegmentRun:
             raise PESemiSegError(_("A run is on its way already."))
         self._job = Job.create("segment", request.params(scene.ijkToRas(request.volume)))
         self._request, self._sentences, self._cancelled = request, (), False
+        self._preview = Preview(request.volume)
         self._began_s = time.monotonic()
         self._tell(News(PREPARING))
         write = scene.writer(request.volume, self._job.path(INPUT))
@@ -107,6 +110,7 @@ class SegmentRun:
             self._task.forget()
         self._monitor.forget()
         self._steps = None
+        self._endPreview()
         job, self._job, self._request = self._job, None, None
         abandon(job)
 
@@ -129,6 +133,8 @@ class SegmentRun:
         for event in seen.events:
             if event["kind"] == "check":
                 self._sentences = tuple(str(text) for text in event.get("sentences", ()))
+        if self._preview is not None and seen.events:
+            self._preview.add(seen.events, seen.job.folder)
         status = seen.status
         self._tell(
             News(
@@ -196,7 +202,13 @@ class SegmentRun:
         load = lambda: np.load(folder / "confidence.npy", allow_pickle=False)  # noqa: E731
         self._task = Task(load, show, self._onTaskFailed)
 
+    def _endPreview(self) -> None:
+        preview, self._preview = self._preview, None
+        if preview is not None:
+            preview.remove()
+
     def _finish(self, news: News) -> None:
+        self._endPreview()
         job, self._job, self._request, self._task = self._job, None, None, None
         if news.phase == FINISHED and job is not None:
             with suppress(OSError):
