@@ -21,8 +21,7 @@ def render_card(info: PackageInfo) -> str:
     network, judge, (low, high) = info.network_config, info.discriminator_config, info.hu_window
     facts = {
         "Task": "pulmonary embolism in CT pulmonary angiograms, slice by slice, with a confidence map",
-        "Network": f"HRNet width {network.width}, {network.depth} depth, {network.stem} stem, "
-        f"{'with' if network.stage4 else 'without'} stage 4, {network.upsample} upsampling",
+        "Network": str(network),
         "Discriminator": f"{judge.kind}, mask weight {judge.mask_weight:g}",
         "Input": f"{info.context} slice(s) at {info.spacing_mm:g} mm in plane, HU {low:g} to {high:g}",
         "Operating point": f"probability {info.threshold:g}, marks of {info.min_lesion_mm3:g} mm3 or more",

@@ -21,13 +21,13 @@ from torch import Tensor, nn
 from PESemiSegLib.errors import PackageError
 from PESemiSegLib.models.tensors import read_spans
 from PESemiSegLib.networks.discriminator import Discriminator
-from PESemiSegLib.networks.hrnet import HRNet
+from PESemiSegLib.networks.segmenter import Segmenter
 
 OPSET = 17
 _EXAMPLE_SIZE = (64, 96)  # any multiples of 16; the graph's sizes stay free
 
 
-def export_segmenter(segmenter: HRNet, folder: Path) -> None:
+def export_segmenter(segmenter: Segmenter, folder: Path) -> None:
     """Write segmenter.safetensors and .onnx: image -> logits, features (free batch, height, width)."""
     height, width = _EXAMPLE_SIZE
     image = torch.zeros(2, segmenter.config.context, height, width)
@@ -42,7 +42,7 @@ def export_discriminator(discriminator: Discriminator, feature_channels: int, fo
     """
     height, width = _EXAMPLE_SIZE
     stride = discriminator.feature_stride
-    inputs = {"probability": torch.full((2, 1, height, width), 0.5)}
+    inputs = {"probability": torch.full((2, discriminator.mask_channels, height, width), 0.5)}
     if discriminator.config.kind == "feature":
         inputs["features"] = torch.zeros(2, feature_channels, height // stride, width // stride)
     network = _copy(discriminator)
@@ -53,7 +53,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class _Features(nn.Module):
-    def __init__(self, network: HRNet) -> None:
+    def __init__(self, network: Segmenter) -> None:
         super().__init__()
         self.network = network
 

@@ -7,12 +7,12 @@ from torch import nn
 
 from PESemiSegLib.errors import PackageError
 from PESemiSegLib.models.package import ModelPackage
-from PESemiSegLib.networks.build import build_discriminator, build_segmenter
+from PESemiSegLib.networks.build import build_judge, build_segmenter
 from PESemiSegLib.networks.discriminator import Discriminator
-from PESemiSegLib.networks.hrnet import HRNet
+from PESemiSegLib.networks.segmenter import Segmenter
 
 
-def load_segmenter(package: ModelPackage) -> HRNet:
+def load_segmenter(package: ModelPackage) -> Segmenter:
     """Return the segmenter on the CPU, in evaluation mode.
 
     Raises:
@@ -29,10 +29,7 @@ def load_discriminator(package: ModelPackage) -> Discriminator:
     Raises:
         PackageError: if the weights do not fit the settings of model.json.
     """
-    settings = package.info.network_config
-    network = build_discriminator(
-        package.info.discriminator_config, settings.feature_channels, settings.feature_stride
-    )
+    network = build_judge(package.info.discriminator_config, package.info.network_config)
     _load(network, package, "discriminator.safetensors")
     return network
 

@@ -17,7 +17,7 @@ from PESemiSegLib.models.verify import INFO_NAME, sha256_of, verify_folder
 
 if TYPE_CHECKING:
     from PESemiSegLib.networks.discriminator import Discriminator
-    from PESemiSegLib.networks.hrnet import HRNet
+    from PESemiSegLib.networks.segmenter import Segmenter
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def read_package(path: str | Path) -> ModelPackage:
 def write_package(
     folder: str | Path,
     info: PackageInfo,
-    segmenter: HRNet,
+    segmenter: Segmenter,
     discriminator: Discriminator,
     *,
     overwrite: bool = False,

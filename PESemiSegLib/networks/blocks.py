@@ -53,6 +53,8 @@ class Bottleneck(nn.Module):
 
 def enlarge(x: Tensor, scale: int) -> Tensor:
     """Bilinear enlargement by an integer factor, pixel areas aligned."""
+    if scale == 1:
+        return x
     return F.interpolate(x, scale_factor=float(scale), mode="bilinear", align_corners=False)
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self, get_args, get_type_hints
 
 from PESemiSegLib.errors import ConfigError
 
+Architecture = Literal["hrnet", "unet2d", "attention_unet", "deeplabv3plus"]
 Depth = Literal["full", "small"]
 Stem = Literal["half", "quarter"]
 Upsample = Literal["carafe", "bilinear"]
@@ -16,6 +17,8 @@ FeatureResolution = Literal["branch", "input"]
 
 SIZE_MULTIPLE = 16
 """Height and width of every input image must be a multiple of this many pixels."""
+
+_HRNET_ALONE = ("stem", "stage4", "upsample", "carafe_mid")
 
 DEFAULT_DISCRIMINATOR_CHANNELS: dict[str, tuple[int, ...]] = {
     "feature": (128, 64),
@@ -61,17 +64,24 @@ class _Settings:
 
 @dataclass(frozen=True)
 class NetworkConfig(_Settings):
-    """The segmenter: an HRNet whose every published variant is one value of this class (paper, Table 1).
+    """The segmenter: which network, how large, how many slices it takes and how many classes it tells apart.
+
+    Every row of the paper's Table 1 is one value of this class, and so are the networks of Tan et al.
 
     Attributes:
-        width: channels of the finest branch, `w`; the branches have w, 2w, 4w (8w with `stage4`).
-        depth: "full" is the published depth (4 blocks in layer 1 and on each branch; 1, 4 and 3 modules in
-            stages 2 to 4), "small" is for CPUs (2 blocks; 1, 2 and 1 modules).
+        architecture: "hrnet" (the paper's, with its ablations), "unet2d" (Ronneberger 2015; with `context` it
+            is 2.5-D), "attention_unet" (Oktay 2018) or "deeplabv3plus" (Chen 2018, on a ResNet).
+        width: channels at the finest resolution, `w`. HRNet's branches have w, 2w, 4w (8w with `stage4`); the
+            U-Nets' five levels w to 16w (published: 64); DeepLabV3+'s ResNet w to 8w planes (published: 64).
+        depth: HRNet: "full" is the published depth (4 blocks in layer 1 and on each branch; 1, 4 and 3
+            modules in stages 2 to 4), "small" is for CPUs (2 blocks; 1, 2 and 1 modules). DeepLabV3+:
+            "full" stands on ResNet-50, "small" on ResNet-18. The U-Nets have one depth.
         stem: "half" keeps one strided convolution (the paper's enlarged input), "quarter" the official two.
         stage4: keep the fourth stage, which the paper removes.
         upsample: how the lower branches reach the finest one before they are joined.
         context: neighbouring slices given as channels, odd; the middle one is segmented (2.5-D).
         carafe_mid: channels of CARAFE's compressed map.
+        classes: background included. Two are told apart by one sigmoid channel, more by a softmax.
     """
 
     width: int = 16
@@ -81,45 +91,71 @@ class NetworkConfig(_Settings):
     upsample: Upsample = "carafe"
     context: int = 1
     carafe_mid: int = 64
+    architecture: Architecture = "hrnet"
+    classes: int = 2
 
     def __post_init__(self) -> None:
         self._check_choices()
         self._check_integer("width", 1, 512)
         self._check_integer("context", 1, 31)
         self._check_integer("carafe_mid", 1, 1024)
+        self._check_integer("classes", 2, 64)
         self._check_flag("stage4")
         if self.context % 2 == 0:
             raise ConfigError(f"NetworkConfig.context must be odd, not {self.context}")
+        if self.architecture != "hrnet":
+            plain = {field.name: field.default for field in fields(self)}
+            if strange := [name for name in _HRNET_ALONE if getattr(self, name) != plain[name]]:
+                raise ConfigError(f"the network {self.architecture} has no setting {', '.join(strange)}")
+
+    @property
+    def outputs(self) -> int:
+        """Channels of the logits: 1 for two classes, else one per class."""
+        return 1 if self.classes == 2 else self.classes
 
     @property
     def branches(self) -> int:
-        """Number of resolutions that are joined in front of the head."""
+        """Number of resolutions that HRNet joins in front of the head."""
         return 4 if self.stage4 else 3
 
     @property
     def feature_channels(self) -> int:
-        """Channels of the joined map that the head and the discriminator see: 7w, or 15w with stage 4."""
-        return self.width * (2**self.branches - 1)
+        """Channels of the map that the head and the discriminator see: HRNet 7w, or 15w with stage 4."""
+        if self.architecture == "hrnet":
+            return self.width * (2**self.branches - 1)
+        return 4 * self.width if self.architecture == "deeplabv3plus" else self.width
 
     @property
     def feature_stride(self) -> int:
-        """Input pixels per feature pixel: 2, or 4 with the quarter stem."""
-        return 2 if self.stem == "half" else 4
+        """Input pixels per feature pixel: HRNet 2, or 4 with the quarter stem; U-Nets 1, DeepLabV3+ 4."""
+        if self.architecture == "hrnet":
+            return 2 if self.stem == "half" else 4
+        return 4 if self.architecture == "deeplabv3plus" else 1
 
     @property
     def deepest_stride(self) -> int:
-        """Input pixels per pixel of the coarsest branch."""
-        return self.feature_stride * 2 ** (self.branches - 1)
+        """Input pixels per pixel of the coarsest map."""
+        return self.feature_stride * 2 ** (self.branches - 1) if self.architecture == "hrnet" else 16
 
     @property
     def blocks(self) -> int:
-        """Residual blocks in layer 1, and per branch in each module."""
+        """HRNet's residual blocks in layer 1, and per branch in each module."""
         return 4 if self.depth == "full" else 2
 
     @property
     def modules(self) -> tuple[int, int, int]:
-        """Modules in stages 2, 3 and 4 (the last is unused without `stage4`)."""
+        """HRNet's modules in stages 2, 3 and 4 (the last is unused without `stage4`)."""
         return (1, 4, 3) if self.depth == "full" else (1, 2, 1)
+
+    def __str__(self) -> str:
+        """What the network is, in a few words, for cards and lists."""
+        if self.architecture == "hrnet":
+            stage4 = "with" if self.stage4 else "without"
+            parts = f"{self.depth} depth, {self.stem} stem, {stage4} stage 4, {self.upsample} upsampling"
+            return f"HRNet width {self.width}, {parts}"
+        names = {"unet2d": "U-Net", "attention_unet": "Attention U-Net"}
+        backbone = "ResNet-50" if self.depth == "full" else "ResNet-18"
+        return f"{names.get(self.architecture, f'DeepLabV3+ on {backbone},')} width {self.width}"
 
 
 @dataclass(frozen=True)

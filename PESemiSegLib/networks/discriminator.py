@@ -25,12 +25,19 @@ class Discriminator(nn.Module):
         config: see `DiscriminatorConfig`.
         feature_channels: channels of the segmenter's features (unused by the mask-only kind).
         feature_stride: image pixels per feature pixel.
+        mask_channels: 1, or with several classes one per class, background included.
     """
 
-    def __init__(self, config: DiscriminatorConfig, feature_channels: int, feature_stride: int = 2) -> None:
+    def __init__(
+        self,
+        config: DiscriminatorConfig,
+        feature_channels: int,
+        feature_stride: int = 2,
+        mask_channels: int = 1,
+    ) -> None:
         super().__init__()
-        self.config, self.feature_stride = config, feature_stride
-        inputs = 1 + (feature_channels if config.kind == "feature" else 0)
+        self.config, self.feature_stride, self.mask_channels = config, feature_stride, mask_channels
+        inputs = mask_channels + (feature_channels if config.kind == "feature" else 0)
         layers: list[nn.Module] = []
         for channels_in, channels_out in pairwise((inputs, *config.channels, 1)):
             layers += [
@@ -43,8 +50,8 @@ class Discriminator(nn.Module):
         """Return confidence logits (B, 1, H, W), at least float32.
 
         Args:
-            probability: (B, 1, H, W) in [0, 1]: a predicted probability or a 0/1 mask.
-            features: (B, C, H/stride, W/stride) from `HRNet.forward_features`; None for the mask-only kind.
+            probability: (B, mask_channels, H, W) in [0, 1]: predicted probabilities or a 0/1 (one-hot) mask.
+            features: (B, C, H/stride, W/stride) from `Segmenter.forward_features`; None for mask_only.
         """
         seen = probability if self.config.kind == "mask_only" else self._join(probability, features)
         logits = full_precision(self.body(seen))

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from PESemiSegLib.networks.blocks import BasicBlock, Bottleneck, conv_norm, enlarge, full_precision
+from PESemiSegLib.networks.blocks import BasicBlock, Bottleneck, conv_norm, enlarge
 from PESemiSegLib.networks.carafe import CARAFE
-from PESemiSegLib.networks.config import SIZE_MULTIPLE, NetworkConfig
+from PESemiSegLib.networks.config import NetworkConfig
+from PESemiSegLib.networks.segmenter import CLASSIFIER_STD, Segmenter
 
 STEM_CHANNELS = 64
 LAYER1_CHANNELS = 256
-CLASSIFIER_STD = 0.01
 
 
 class HRModule(nn.Module):
@@ -62,16 +62,17 @@ class HRModule(nn.Module):
         return F.relu(total)
 
 
-class HRNet(nn.Module):
+class HRNet(Segmenter):
     """The segmenter of the paper's section 3 ("HRNet Large" + CARAFE, without stage 4), and its ablations.
 
     Args:
         config: see `NetworkConfig`. Height and width of the input must be multiples of 16.
     """
 
+    head: nn.Sequential
+
     def __init__(self, config: NetworkConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         widths = [config.width * 2**branch for branch in range(config.branches)]
         stem = [conv_norm(config.context, STEM_CHANNELS, stride=2)]
         if config.stem == "quarter":
@@ -105,7 +106,7 @@ class HRNet(nn.Module):
             nn.Conv2d(joined, joined, 1),
             nn.BatchNorm2d(joined, eps=1e-5),
             nn.ReLU(inplace=True),
-            nn.Conv2d(joined, 1, 1),
+            nn.Conv2d(joined, config.outputs, 1),
         )
         self._initialise()
 
@@ -121,37 +122,9 @@ class HRNet(nn.Module):
             if isinstance(module, CARAFE):
                 module.reset_parameters()
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Return logits (B, 1, H, W) for an image (B, context, H, W) windowed to [-1, 1]."""
-        return self.forward_features(image)[0]
-
-    def forward_features(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits (B, 1, H, W) and the joined features (B, 7w, H/2, W/2), both at least float32.
-
-        The features are what the discriminator sees (1A.3): everything before the head.
-
-        Raises:
-            ValueError: if the height or width is not a multiple of 16.
-        """
-        if not torch.jit.is_tracing() and not torch.compiler.is_compiling():
-            height, width = image.shape[-2:]
-            if height % SIZE_MULTIPLE or width % SIZE_MULTIPLE:
-                raise ValueError(
-                    f"image of {height}x{width} pixels: both must be multiples of {SIZE_MULTIPLE}"
-                )
-        if self.config.deepest_stride <= SIZE_MULTIPLE:
-            return self._logits_and_features(image)
-        # Quarter stem and stage 4 together halve five times: enlarge the canvas and cut the results back.
-        height, width = image.shape[-2:]
-        deepest, stride = self.config.deepest_stride, self.config.feature_stride
-        image = F.pad(image, (0, -width % deepest, 0, -height % deepest), mode="replicate")
-        logits, features = self._logits_and_features(image)
-        return logits[..., :height, :width], features[..., : height // stride, : width // stride]
-
-    def _logits_and_features(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.join(self.encode(image))
-        logits = full_precision(self.head(features))
-        return enlarge(logits, self.config.feature_stride), full_precision(features)
+    def features(self, image: Tensor) -> Tensor:
+        """See Segmenter: the joined branches, (B, 7w, H/2, W/2)."""
+        return self.join(self.encode(image))
 
     def encode(self, image: Tensor) -> list[Tensor]:
         """Return the branches' maps, finest first: w at 1/2, 2w at 1/4, 4w at 1/8 (8w at 1/16)."""

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from PESemiSegLib.networks.discriminator import Discriminator
-from PESemiSegLib.networks.hrnet import HRNet
+from PESemiSegLib.networks.segmenter import Segmenter
 from PESemiSegLib.training.checkpoint import load_checkpoint, save_checkpoint
 from PESemiSegLib.training.config import TrainConfig
 from PESemiSegLib.training.start import fresh_networks
@@ -31,7 +31,7 @@ class Best:
         save_checkpoint(self._path, tensors, {"iteration": iteration, "dice": dice})
         self.dice = dice
 
-    def load(self, config: TrainConfig) -> tuple[HRNet, Discriminator, dict[str, Any]] | None:
+    def load(self, config: TrainConfig) -> tuple[Segmenter, Discriminator, dict[str, Any]] | None:
         """The networks kept, with their iteration and Dice; None where none were. Raises InputError."""
         if self.dice < 0:
             return None

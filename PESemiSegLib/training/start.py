@@ -8,24 +8,21 @@ from pathlib import Path
 from PESemiSegLib.errors import ConfigError
 from PESemiSegLib.models.load import load_discriminator, load_segmenter
 from PESemiSegLib.models.package import read_package
-from PESemiSegLib.networks.build import build_discriminator, build_segmenter
+from PESemiSegLib.networks.build import build_judge, build_segmenter
 from PESemiSegLib.networks.discriminator import Discriminator
-from PESemiSegLib.networks.hrnet import HRNet
+from PESemiSegLib.networks.segmenter import Segmenter
 from PESemiSegLib.training.config import TrainConfig
 
 _LOG = logging.getLogger(__name__)
 
 
-def fresh_networks(config: TrainConfig) -> tuple[HRNet, Discriminator]:
+def fresh_networks(config: TrainConfig) -> tuple[Segmenter, Discriminator]:
     """Segmenter and discriminator of the settings, with weights drawn from their seed."""
-    network = config.network
-    discriminator = build_discriminator(
-        config.discriminator, network.feature_channels, network.feature_stride, seed=config.seed + 1
-    )
-    return build_segmenter(network, seed=config.seed), discriminator
+    discriminator = build_judge(config.discriminator, config.network, seed=config.seed + 1)
+    return build_segmenter(config.network, seed=config.seed), discriminator
 
 
-def starting_networks(config: TrainConfig, base: Path | None) -> tuple[HRNet, Discriminator]:
+def starting_networks(config: TrainConfig, base: Path | None) -> tuple[Segmenter, Discriminator]:
     """The base package's networks, ready to learn; fresh ones without a base.
 
     A discriminator of another kind or size than the base's starts fresh. Raises PackageError.

@@ -18,7 +18,7 @@ from PESemiSegLib.cohorts.replay import COLUMNS, worst_spots
 from PESemiSegLib.cohorts.sampling import ImageBatch, LabelledBatch, LabelledCrops, UnlabelledCrops
 from PESemiSegLib.errors import Cancelled, InputError
 from PESemiSegLib.networks.discriminator import Discriminator
-from PESemiSegLib.networks.hrnet import HRNet
+from PESemiSegLib.networks.segmenter import Segmenter
 from PESemiSegLib.training import parallel
 from PESemiSegLib.training.checkpoint import load_checkpoint, save_checkpoint
 from PESemiSegLib.training.config import TrainConfig, from_plain, to_plain
@@ -64,7 +64,7 @@ class Trainer:
         crops: Crops,
         folder: Path,
         *,
-        networks: tuple[HRNet, Discriminator] | None = None,
+        networks: tuple[Segmenter, Discriminator] | None = None,
         device: str = "cpu",
         listen: Callable[[Event], None] = lambda event: None,
         cancelled: Callable[[], bool] = lambda: False,

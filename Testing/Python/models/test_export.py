@@ -42,6 +42,22 @@ CASES = {
         NetworkConfig(width=2, upsample="bilinear"),
         DiscriminatorConfig(kind="mask_only", channels=(4, 4)),
     ),
+    "U-Net": (
+        NetworkConfig(width=2, architecture="unet2d", context=3),
+        DiscriminatorConfig(channels=(4,)),
+    ),
+    "Attention U-Net": (
+        NetworkConfig(width=2, architecture="attention_unet"),
+        DiscriminatorConfig(kind="mask_only", channels=(4, 4)),
+    ),
+    "DeepLabV3+": (
+        NetworkConfig(width=2, architecture="deeplabv3plus"),
+        DiscriminatorConfig(channels=(4,), feature_resolution="input"),
+    ),
+    "HRNet Large": (
+        NetworkConfig(width=2, stage4=True, upsample="bilinear"),
+        DiscriminatorConfig(channels=(4,)),
+    ),
 }
 
 
