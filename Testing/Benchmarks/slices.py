@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from measuring import convolution_flop, convolution_peaks, interleaved, medians, spread
-from subjects import Model, OpenVino, eager, folded, literal, network_input, scan, segmenter_graph
+from subjects import Model, OpenVino, eager, folded, literal, most_clot, network_input, scan, segmenter_graph
 
 from PESemiSegLib.inference.engines.select import cpu_has_bf16
 
@@ -80,13 +80,12 @@ def agreement(model: Model, images: np.ndarray, engines: dict[str, OpenVino]) ->
 
 
 def _images(model: Model) -> np.ndarray:
-    """Slices through a made-up patient; the first is the one that is timed."""
+    """The slices of a made-up patient with the most clot; the first is the one that is timed."""
     hu = scan("medium").hu
     if min(hu.shape[1:]) < SIZE:
         short = [max(0, SIZE - length) for length in hu.shape[1:]]
         hu = np.pad(hu, ((0, 0), *((s // 2, s - s // 2) for s in short)), constant_values=-1024)
-    places = np.linspace(len(hu) * 0.35, len(hu) * 0.65, AGREEMENT_SLICES).astype(int)
-    return network_input(hu, places, model.package, SIZE)
+    return network_input(hu, most_clot("medium", AGREEMENT_SLICES), model.package, SIZE)
 
 
 def _forward(network: torch.nn.Module, image: np.ndarray, dtype: type) -> np.ndarray:

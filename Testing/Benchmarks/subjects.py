@@ -115,18 +115,29 @@ def segmenter_graph(package: ModelPackage) -> openvino.Model:
 
 
 def scan(preset: str, slices: int | None = None) -> Volume:
-    """A made-up patient with emboli, kept under out/bench between runs."""
+    """A made-up patient with emboli."""
+    stored = _patient(preset)
+    hu = stored["hu"]
+    if slices is not None and len(hu) != slices:
+        hu = _of_length(hu, slices)
+    return from_array(hu, stored["affine"])
+
+
+def most_clot(preset: str, count: int) -> np.ndarray:
+    """The `count` slices of that patient with the largest area of clot, most first."""
+    return np.argsort(-_patient(preset)["clot"].sum(axis=(1, 2)), kind="stable")[:count]
+
+
+def _patient(preset: str) -> dict[str, np.ndarray]:
+    """Scan and exact mask, kept under out/bench between runs."""
     recipe = Recipe(site="A", seed=2204, patient=4217, preset=preset, pe=True)
-    path = CACHE / f"{recipe.name}-{preset}-v{recipe.version}.npz"
+    path = CACHE / f"{recipe.name}-{preset}-v{recipe.version}-clot.npz"
     if not path.is_file():
         case = make_case(recipe)
         CACHE.mkdir(parents=True, exist_ok=True)
-        np.savez(path, hu=case.hu, affine=case.affine)
+        np.savez(path, hu=case.hu, affine=case.affine, clot=case.clot_exact.astype(bool))
     with np.load(path) as stored:
-        hu, affine = stored["hu"], stored["affine"]
-    if slices is not None and len(hu) != slices:
-        hu = _of_length(hu, slices)
-    return from_array(hu, affine)
+        return dict(stored)
 
 
 def _of_length(hu: np.ndarray, slices: int) -> np.ndarray:
