@@ -18,7 +18,7 @@ def measure(model: Model, rounds: int) -> dict[str, Any]:
     """Seconds of one thread for the volume, and ratios.
 
     The literal network is measured on one whole slice and multiplied by the slices. `segment` runs whole:
-    check, lungs, network, discriminator, filter, findings; in turn with the others, since a busy machine slows
+    check, lungs, network, discriminator, filter, findings; in turn with the others, as a busy machine slows
     all of them.
     """
     volume = scan("standard", SLICES)
