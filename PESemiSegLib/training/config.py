@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -70,11 +71,15 @@ class FinishConfig:
     """D's lessons after the segmenter's last step, alone, on the averaged segmenter; 0 iterations = none."""
 
     iterations: int = 0
+    most_time: float = 0.15  # as a share of `max_minutes`, where that is set; the lessons come on top of it
     batch: int = 2
     crop: int = 256  # larger than in training: D standardises its features over what it sees
 
     def __post_init__(self) -> None:
-        _require(self.iterations >= 0 and self.batch >= 1, "finish needs iterations >= 0 and batch >= 1")
+        _require(
+            self.iterations >= 0 and self.batch >= 1 and self.most_time >= 0,
+            "finish needs iterations >= 0, batch >= 1 and most_time >= 0",
+        )
         _require(self.crop >= 32 and self.crop % 16 == 0, "finish.crop is a multiple of 16 from 32")
 
 
@@ -147,9 +152,12 @@ class TrainConfig:
         return split_strategy(self.strategy) != ("supervised", False)
 
     def with_overrides(self, **changes: Any) -> TrainConfig:
-        """A copy with the changes that are not None; `width`, `context`, `trust` reach into their parts."""
-        changes = {name: value for name, value in changes.items() if value is not None}
-        network, sampling = self.network, self.sampling
+        """A copy with the changes that are not None; `width`, `context`, `trust` reach into their parts.
+
+        A mapping changes some settings of a part: `finish={"iterations": 0}`. Raises ConfigError.
+        """
+        changes = {n: _part(self, n, value) for n, value in changes.items() if value is not None}
+        network, sampling = changes.pop("network", self.network), changes.pop("sampling", self.sampling)
         if "width" in changes:
             network = replace(network, width=changes.pop("width"))
         if "context" in changes:
@@ -197,9 +205,18 @@ def read_yaml(path: Path) -> TrainConfig:
     return from_plain(TrainConfig, values)
 
 
+def _part(config: Any, name: str, value: Any) -> Any:
+    """A part of the settings with some of its own replaced, where the value is a mapping."""
+    part = getattr(config, name, None)
+    if not isinstance(value, Mapping) or not is_dataclass(part):
+        return value
+    kept = {entry.name: getattr(part, entry.name) for entry in fields(part)}
+    return from_plain(type(part), kept | {inner: _part(part, inner, value[inner]) for inner in value})
+
+
 def _typed(name: str, hint: Any, value: Any) -> Any:
     if isinstance(hint, type) and is_dataclass(hint):
-        return from_plain(hint, value)
+        return value if isinstance(value, hint) else from_plain(hint, value)
     if get_origin(hint) is tuple:
         if not isinstance(value, (list, tuple)):
             raise ConfigError(f"{name}: expected a list, got {value!r}.")

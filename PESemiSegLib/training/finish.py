@@ -6,6 +6,8 @@ small crops. What ships is the average, in evaluation mode, on whole lungs: thes
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 
 from PESemiSegLib.cohorts.prefetch import Prefetcher
 from PESemiSegLib.cohorts.sampling import LabelledBatch, LabelledCrops
+from PESemiSegLib.networks.outputs import empty_mask, probabilities
 from PESemiSegLib.training import parallel
 from PESemiSegLib.training.config import LossConfig, TrainConfig
 from PESemiSegLib.training.learner import Learner
@@ -35,7 +38,7 @@ def teach(
 ) -> dict[str, float]:
     """One step of D on L_D (1A.5); all inputs come detached.
 
-    mask, probability: (B, 1, H, W); features: (B, 7w, H/2, W/2).
+    mask, probability: (B, 1, H, W), or one channel per class; features: those in front of S's head.
     more_fakes: probability and features of unlabelled crops (D_remain). Returns L_D and D's mean confidences
     near marks. Raises NonFiniteLoss.
     """
@@ -46,7 +49,7 @@ def teach(
     if more_fakes is not None:
         seen.append(more_fakes[0])
         beside.append(more_fakes[1])
-        more = _weights(torch.zeros_like(more_fakes[0]), more_fakes[0], losses)[1]
+        more = _weights(empty_mask(more_fakes[0]), more_fakes[0], losses)[1]
         fake_weight = torch.cat([weight, more])
     logits = learner.module(torch.cat(seen), torch.cat(beside))
     real, fake = logits[:count], logits[count:]
@@ -69,8 +72,12 @@ def _weights(mask: Tensor, probability: Tensor, losses: LossConfig) -> tuple[Ten
 def lessons(
     config: TrainConfig, segmenter: nn.Module, discriminator: Learner, crops: LabelledCrops, first: int
 ) -> Iterator[dict[str, Any]]:
-    """Steps `first` to `config.finish.iterations` of D; yields each step's figures. Raises NonFiniteLoss."""
-    settings = config.finish
+    """Steps `first` to `config.finish.iterations` of D, or until their time is up; yields each one's figures.
+
+    Raises NonFiniteLoss.
+    """
+    settings, started = config.finish, time.monotonic()
+    limit_s = 60.0 * config.max_minutes * settings.most_time if config.max_minutes > 0 else math.inf
     sampling = replace(config.sampling, batch=settings.batch, crop=settings.crop)
     larger = LabelledCrops(crops.volumes, sampling, config.seed + _SEED)
     device = next(segmenter.parameters()).device
@@ -86,4 +93,6 @@ def lessons(
             discriminator.schedule(step, step / settings.iterations)
             with torch.no_grad():
                 logits, features = segmenter.forward_features(placed(batch.image))  # type: ignore[operator]
-            yield teach(discriminator, config.losses, placed(batch.mask), logits.sigmoid(), features)
+            yield teach(discriminator, config.losses, placed(batch.mask), probabilities(logits), features)
+            if parallel.agree(time.monotonic() - started)[0] > limit_s:
+                return

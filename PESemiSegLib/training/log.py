@@ -1,28 +1,37 @@
-"""The record of a run: `log.csv`, TensorBoard files where tensorboard is installed, and `events.jsonl`."""
+"""The record of a run: `log.csv`, its curves as a picture, TensorBoard files, and `events.jsonl`."""
 
 from __future__ import annotations
 
 import csv
 import json
 import logging
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from PESemiSegLib.training.curves import CURVES, draw_curves
 
 _LOG = logging.getLogger(__name__)
 COLUMNS = (
     "iteration", "seconds", "lr", "L_seg", "L_D", "L_adv", "L_adv_unlabelled", "L_semi", "gradient_norm",
     "D_on_masks", "D_on_predictions", "D_on_unlabelled", "trusted_share", "trusted_positive_share",
     "sure_share", "sure_positive_share", "positive_fraction_unlabelled", "dice", "sensitivity", "precision",
+    "kind",
 )  # fmt: skip
 TABLE, EVENTS = "log.csv", "events.jsonl"
 _EVERY = 10  # steps per row
+_DRAW_EVERY_S = 60.0
 
 
 class RunLog:
-    """Listens to a trainer's events. Appends, so that a resumed run goes on in the same files."""
+    """Listens to a trainer's events. Appends, so that a resumed run goes on in the same files.
+
+    The curves are drawn anew at a health report, at most once a minute, and at the end.
+    """
 
     def __init__(self, folder: Path, tensorboard: bool = True) -> None:
+        self._folder, self._drawn = folder, time.monotonic()
         path = folder / TABLE
         fresh = not path.exists()
         self._table = path.open("a", newline="", encoding="utf-8")
@@ -42,12 +51,21 @@ class RunLog:
             self._rows.writerow({n: _short(values[n]) for n in COLUMNS if n in values})
             self._table.flush()
             if self._board is not None:
-                for name in COLUMNS[2:]:
+                for name in COLUMNS[2:-1]:
                     if name in values:
                         self._board.add_scalar(f"{kind}/{name}", values[name], iteration)
         if kind not in ("step", "lesson"):
             self._events.write(json.dumps(event, default=float) + "\n")
             self._events.flush()
+        if kind == "health" and time.monotonic() - self._drawn > _DRAW_EVERY_S:
+            self._draw()
+
+    def _draw(self) -> None:
+        try:
+            draw_curves(self._folder / TABLE, self._folder / CURVES)
+        except ModuleNotFoundError:
+            _LOG.info("matplotlib is not installed; log.csv holds the curves")
+        self._drawn = time.monotonic()
 
     def close(self) -> None:
         """Flush and close every file."""
@@ -63,6 +81,8 @@ class RunLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+        if error is None:  # who wants to stop does not wait for a picture
+            self._draw()
 
 
 def _board(folder: Path) -> Any:
