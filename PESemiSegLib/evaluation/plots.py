@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from PESemiSegLib.evaluation.bootstrap import Interval
 from PESemiSegLib.evaluation.case import CaseResult
+from PESemiSegLib.evaluation.drawing import COLOURS, MARKERS, canvas
 from PESemiSegLib.evaluation.figures import PER_PATIENT, REGIONS, patient_means, pseudonyms
 from PESemiSegLib.evaluation.froc import froc
 from PESemiSegLib.evaluation.lesions import size_bin
@@ -20,23 +20,9 @@ from PESemiSegLib.evaluation.summary import SIZE_BINS, Wanted, lesion_sensitivit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 Models = Mapping[str, Sequence[CaseResult]]  # results by the model's label, all on the same scans
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")  # Okabe and Ito's
-MARKERS = ("o", "s", "^", "D", "v", "P")
 _NAMED = 60  # patients that can be told apart in one picture
-_STYLE: dict[Any, Any] = {
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e3e7eb",
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "svg.hashsalt": "pesemiseg",  # the same picture gives the same bytes
-    "savefig.dpi": 130,
-}
 
 
 @dataclass(frozen=True)
@@ -262,23 +248,10 @@ def _picture(
     size: tuple[float, float] = (6.8, 4.4),
 ) -> Picture:
     forms = {}
-    with _canvas(size) as (figure, axes):
-        draw(axes)
+    with canvas(size) as figure:
+        draw(figure.add_subplot())
         for form, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
             stream = io.BytesIO()
             figure.savefig(stream, format=form, metadata=metadata, bbox_inches="tight")
             forms[form] = stream.getvalue()
     return Picture(name, title, caption, forms["svg"], forms["png"])
-
-
-@contextmanager
-def _canvas(size: tuple[float, float]) -> Iterator[tuple[Figure, Axes]]:
-    """A figure that leaves matplotlib's global state alone."""
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=size, layout="constrained")
-        FigureCanvasAgg(figure)
-        yield figure, figure.add_subplot()

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from PESemiSegLib.jobs import runner
@@ -19,6 +18,7 @@ from PESemiSegLib.jobs.watch import Snapshot, Watch
 
 pytest.importorskip("torch", reason="training needs torch")
 Until = Callable[..., Snapshot]
+CaseMaker = Callable[[Path, int], tuple[Path, Path]]
 SETTINGS = {
     "network": {"width": 2, "depth": "small", "context": 1, "upsample": "bilinear"},
     "sampling": {"batch": 1, "crop": 32, "context": 1},
@@ -32,28 +32,8 @@ SETTINGS = {
 }
 
 
-def write_case(folder: Path, number: int) -> tuple[Path, Path]:
-    """A body, two lungs, a vessel in each, a clot in one."""
-    from PESemiSegLib.volumes.grid import Grid
-    from PESemiSegLib.volumes.write import write_nifti
-
-    zz, yy, xx = np.mgrid[:16, :64, :64]
-    hu = np.full(zz.shape, -1000.0)
-    hu[((yy - 32) / 26) ** 2 + ((xx - 32) / 30) ** 2 < 1] = 40
-    for x0 in (18, 46):
-        hu[((yy - 32) / 18) ** 2 + ((xx - x0) / 10) ** 2 < 1] = -850
-        hu[np.hypot(yy - 32, xx - x0) < 4] = 320
-    mask = ((np.hypot(yy - 32, xx - 18) < 3) & (abs(zz - 8) < 3)).astype(np.uint8)
-    hu[mask > 0] = 40
-    noisy = (hu + np.random.default_rng(number).normal(0, 10, hu.shape)).astype(np.int16)
-    paths = folder / f"Geheim_{number}_ct.nii.gz", folder / f"Geheim_{number}_mask.nii.gz"
-    for path, array in zip(paths, (noisy, mask), strict=True):
-        write_nifti(path, array, Grid(array.shape, np.diag([3.0, 3.0, 5.0, 1.0])))
-    return paths
-
-
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def manifest(write_case: CaseMaker, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from PESemiSegLib.cohorts.manifest import Case, Manifest, write_manifest
 
     folder = tmp_path_factory.mktemp("cohort")

@@ -1,0 +1,112 @@
+"""The curves of a run as a picture: losses, the discriminator's health, what is learnt from, validation."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PESemiSegLib.evaluation import tables
+from PESemiSegLib.evaluation.drawing import COLOURS, canvas
+from PESemiSegLib.training.health import HEALTHY_LOSS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+CURVES = "curves.png"
+Points = Mapping[str, Sequence[tuple[float, float]]]  # of each column, (iteration, value) in order
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """kind: which rows of the record it shows; columns: their names and what they are called."""
+
+    title: str
+    kind: str
+    columns: Mapping[str, str]
+    share: bool = True  # the values lie within 0 to 1
+
+
+_PANELS = (
+    _Panel(
+        "Losses, means between two looks",
+        "health",
+        {"L_seg": "L_seg", "L_D": "L_D", "L_semi": "L_semi", "L_adv": "L_adv"},
+        share=False,
+    ),
+    _Panel(
+        "Health of the discriminator: mean confidence",
+        "health",
+        {
+            "D_on_masks": "near true masks",
+            "D_on_predictions": "near predictions",
+            "D_on_unlabelled": "unlabelled crops",
+        },
+    ),
+    _Panel(
+        "Unlabelled pixels that are learnt from",
+        "health",
+        {
+            "trusted_share": "trusted by D",
+            "trusted_positive_share": "… of the marked ones",
+            "sure_share": "sure",
+            "sure_positive_share": "… of the marked ones",
+        },
+    ),
+    _Panel(
+        "Validation crops",
+        "validation",
+        {"dice": "Dice", "sensitivity": "sensitivity", "precision": "precision"},
+    ),
+)
+
+
+def draw_curves(record: Path, picture: Path) -> bool:
+    """Draw `log.csv` as a PNG; False where it holds nothing to draw yet.
+
+    Raises OutputError, and ModuleNotFoundError without matplotlib.
+    """
+    points = {kind: _points(record, kind) for kind in ("health", "validation")}
+    panels = [panel for panel in _PANELS if any(name in points[panel.kind] for name in panel.columns)]
+    if not panels:
+        return False
+    stream = io.BytesIO()
+    with canvas((7.0, 2.4 * len(panels))) as figure:
+        for axes, panel in zip(
+            figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0], panels, strict=True
+        ):
+            _draw(axes, panel, points[panel.kind])
+        axes.set_xlabel("Iteration")
+        figure.savefig(stream, format="png", metadata={"Software": None})
+    tables.write_bytes(picture, stream.getvalue())
+    return True
+
+
+def _draw(axes: Axes, panel: _Panel, points: Points) -> None:
+    for (name, label), colour in zip(panel.columns.items(), COLOURS, strict=False):
+        if name in points:
+            dot = "o" if len(points[name]) < 40 else ""
+            axes.plot(*zip(*points[name], strict=True), marker=dot, ms=4, color=colour, label=label)
+    if "L_D" in panel.columns and "L_D" in points:
+        axes.axhspan(*HEALTHY_LOSS, color=COLOURS[1], alpha=0.1, lw=0, label="healthy L_D")
+    top = 1.02 if panel.share else None
+    axes.set(title=panel.title, ylim=(0, top))
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def _points(record: Path, kind: str) -> Points:
+    """The rows of one kind. Where a run went back to a checkpoint, the later row of an iteration counts."""
+    rows: dict[int, dict[str, str]] = {}
+    with record.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            if row.get("kind") == kind:
+                rows[int(row["iteration"])] = row
+    found: dict[str, list[tuple[float, float]]] = {}
+    for iteration, row in sorted(rows.items()):
+        for name, text in row.items():
+            if name not in ("kind", "iteration", "seconds") and text:
+                found.setdefault(name, []).append((iteration, float(text)))
+    return found
