@@ -14,18 +14,27 @@ _COARSE = 4
 _NEAR_LUNG_MM = 30.0
 _MAX_PER_KIND = 4000
 _PER_LESION = (6, 24)
+_PER_CLASS = 500
 
 
 def find_anchors(
-    hu: np.ndarray, mask: np.ndarray | None, spacing_mm: tuple[float, float], rng: np.random.Generator
+    hu: np.ndarray,
+    mask: np.ndarray | None,
+    spacing_mm: tuple[float, float],
+    rng: np.random.Generator,
+    classes: int = 2,
 ) -> np.ndarray:
     """Centres for crops, int16 (N, 4): kind (LUNG, VESSEL, EMBOLUS, LOOKALIKE), z, y, x.
 
     hu: int16 (z, y, x); mask: uint8 alike or None; spacing_mm: (in-plane, between slices). Every embolus gets
-    between 6 and 24 of them, so small clots are seen far more often than their share of voxels.
+    between 6 and 24 of them, so small clots are seen far more often than their share of voxels. With more
+    than two classes the marks are organs, not lesions, and each class gets the same number.
     """
     near = _near_lung(hu, spacing_mm)
-    emboli = [_emboli(mask, rng)] if mask is not None and mask.any() else []
+    emboli = []
+    if mask is not None and mask.any():
+        organs = [mask == k for k in range(1, classes) if classes > 2 and (mask == k).any()]
+        emboli = [_some(EMBOLUS, organ, rng, _PER_CLASS) for organ in organs] or [_emboli(mask, rng)]
     fine = np.zeros(hu.shape, bool)
     fine[:] = np.repeat(np.repeat(near, _COARSE, 1), _COARSE, 2)[:, : hu.shape[1], : hu.shape[2]]
     vessel = fine & (hu > _VESSEL_HU[0]) & (hu < _VESSEL_HU[1])
@@ -95,9 +104,9 @@ def _emboli(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.column_stack([np.full(len(points), EMBOLUS), points])
 
 
-def _some(kind: int, where: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _some(kind: int, where: np.ndarray, rng: np.random.Generator, most: int = _MAX_PER_KIND) -> np.ndarray:
     flat = np.flatnonzero(where)
-    if len(flat) > _MAX_PER_KIND:
-        flat = rng.choice(flat, _MAX_PER_KIND, replace=False)
+    if len(flat) > most:
+        flat = rng.choice(flat, most, replace=False)
     points = np.column_stack(np.unravel_index(np.sort(flat), where.shape))
     return np.column_stack([np.full(len(points), kind), points])

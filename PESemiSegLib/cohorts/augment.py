@@ -71,6 +71,20 @@ def warp(plane: np.ndarray, transform: np.ndarray, size: int, fill: int) -> np.n
     return crop
 
 
+def warp_labels(plane: np.ndarray, transform: np.ndarray, size: int, classes: int) -> np.ndarray:
+    """Crop of one uint8 plane of labels: float32 (1, size, size), or one-hot (classes, size, size).
+
+    Two classes are cut at one half; of more, each pixel takes the class that fills most of it. What lies
+    beyond the plane is background.
+    """
+    if classes == 2:
+        share = warp(plane * np.uint8(255), transform, size, 0)
+        return (share > 127)[None].astype(np.float32)
+    values = np.arange(classes)
+    shares = [warp((plane == k) * np.uint8(255), transform, size, 0 if k else 255) for k in values]
+    return (np.argmax(shares, 0) == values[:, None, None]).astype(np.float32)
+
+
 def change_intensity(image: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
     """HU shift, contrast about 40 HU, blur and white noise; float32 (C, H, W), in place."""
     gain = 1.0 + rng.uniform(-config.contrast, config.contrast)

@@ -40,11 +40,12 @@ class CachedVolume:
 class SliceCache:
     """A folder of resampled volumes; built once, checked on opening, rebuilt when source or cache differ."""
 
-    def __init__(self, folder: Path | str, spacing_mm: float) -> None:
+    def __init__(self, folder: Path | str, spacing_mm: float, classes: int = 2) -> None:
         if not 0.2 <= spacing_mm <= 5.0:
             raise InputError(f"An in-plane spacing of {spacing_mm} mm is outside 0.2 to 5 mm.")
         self.folder = Path(folder)
         self.spacing_mm = float(spacing_mm)
+        self.classes = classes  # with two, every marked voxel counts; with more, masks hold 0 to classes - 1
 
     def open(self, case: Case, *, with_mask: bool = True) -> CachedVolume:
         """The case's volume, built first where it is missing, stale or damaged.
@@ -86,14 +87,15 @@ class SliceCache:
     def _entry(self, case: Case) -> Path:
         # a hash, because patient identifiers do not belong in file names
         name = f"{case.key}|{case.image.resolve()}|{case.mask and case.mask.resolve()}|{self.spacing_mm:.4f}"
+        name += f"|{self.classes} classes" if self.classes > 2 else ""
         return self.folder / hashlib.sha256(name.encode()).hexdigest()[:20]
 
     def _build(self, case: Case, entry: Path, stamp: str) -> None:
-        hu, mask, spacing, slice_mm = _read_pair(case)
+        hu, mask, spacing, slice_mm = _read_pair(case, self.classes)
         image = resample_slices(hu, spacing, self.spacing_mm)
-        label = None if mask is None else resample_mask(mask, spacing, self.spacing_mm)
+        label = None if mask is None else resample_mask(mask, spacing, self.spacing_mm, self.classes)
         rng = np.random.default_rng(int(hashlib.sha256(stamp.encode()).hexdigest()[:8], 16))
-        anchors = find_anchors(image, label, (self.spacing_mm, slice_mm), rng)
+        anchors = find_anchors(image, label, (self.spacing_mm, slice_mm), rng, self.classes)
         arrays = {"image.npy": image, "mask.npy": label, "anchors.npy": anchors}
         aside = entry.with_name(f"{entry.name}.{os.getpid()}.part")
         try:
@@ -147,14 +149,24 @@ def _linear_weights(size_in: int, size_out: int) -> np.ndarray:
     return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
 
 
-def resample_mask(mask: np.ndarray, spacing_mm: tuple[float, float], target_mm: float) -> np.ndarray:
-    """The mask on the grid of `resample_slices`: linear, cut at one half."""
+def resample_mask(
+    mask: np.ndarray, spacing_mm: tuple[float, float], target_mm: float, classes: int = 2
+) -> np.ndarray:
+    """The mask on the grid of `resample_slices`: linear, cut at one half; of more classes the largest."""
+    if classes > 2:
+        best = resample_slices((mask == 0).astype(np.int16) * 1000, spacing_mm, target_mm)
+        chosen = np.zeros(best.shape, np.uint8)
+        for value in range(1, classes):
+            share = resample_slices((mask == value).astype(np.int16) * 1000, spacing_mm, target_mm)
+            chosen[share > best] = value
+            np.maximum(best, share, out=best)
+        return chosen
     return (resample_slices((mask > 0).astype(np.int16) * 1000, spacing_mm, target_mm) >= 500).astype(
         np.uint8
     )
 
 
-def _read_pair(case: Case) -> tuple[np.ndarray, np.ndarray | None, tuple[float, float], float]:
+def _read_pair(case: Case, classes: int) -> tuple[np.ndarray, np.ndarray | None, tuple[float, float], float]:
     from PESemiSegLib.volumes.reader import read
 
     volume = read(case.image)
@@ -166,9 +178,17 @@ def _read_pair(case: Case) -> tuple[np.ndarray, np.ndarray | None, tuple[float, 
                 f"The mask {case.mask.name} does not lie on the grid of {case.image.name}; "
                 "export it on the scan's grid."
             )
-        mask = label.hu > 0
+        mask = label.hu > 0 if classes == 2 else _checked(label.hu, classes, case.mask.name)
     x, y, z = volume.spacing_mm
     return volume.hu, mask, (x, y), z
+
+
+def _checked(labels: np.ndarray, classes: int, name: str) -> np.ndarray:
+    """The labels as uint8; InputError where there are others than 0 to classes - 1."""
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        raise InputError(f"The mask {name} holds the labels {low} to {high}; expected 0 to {classes - 1}.")
+    return labels.astype(np.uint8)
 
 
 def _stamp(case: Case) -> str:

@@ -69,18 +69,20 @@ def worst_spots(
 ) -> np.ndarray:
     """Where each crop was read worst: float32 (B, COLUMNS).
 
-    probability, mask: float32 (B, 1, H, W); volumes, slices: (B,); transforms: (B, 2, 3), crop to slice.
-    The rim of a mask, one pixel inwards and outwards, is nobody's mistake. Wrong: the mean over 9 x 9 pixels.
+    probability, mask: float32 (B, C, H, W), of which the worst class counts; volumes, slices: (B,);
+    transforms: (B, 2, 3), crop to slice. The rim of a mask, one pixel inwards and outwards, is nobody's
+    mistake. Wrong: the mean over 9 x 9 pixels.
     """
     import cv2  # part of the [train] extra
 
     square = np.ones((3, 3), np.uint8)
     spots = np.zeros((len(probability), COLUMNS), np.float32)
     for spot, p, m, volume, z, transform in zip(
-        spots, probability[:, 0], mask[:, 0], volumes, slices, transforms, strict=True
+        spots, probability, mask, volumes, slices, transforms, strict=True
     ):
-        rim = cv2.dilate(m, square) - cv2.erode(m, square)
-        wrong = cv2.blur(np.abs(p - m) * (1.0 - rim), (9, 9), borderType=cv2.BORDER_CONSTANT)
+        rim = np.max([cv2.dilate(plane, square) - cv2.erode(plane, square) for plane in m], 0)
+        error = np.abs(p - m).max(0)
+        wrong = cv2.blur(error * (1.0 - rim), (9, 9), borderType=cv2.BORDER_CONSTANT)
         y, x = np.unravel_index(int(wrong.argmax()), wrong.shape)
         place = transform @ np.array([x, y, 1.0])
         spot[:] = volume, z, place[1], place[0], wrong[y, x]

@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from PESemiSegLib.cohorts.anchors import EMBOLUS, LOOKALIKE, LUNG, VESSEL
-from PESemiSegLib.cohorts.augment import AugmentConfig, change_intensity, crop_transform, normalise, warp
+from PESemiSegLib.cohorts.augment import (
+    AugmentConfig,
+    change_intensity,
+    crop_transform,
+    normalise,
+    warp,
+    warp_labels,
+)
 from PESemiSegLib.cohorts.cache import CachedVolume
 from PESemiSegLib.cohorts.replay import HardSpots
 from PESemiSegLib.errors import ConfigError, InputError
@@ -33,6 +40,7 @@ class SamplingConfig:
     replay_capacity: int = 384
     jitter: float = 0.3  # largest offset of the centre, as a share of the crop
     hu_window: tuple[float, float] = (-160.0, 240.0)
+    classes: int = 2  # of the masks, background included; "emboli" are then the marks of any class
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
@@ -52,6 +60,8 @@ class SamplingConfig:
             )
         if not 0 <= self.replay < 1 or self.replay_capacity < 1:
             raise ConfigError("replay is a share of 0 to below 1, from a list of at least 1 spot.")
+        if not 2 <= self.classes <= 64:
+            raise ConfigError("classes, background included, lie within 2 to 64.")
         if self.hu_window[0] >= self.hu_window[1]:
             raise ConfigError("The lower end of hu_window must lie below the upper one.")
 
@@ -67,7 +77,8 @@ class ImageBatch:
 class LabelledBatch:
     """image float32 (B, context, H, W) in [-1, 1]; mask float32 (B, 1, H, W) of 0 and 1; where they lie.
 
-    volume, z: int (B,), the number of the volume and its slice; transform: float64 (B, 2, 3), see `augment`.
+    With more than two classes the mask is one-hot, (B, classes, H, W), background first. volume, z: int (B,),
+    the number of the volume and its slice; transform: float64 (B, 2, 3), see `augment`.
     """
 
     image: np.ndarray
@@ -157,8 +168,7 @@ class LabelledCrops(_Crops):
             transform = self._transform(volume, anchor, rng)
             images.append(self._image(volume, z, transform, rng))
             assert volume.mask is not None
-            mask = warp(volume.mask[z] * np.uint8(255), transform, self.config.crop, 0)
-            masks.append((mask > 127)[None].astype(np.float32))
+            masks.append(warp_labels(volume.mask[z], transform, self.config.crop, self.config.classes))
             places.append((number, z))
             transforms.append(transform)
         volumes, slices = np.array(places).T

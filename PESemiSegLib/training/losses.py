@@ -1,4 +1,4 @@
-"""The losses of the method (1A.5), each a small function of logits and targets of shape (B, 1, H, W)."""
+"""The losses of the method (1A.5), of logits and targets of shape (B, 1, H, W), or one-hot (B, C, H, W)."""
 
 from __future__ import annotations
 
@@ -6,18 +6,28 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from PESemiSegLib.networks.outputs import (
+    cross_entropy,
+    decided,
+    foreground,
+    marks_of,
+    probabilities,
+    sureness,
+)
+
 EPSILON = 1e-5
 
 
 def dice_loss(logits: Tensor, target: Tensor, over: str = "sample", valid: Tensor | None = None) -> Tensor:
     """1 - mean_n (2 sum p m + eps) / (sum p + sum m + eps); p = sigmoid(logits), m = target, scalar.
 
-    over: "sample" takes n over the images as published, "batch" makes one ratio of all. valid: 0/1, None = 1.
+    over: "sample" takes n over the images as published, "batch" makes one ratio of all. valid: 0/1, shaped
+    (B, 1, H, W); None = 1. With several classes p is their softmax, and n runs over all but background, too.
     """
-    probability = logits.sigmoid()
+    probability, target = marks_of(probabilities(logits)), marks_of(target)
     if valid is not None:
         probability, target = probability * valid, target * valid
-    axes = (1, 2, 3) if over == "sample" else (0, 1, 2, 3)
+    axes = (2, 3) if over == "sample" else (0, 2, 3)
     overlap = 2.0 * (probability * target).sum(axes)
     return 1.0 - ((overlap + EPSILON) / (probability.sum(axes) + target.sum(axes) + EPSILON)).mean()
 
@@ -32,13 +42,12 @@ def segmentation_loss(
 ) -> Tensor:
     """L_seg = 0.5 BCE + Dice; equals MONAI's DiceCELoss(sigmoid=True, lambda_ce=0.5, lambda_dice=1).
 
-    valid: 0/1 like target; pixels of 0 have no part in it (None: all have). With none valid the BCE is 0.
+    With several classes BCE is the multi-class cross-entropy, as in DiceCELoss(softmax=True,
+    include_background=False). valid: 0/1, (B, 1, H, W); pixels of 0 have no part in it (None: all have). With
+    none valid the cross-entropy is 0.
     """
-    if valid is None:
-        pixels = F.binary_cross_entropy_with_logits(logits, target)
-    else:
-        each = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-        pixels = (each * valid).sum() / valid.sum().clamp_min(1.0)
+    each = cross_entropy(logits, target)
+    pixels = each.mean() if valid is None else (each * valid).sum() / valid.sum().clamp_min(1.0)
     return bce * pixels + dice * dice_loss(logits, target, over, valid) if dice else bce * pixels
 
 
@@ -65,22 +74,22 @@ def adversarial_loss(confidence: Tensor, valid: Tensor | None = None) -> Tensor:
 def trusted_loss(
     logits: Tensor, trusted: Tensor, bce: float = 1.0, dice: float = 0.0, balance: str = "none"
 ) -> Tensor:
-    """L_semi: the prediction against its own cut 1[p > 0.5], where `trusted` is 1; 0 for none.
+    """L_semi: the prediction against its own cut 1[p > 0.5] (the likeliest class), where `trusted` is 1.
 
     balance: "none" is the mean over trusted pixels; "positive_fraction" the mean of the means over marked and
     over unmarked ones, since of a slice less than 1 % is marked.
     """
-    label = (logits.detach() > 0).to(logits.dtype)
-    each = F.binary_cross_entropy_with_logits(logits, label, reduction="none")
-    groups = (trusted,) if balance == "none" else (trusted * label, trusted * (1.0 - label))
+    label = decided(logits.detach())
+    each, marked = cross_entropy(logits, label), foreground(label)
+    groups = (trusted,) if balance == "none" else (trusted * marked, trusted * (1.0 - marked))
     means = [(each * group).sum() / group.sum().clamp_min(1.0) for group in groups]
     total = bce * torch.stack(means).mean()
     return total + dice * dice_loss(logits, label, valid=trusted) if dice else total
 
 
 def sure_pixels(probability: Tensor, threshold: float) -> Tensor:
-    """1 where max(p, 1 - p) >= threshold, else 0: what a pseudo label is taken from."""
-    return (torch.maximum(probability, 1.0 - probability) >= threshold).to(probability.dtype)
+    """1 where max(p, 1 - p), of several classes max p, is >= threshold: what a pseudo label is taken from."""
+    return (sureness(probability) >= threshold).to(probability.dtype)
 
 
 def soften(mask: Tensor, sigma_pixels: float) -> Tensor:
@@ -92,12 +101,14 @@ def soften(mask: Tensor, sigma_pixels: float) -> Tensor:
     kernel = torch.exp(-0.5 * (steps / sigma_pixels) ** 2)
     kernel = kernel / kernel.sum()
     padded = F.pad(mask, (reach, reach, reach, reach), mode="replicate")
-    return F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))
+    across = kernel.expand(mask.shape[1], 1, 1, -1)  # each class by itself
+    blurred = F.conv2d(padded, across, groups=len(across))
+    return F.conv2d(blurred, across.transpose(2, 3), groups=len(across))
 
 
 def near_marks(mask: Tensor, probability: Tensor, reach_pixels: int = 8) -> Tensor:
     """1 within `reach_pixels` (a square) of a pixel that the annotator or the segmenter marked, else 0."""
-    marked = torch.maximum(mask, (probability > 0.5).to(mask.dtype))
+    marked = torch.maximum(foreground(mask), foreground(decided(probability, 0.5)).to(mask.dtype))
     return F.max_pool2d(marked, 2 * reach_pixels + 1, stride=1, padding=reach_pixels)
 
 

@@ -18,6 +18,7 @@ from PESemiSegLib.cohorts.replay import COLUMNS, worst_spots
 from PESemiSegLib.cohorts.sampling import ImageBatch, LabelledBatch, LabelledCrops, UnlabelledCrops
 from PESemiSegLib.errors import Cancelled, InputError
 from PESemiSegLib.networks.discriminator import Discriminator
+from PESemiSegLib.networks.outputs import decided, marks_of
 from PESemiSegLib.networks.segmenter import Segmenter
 from PESemiSegLib.training import parallel
 from PESemiSegLib.training.checkpoint import load_checkpoint, save_checkpoint
@@ -196,20 +197,23 @@ class Trainer:
         self._say("health", figures=report.figures, sentences=report.sentences, warnings=report.warnings)
 
     def validate(self, crops: LabelledCrops) -> dict[str, float]:
-        """Pooled Dice, sensitivity and precision at 0.5 over fixed crops, with the averaged weights."""
-        hits = marked = true = 0.0
+        """Pooled Dice, sensitivity and precision at 0.5 over fixed crops, with the averaged weights.
+
+        With several classes the means over all but background.
+        """
+        counts = torch.zeros(3, max(1, self.config.network.outputs - 1), dtype=torch.float64)
         with self.average.applied() as segmenter, torch.inference_mode():
             for index in range(self.config.validation_batches):
                 batch = crops.batch(index)
-                mask = self._tensor(batch.mask) > 0.5
-                prediction = segmenter(self._tensor(batch.image)) > 0
-                hits += float((prediction & mask).sum())
-                marked += float(prediction.sum())
-                true += float(mask.sum())
+                mask = marks_of(self._tensor(batch.mask)) > 0.5
+                prediction = marks_of(decided(segmenter(self._tensor(batch.image)))) > 0.5
+                found = [m.sum((0, 2, 3)) for m in (prediction & mask, prediction, mask)]
+                counts += torch.stack(found).cpu()
+        hits, marked, true = counts
         return {
-            "dice": 2 * hits / max(1.0, marked + true),
-            "sensitivity": hits / max(1.0, true),
-            "precision": hits / max(1.0, marked),
+            "dice": float((2 * hits / (marked + true).clamp_min(1.0)).mean()),
+            "sensitivity": float((hits / true.clamp_min(1.0)).mean()),
+            "precision": float((hits / marked.clamp_min(1.0)).mean()),
         }
 
     def save(self) -> None:

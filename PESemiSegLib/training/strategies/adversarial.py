@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from PESemiSegLib.networks.outputs import decided, foreground, probabilities
 from PESemiSegLib.training.losses import adversarial_loss, trusted_loss
 from PESemiSegLib.training.settings import TrustConfig
 from PESemiSegLib.training.strategies.base import Clock, ImageTensors, LabelledTensors, Outcome
@@ -37,8 +38,8 @@ class Adversarial(Method):
             return self.supervised_step(labelled, clock)
         known, unknown = self.forward(labelled.image, unlabelled.image)
         with frozen(self.learners["discriminator"].module) as judge:
-            on_known = judge(known.logits.sigmoid(), known.features)
-            on_unknown = judge(unknown.logits.sigmoid(), unknown.features)
+            on_known = judge(probabilities(known.logits), known.features)
+            on_unknown = judge(probabilities(unknown.logits), unknown.features)
         terms = {"L_seg": self.known_loss(known, labelled)}
         figures: dict[str, float] = {}
         if please:
@@ -47,7 +48,7 @@ class Adversarial(Method):
             terms["L_adv_unlabelled"] = s.weight_unlabelled * pleased[1]
             figures |= {"L_adv": float(pleased[0].detach()), "L_adv_unlabelled": float(pleased[1].detach())}
         confidence = on_unknown.detach().sigmoid()
-        marked = unknown.logits.detach() > 0
+        marked = foreground(decided(unknown.logits.detach())) > 0
         trusted = trusted_pixels(confidence, s.threshold, marked if s.balance != "none" else None)
         if believe:
             semi = trusted_loss(unknown.logits, trusted, s.semi_bce, s.semi_dice, s.balance)

@@ -13,7 +13,9 @@ from PESemiSegLib.training.learner import Learner
 
 @dataclass(frozen=True)
 class LabelledTensors:
-    """image (B, context, H, W) in [-1, 1]; mask (B, 1, H, W) of 0 and 1; valid alike, 0 = mask not known.
+    """image (B, context, H, W) in [-1, 1]; mask of 0 and 1, (B, 1, H, W), or one-hot (B, C, H, W).
+
+    valid: (B, 1, H, W), 0 = mask not known.
 
     Of the last `mixed` crops a part is not the annotator's: S learns from them, D does not.
     """
@@ -41,7 +43,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of a step: its figures, and the segmenter's probabilities for the annotated crops, (B, 1, H, W).
+    """Of a step: its figures, and the segmenter's probabilities for the annotated crops, as their masks.
 
     None where the step did not read those crops as they are.
     """

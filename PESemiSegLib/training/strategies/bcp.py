@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from PESemiSegLib.networks.outputs import decided, foreground
 from PESemiSegLib.training.config import TrainConfig
 from PESemiSegLib.training.ema import WeightAverage
 from PESemiSegLib.training.learner import Learner
@@ -56,10 +57,10 @@ class BidirectionalCopyPaste(Method):
         """See Method."""
         first, other = _pairs(len(labelled.image), len(unlabelled.image), unlabelled.image.device)
         image, mask = labelled.image[first], labelled.mask[first]
-        known = torch.ones_like(mask) if labelled.valid is None else labelled.valid[first]
+        known = torch.ones_like(mask[:, :1]) if labelled.valid is None else labelled.valid[first]
         strange = unlabelled.image[other]
         probability = self.read(self.averages["teacher"], unlabelled.image)
-        guess = (probability > 0.5).float()[other]
+        guess = decided(probability, 0.5)[other]
         box = boxes(mask, self.schedule.box, self.draw(clock, mask.device))
         inward, outward = self.forward(pasted(image, strange, box), pasted(strange, image, box))
         own = self.loss(inward.logits, mask, valid=box * known)
@@ -68,7 +69,7 @@ class BidirectionalCopyPaste(Method):
         semi = 0.5 * (semi + self.loss(outward.logits, guess, valid=box))
         figures = {
             "L_semi": float(semi.detach()),
-            "positive_fraction_unlabelled": float(guess.mean()),
+            "positive_fraction_unlabelled": float(foreground(guess).mean()),
         }
         return self.conclude(labelled, None, {"L_seg": own, "L_semi": weight * semi}, figures, clock)
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from PESemiSegLib.networks.build import build_segmenter
+from PESemiSegLib.networks.outputs import decided, foreground
 from PESemiSegLib.training.config import TrainConfig
 from PESemiSegLib.training.learner import Learner
 from PESemiSegLib.training.settings import CpsConfig
@@ -43,15 +44,15 @@ class CrossPseudoSupervision(Method):
         second = self.learners["second"]
         known, unknown = self.forward(labelled.image, unlabelled.image)
         known_2, unknown_2 = self.forward(labelled.image, unlabelled.image, module=second.module)
-        semi = self.loss(unknown.logits, (unknown_2.logits.detach() > 0).float())
-        semi_2 = self.loss(unknown_2.logits, (unknown.logits.detach() > 0).float())
+        semi = self.loss(unknown.logits, decided(unknown_2.logits.detach()))
+        semi_2 = self.loss(unknown_2.logits, decided(unknown.logits.detach()))
         known_loss_2 = self.known_loss(known_2, labelled)
         second.descend({"L_seg_second": known_loss_2, "L_semi_second": weight * semi_2})
         terms = {"L_seg": self.known_loss(known, labelled), "L_semi": weight * semi}
         figures = {
             "L_semi": float(semi.detach()),
             "L_seg_second": float(known_loss_2.detach()),
-            "positive_fraction_unlabelled": float((unknown.logits > 0).float().mean()),
+            "positive_fraction_unlabelled": float(foreground(decided(unknown.logits)).mean()),
         }
         return self.conclude(labelled, known, terms, figures, clock)
 

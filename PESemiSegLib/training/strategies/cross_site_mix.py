@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from PESemiSegLib.networks.outputs import decided
 from PESemiSegLib.training.config import TrainConfig
 from PESemiSegLib.training.ema import WeightAverage
 from PESemiSegLib.training.losses import sure_pixels
@@ -52,7 +53,7 @@ class CrossSiteMix:
         chosen = torch.rand(count, 1, 1, 1, generator=draw, device=strange.device) < s.style_probability
         image = amplitude_mixed(labelled.image, others, shares * chosen, s.band)
         image = torch.where(chosen, image, labelled.image)
-        known = torch.ones_like(labelled.mask) if labelled.valid is None else labelled.valid
+        known = torch.ones_like(labelled.mask[:, :1]) if labelled.valid is None else labelled.valid
         added = round(s.pasted * count)
         if not added:
             return replace(labelled, image=image)
@@ -61,7 +62,7 @@ class CrossSiteMix:
         box = boxes(labelled.mask[:added], s.box, draw)
         return LabelledTensors(
             torch.cat([image, pasted(image[:added], strange, box)]),
-            torch.cat([labelled.mask, pasted(labelled.mask[:added], (probability > 0.5).float(), box)]),
+            torch.cat([labelled.mask, pasted(labelled.mask[:added], decided(probability, 0.5), box)]),
             torch.cat([known, pasted(known[:added], sure_pixels(probability, s.threshold), box)]),
             mixed=added,
         )

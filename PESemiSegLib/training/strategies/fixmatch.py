@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from PESemiSegLib.networks.outputs import decided
 from PESemiSegLib.training.config import TrainConfig
 from PESemiSegLib.training.ema import WeightAverage
 from PESemiSegLib.training.learner import Learner
@@ -45,7 +46,7 @@ class FixMatch(Method):
             known, before, after = self.forward(labelled.image, image, changed)
             probability = before.probability
         sure = sure_pixels(probability, self.schedule.threshold)
-        semi = self.loss(after.logits, (probability > 0.5).float(), valid=sure)
+        semi = self.loss(after.logits, decided(probability, 0.5), valid=sure)
         terms = {"L_seg": self.known_loss(known, labelled), "L_semi": weight * semi}
         figures = {"L_semi": float(semi.detach())} | unlabelled_figures(probability, sure, "sure")
         return self.conclude(labelled, known, terms, figures, clock)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from PESemiSegLib.networks.outputs import decided, foreground, probabilities
 from PESemiSegLib.training.config import TrainConfig
 from PESemiSegLib.training.ema import WeightAverage
 from PESemiSegLib.training.learner import Learner
@@ -39,11 +40,11 @@ class MeanTeacher(Method):
         known, unknown = self.forward(labelled.image, unlabelled.image)
         noisy = self._noisy(unlabelled.image, self.draw(clock, unlabelled.image.device))
         taught = self.read(self.averages["teacher"], noisy)
-        semi = F.mse_loss(unknown.logits.sigmoid(), taught)
+        semi = F.mse_loss(probabilities(unknown.logits), taught)
         terms = {"L_seg": self.known_loss(known, labelled), "L_semi": weight * semi}
         figures = {
             "L_semi": float(semi.detach()),
-            "positive_fraction_unlabelled": float((unknown.logits > 0).float().mean()),
+            "positive_fraction_unlabelled": float(foreground(decided(unknown.logits)).mean()),
         }
         return self.conclude(labelled, known, terms, figures, clock)
 

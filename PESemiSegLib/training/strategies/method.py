@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from PESemiSegLib.networks.outputs import decided, foreground, probabilities
 from PESemiSegLib.training import parallel
 from PESemiSegLib.training.config import TrainConfig
 from PESemiSegLib.training.ema import WeightAverage
@@ -25,15 +26,15 @@ _PRIME = 1_000_003
 
 @dataclass(frozen=True)
 class View:
-    """What the segmenter says of a batch: logits (B, 1, H, W), features (B, 7w, H/2, W/2), both float32."""
+    """What the segmenter says of a batch: logits (B, outputs, H, W) and features before the head, float32."""
 
     logits: Tensor
     features: Tensor
 
     @property
     def probability(self) -> Tensor:
-        """Sigmoid of the logits, without gradient."""
-        return self.logits.detach().sigmoid()
+        """Sigmoid or softmax of the logits, without gradient."""
+        return probabilities(self.logits.detach())
 
 
 class Method:
@@ -107,10 +108,9 @@ class Method:
 
     @torch.no_grad()
     def read(self, teacher: WeightAverage, image: Tensor) -> Tensor:
-        """The teacher's probability (B, 1, H, W), in evaluation mode and without gradient."""
+        """The teacher's probability, channels as the logits, in evaluation mode and without gradient."""
         with teacher.applied() as module, self.precision(image.device.type):
-            probability: Tensor = module(image).float().sigmoid()
-        return probability
+            return probabilities(module(image).float())
 
     def known_loss(self, view: View, labelled: LabelledTensors) -> Tensor:
         """L_seg of the labelled crops, over the pixels whose label is known."""
@@ -167,9 +167,10 @@ class Method:
 def unlabelled_figures(probability: Tensor, counted: Tensor, name: str) -> dict[str, float]:
     """Of unlabelled crops: what share is marked, and what share of pixels and of marked pixels is counted.
 
-    probability: (B, 1, H, W); counted: 0/1 alike; name: "trusted" by D, or "sure" by the network itself.
+    probability: as many channels as the logits; counted: 0/1, (B, 1, H, W); name: "trusted" by D, or "sure"
+    by the network itself.
     """
-    marked = (probability > 0.5).to(counted.dtype)
+    marked = foreground(decided(probability, 0.5)).to(counted.dtype)
     figures = {
         "positive_fraction_unlabelled": float(marked.mean()),
         f"{name}_share": float(counted.mean()),

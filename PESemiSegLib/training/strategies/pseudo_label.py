@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from PESemiSegLib.networks.outputs import decided
 from PESemiSegLib.training.losses import sure_pixels
 from PESemiSegLib.training.settings import PseudoLabelConfig
 from PESemiSegLib.training.strategies.base import Clock, ImageTensors, LabelledTensors, Outcome
@@ -28,7 +29,7 @@ class PseudoLabel(Method):
         known, unknown = self.forward(labelled.image, unlabelled.image)
         probability = unknown.probability
         sure = sure_pixels(probability, self.schedule.threshold)
-        semi = self.loss(unknown.logits, (probability > 0.5).float(), valid=sure)
+        semi = self.loss(unknown.logits, decided(probability, 0.5), valid=sure)
         terms = {"L_seg": self.known_loss(known, labelled), "L_semi": weight * semi}
         figures = {"L_semi": float(semi.detach())} | unlabelled_figures(probability, sure, "sure")
         return self.conclude(labelled, known, terms, figures, clock)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from PESemiSegLib.networks.blocks import enlarge
+from PESemiSegLib.networks.outputs import decided
 from PESemiSegLib.training.losses import sure_pixels
 from PESemiSegLib.training.settings import UniMatchConfig
 from PESemiSegLib.training.strategies.base import Clock, ImageTensors, LabelledTensors, Outcome
@@ -42,7 +43,7 @@ class UniMatch(Method):
         views = [pasted(view.roll(1, 0), view, box) for view, box in zip(views, boxes, strict=True)]
         known, weak, *after = self.forward(labelled.image, image, *views)
         probability = weak.probability
-        label, sure = (probability > 0.5).float(), sure_pixels(probability, s.threshold)
+        label, sure = decided(probability, 0.5), sure_pixels(probability, s.threshold)
         semi = s.feature * self.loss(self._perturbed(weak.features, draw), label, valid=sure)
         for view, box in zip(after, boxes, strict=True):
             target, valid = (pasted(each.roll(1, 0), each, box) for each in (label, sure))
