@@ -1,12 +1,14 @@
-"""Owns short work beside the user interface: a function on a thread, its outcome handed over on Qt's own."""
+"""Owns work beside the user interface: on a thread, or on Qt's own in steps that leave Slicer its turns."""
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import qt
 
 _EVERY_MS = 30
+_MOMENT_S = 0.02  # of the user interface's time, for one go
 
 
 class Task:
@@ -52,3 +54,52 @@ class Task:
             self._done(self._result)
         else:
             self._failed(self._error)
+
+
+class Steps:
+    """Work that must touch Qt or the scene, in steps: as many at a time as fit into a moment.
+
+    Args:
+        steps: each step takes some 10 ms at most. each: gets what every step yields. done: called at the end.
+        failed: gets what a step raised; only OSError, ValueError, KeyError and RuntimeError are taken so.
+    """
+
+    def __init__(
+        self,
+        steps: Iterator[Any],
+        each: Callable[[Any], None],
+        done: Callable[[], None],
+        failed: Callable[[Exception], None],
+    ):
+        self._steps: Iterator[Any] | None = steps
+        self._each, self._done, self._failed = each, done, failed
+        self._go()
+
+    @property
+    def active(self) -> bool:
+        """Whether there is more to do."""
+        return self._steps is not None
+
+    def forget(self) -> None:
+        """Do no more."""
+        self._steps = None
+
+    def _go(self) -> None:
+        began, over, error = time.monotonic(), False, None
+        try:
+            while self._steps is not None and time.monotonic() - began < _MOMENT_S:
+                self._each(next(self._steps))
+        except StopIteration:
+            over = True
+        except (OSError, ValueError, KeyError, RuntimeError) as raised:
+            error = raised
+        if self._steps is None:
+            return  # forgotten meanwhile
+        if error is not None:
+            self._steps = None
+            self._failed(error)
+        elif over:
+            self._steps = None
+            self._done()
+        else:
+            qt.QTimer.singleShot(0, self._go)

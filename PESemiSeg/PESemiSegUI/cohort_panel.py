@@ -1,6 +1,5 @@
 """Owns the cohort of the Fine-tune page: patients with their roles, matched masks and problems."""
 
-import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +13,11 @@ from PESemiSegLib.errors import PESemiSegError
 from PESemiSegLib.jobs.folder import Job
 from PESemiSegLib.jobs.status import CANCELLED, DONE
 from PESemiSegLib.jobs.watch import Snapshot
-from PESemiSegLib.user_data import data_folder
 
-from . import wording
+from . import cohort_lists, dicom_database, wording
 from .background import Task
 from .base import Panel, setEnabled
+from .database_dialog import DatabaseDialog
 from .job_monitor import JobMonitor, abandon
 
 _PATIENT, _SCAN, _MASK, _ROLE, _SPLIT, _PROBLEM = range(6)
@@ -34,12 +33,19 @@ class CohortPanel(Panel):
         self._monitor = JobMonitor(self._onNews, self._onEnd)
         self._task: Task | None = None
         self._boxes: list = []  # the role boxes of the table's rows
+        self._dialog: DatabaseDialog | None = None
+        self._reviewed = False  # whether what is looked through now was reviewed here
         ui = self.ui
         ui.addFolderButton.connect("clicked()", self._onAddFolder)
+        ui.databaseButton.connect("clicked()", self._onDatabase)
         ui.openManifestButton.connect("clicked()", self._onOpen)
         ui.saveManifestButton.connect("clicked()", self._onSave)
         ui.clearCohortButton.connect("clicked()", self._onClear)
         self._show()
+
+    def enter(self) -> None:
+        """The DICOM database may have been opened meanwhile."""
+        self._updateButtons()
 
     def cleanup(self) -> None:
         """The module goes."""
@@ -65,7 +71,7 @@ class CohortPanel(Panel):
 
         Raises PESemiSegError.
         """
-        folder = data_folder() / "cohorts" / secrets.token_hex(6)
+        folder = cohort_lists.newFolder()
         folder.mkdir(parents=True)
         labelled = [case for case in self.cases if case.role == "labelled"]
         bare = [
@@ -85,11 +91,40 @@ class CohortPanel(Panel):
 
     def addFolder(self, path: str) -> None:
         """Look through a folder in a job; what it holds joins the table."""
-        if not path or self._monitor.active:
+        if path:
+            self._look({"path": path}, self.ui.testSpin.value / 100)
+
+    def addReviewed(self, folder: Path) -> None:
+        """A scan that was reviewed, with its mask; it takes the place of the same scan without one."""
+        self._look({"path": str(folder), "site": _("reviewed")}, 0.0, reviewed=True)
+
+    def addDatabase(self, files: list) -> None:
+        """Series from Slicer's DICOM database: linked into a folder on a thread, then looked through."""
+        folder = cohort_lists.newFolder()
+
+        def failed(error: Exception) -> None:
+            self._say(_("It did not work: {why}").format(why=error))
+
+        def done(found: Path) -> None:
+            source = {"path": str(found), "site": _("DICOM database")}
+            self._look(source, self.ui.testSpin.value / 100)
+
+        self._say(_("Collecting the files..."))
+        self._task = Task(lambda: dicom_database.gather(files, folder), done, failed)
+
+    def _onDatabase(self) -> None:
+        self._dialog = DatabaseDialog(self.addDatabase)
+        self._dialog.open()
+
+    def _look(self, source: dict, test: float, reviewed: bool = False) -> None:
+        if self._monitor.active:
+            self._say(_("A folder is being looked through already."))
             return
-        params = {"sources": [{"path": path}], "test": self.ui.testSpin.value / 100}
+        self._reviewed = reviewed
         try:
-            self._monitor.start(Job.create("cohort", params, folder=_ownFolder()))
+            self._monitor.start(
+                Job.create("cohort", {"sources": [source], "test": test}, folder=cohort_lists.newFolder())
+            )
             self._say(_("Looking through the folder..."))
         except PESemiSegError as error:
             self._say(str(error))
@@ -119,14 +154,15 @@ class CohortPanel(Panel):
 
     def open(self, path: Path) -> None:
         """Add the cases of a manifest, on a thread."""
-        before = Manifest(self.cases)
+        before, replacing = self.cases, self._reviewed
 
         def read() -> Manifest:
-            return before.merged(read_manifest(path))
+            return cohort_lists.joined(before, read_manifest(path).cases, replacing)
 
         def failed(error: Exception) -> None:
             self._say(_("The list cannot be used: {why}").format(why=error))
 
+        self._reviewed = False
         self._task = Task(read, self._take, failed)
 
     def _take(self, manifest: Manifest) -> None:
@@ -213,11 +249,10 @@ class CohortPanel(Panel):
         setEnabled(
             ui.addFolderButton, busy, _("A folder of scans or of a data set; masks are matched by themselves")
         )
+        database = busy or dicom_database.whyNot()
+        setEnabled(
+            ui.databaseButton, database, _("CT series from Slicer's DICOM database; their DICOM SEG too")
+        )
         setEnabled(ui.openManifestButton, busy, _("A manifest (CSV) that was made before"))
         setEnabled(ui.saveManifestButton, empty, _("Write the cohort as a CSV that one can edit"))
         setEnabled(ui.clearCohortButton, busy or empty, _("Start anew; no file is deleted"))
-
-
-def _ownFolder() -> Path:
-    """Masks that are written anew must outlive the list of old runs: they lie with the cohort."""
-    return data_folder() / "cohorts" / secrets.token_hex(6)

@@ -1,9 +1,8 @@
-"""Owns what leaves the Review panel: CSV, reviewed masks, report, DICOM SEG, other modules' panels."""
+"""Owns what leaves the Review panel: CSV, report, DICOM SEG, other modules' panels."""
 
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import qt
 import slicer
 from slicer.i18n import tr as _
@@ -73,28 +72,6 @@ def toDicomDatabase(segmentation) -> str:
             raise RuntimeError(str(problem))
         _index(folder)
     return _("The DICOM SEG is in Slicer's database")
-
-
-def saveReviewed(segmentation, path: Path) -> str:
-    """The union of all segments but rejected findings, on the CT's grid. Raises OSError, RuntimeError."""
-    volume = scene.volumeOf(segmentation)
-    if volume is None:
-        raise RuntimeError(_("The CT of this result is not in the scene"))
-    rejected = {row.segment for row in scene.rowsOf(segmentation) if row.verdict == findings.REJECTED}
-    mask = np.zeros(slicer.util.arrayFromVolume(volume).shape, np.uint8)
-    for identity in segmentation.GetSegmentation().GetSegmentIDs():
-        if identity not in rejected:
-            mask |= (slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, identity, volume) > 0).astype(
-                np.uint8
-            )
-    matrix = np.asarray(scene.ijkToRas(volume))
-    node = slicer.util.addVolumeFromArray(mask, matrix, path.stem, "vtkMRMLLabelMapVolumeNode")
-    try:
-        if not slicer.util.saveNode(node, str(path)):
-            raise RuntimeError(_("{name} cannot be written").format(name=path.name))
-    finally:
-        slicer.mrmlScene.RemoveNode(node)
-    return _("Saved {name}; add it to a cohort as this scan's mask").format(name=path.name)
 
 
 def _index(folder: str) -> None:

@@ -1,6 +1,8 @@
 """Owns facts about this computer, in QSettings under PESemiSeg/: they belong to no scene."""
 
+import hashlib
 import json
+import secrets
 
 import qt
 
@@ -52,3 +54,10 @@ def rememberedProbe() -> dict:
 def rememberProbe(facts: dict) -> None:
     """Keep a look at this computer, so that the device box is filled at the next start."""
     setValue("probe", json.dumps(facts))
+
+
+def pseudonym(text: str) -> str:
+    """A word that stands for a text: always the same on this computer, and meaningless on any other."""
+    if not value("salt"):
+        setValue("salt", secrets.token_hex(16))
+    return hashlib.sha256(f"{value('salt')}|{text}".encode()).hexdigest()[:8]

@@ -1,22 +1,26 @@
 """Owns the Review panel: the findings one by one over the confidence map, the user's verdicts, exports."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import qt
 import slicer
 from slicer.i18n import tr as _
 
-from . import export, findings, scene, segment_texts, views
+from . import cohort_lists, export, findings, reviewed, scene, segment_texts, views
+from .background import Task
 from .base import Panel, setEnabled
 from .findings import ACCEPTED, REJECTED, UNDECIDED, Row
 from .findings_table import FindingsTable
 
 
 class ReviewPanel(Panel):
-    """Works on the result that the selector names."""
+    """Works on the result that the selector names. Calls `onReviewed(folder)` with a scan and its mask."""
 
-    def __init__(self, path: str, page):
+    def __init__(self, path: str, page, onReviewed: Callable[[Path], None]):
         super().__init__(path, page)
+        self._onKept = onReviewed
+        self._task: Task | None = None
         self._uncertain = -1  # which of the least certain slices was shown last
         self._shortcuts: list[qt.QShortcut] = []
         ui = self.ui
@@ -38,7 +42,8 @@ class ReviewPanel(Panel):
         ui.csvButton.connect("clicked()", self._onCsv)
         ui.reportButton.connect("clicked()", self._onReport)
         ui.dicomButton.connect("clicked()", self._onDicom)
-        ui.rejectedButton.connect("clicked()", self._onReviewed)
+        ui.maskButton.connect("clicked()", self._onMask)
+        ui.rejectedButton.connect("clicked()", self.keepForTraining)
 
     # what the shell calls
 
@@ -74,6 +79,8 @@ class ReviewPanel(Panel):
     def cleanup(self) -> None:
         """The module goes."""
         self.exit()
+        if self._task is not None:
+            self._task.forget()
         super().cleanup()
 
     def showResult(self, segmentation) -> None:
@@ -108,7 +115,9 @@ class ReviewPanel(Panel):
         if not rows:
             return segment_texts.noFinding()
         kept = [row for row in rows if row.verdict != REJECTED]
-        text = _("{n} findings, {volume} mm³ in all").format(n=len(kept), volume=f"{_total(kept):.0f}")
+        text = _("{n} findings, {volume} mm³ in all").format(
+            n=len(kept), volume=f"{sum(row.volume_mm3 for row in kept):.0f}"
+        )
         if len(kept) < len(rows):
             text += ", " + _("{n} rejected").format(n=len(rows) - len(kept))
         return text
@@ -224,7 +233,8 @@ class ReviewPanel(Panel):
         setEnabled(ui.editorButton, none, _("Correct the marks by hand; a new run keeps what you change"))
         setEnabled(ui.statisticsButton, none, _("Measure the segments"))
         setEnabled(ui.csvButton, none, _("The findings with your verdicts, as a table"))
-        setEnabled(ui.rejectedButton, none, _("Write the reviewed mask as a label for the next fine-tuning"))
+        setEnabled(ui.maskButton, none, _("The marks without rejected findings, on the CT's grid"))
+        setEnabled(ui.rejectedButton, none, _("This scan as reviewed, into the cohort of the Fine-tune page"))
         setEnabled(ui.reportButton, none or export.whyNoReport(node), _("The HTML report of this run"))
         setEnabled(ui.dicomButton, none or export.whyNoDicom(node), _("Into Slicer's DICOM database"))
 
@@ -245,10 +255,40 @@ class ReviewPanel(Panel):
     def _onDicom(self) -> None:
         self._tell(export.toDicomDatabase)
 
-    def _onReviewed(self) -> None:
+    def _onMask(self) -> None:
         path = export.askForFile(_("Save the reviewed mask"), "reviewed.nrrd", "NRRD (*.nrrd)")
         if path:
-            self._tell(export.saveReviewed, path)
+            pattern = _("Saved {name}; add it to a cohort as this scan's mask")
+            self._write(path, None, lambda: self._say(pattern.format(name=path.name)))
+
+    def keepForTraining(self) -> None:
+        """Scan and mask, without rejected findings, as a labelled patient of the next fine-tuning."""
+        folder = cohort_lists.newFolder()
+        place = folder / folder.name  # one folder a patient
+        self._write(place / reviewed.MASK, place / reviewed.SCAN, lambda: self._onWritten(folder))
+
+    def _onWritten(self, folder: Path) -> None:
+        open_ = sum(1 for row in scene.rowsOf(self.segmentation) if not row.verdict)
+        text = _("The scan goes to the cohort of the Fine-tune page, without rejected findings.")
+        if open_:
+            text += " " + _("{n} findings without a verdict count as emboli.").format(n=open_)
+        self._say(text)
+        self._onKept(folder)
+
+    def _write(self, mask: Path, scan: "Path | None", done: Callable[[], None]) -> None:
+        """Large files, so on a thread."""
+
+        def failed(error: Exception) -> None:
+            self._say(_("It did not work: {why}").format(why=error))
+
+        try:
+            self._task = Task(reviewed.writer(self.segmentation, mask, scan), lambda _path: done(), failed)
+            self._say(_("Writing..."))
+        except RuntimeError as error:
+            failed(error)
+
+    def _say(self, text: str) -> None:
+        self.ui.reviewStatus.text = text
 
     def _tell(self, act, *arguments: Path) -> None:
         """Do an export and say how it went."""
@@ -256,7 +296,3 @@ class ReviewPanel(Panel):
             self.ui.reviewStatus.text = act(self.segmentation, *arguments)
         except (OSError, RuntimeError, ValueError) as error:
             self.ui.reviewStatus.text = _("It did not work: {why}").format(why=error)
-
-
-def _total(rows: list[Row]) -> float:
-    return sum(row.volume_mm3 for row in rows)

@@ -2,14 +2,13 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import qt
 import slicer
 from slicer.i18n import tr as _
 
@@ -19,12 +18,11 @@ from PESemiSegLib.jobs.status import CANCELLED, DONE
 from PESemiSegLib.jobs.watch import Snapshot
 
 from . import machine, scene
-from .background import Task
+from .background import Steps, Task
 from .job_monitor import JobMonitor, abandon
 from .preview import Preview
 
 INPUT = "input.npy"
-_MOMENT_S = 0.02  # of the user interface's time, for one go at the import
 PREPARING, RUNNING, CHECKED, FINISHED, STOPPED, FAILED = (
     *("preparing", "running", "checked", "finished", "stopped", "failed"),
 )
@@ -71,7 +69,7 @@ class SegmentRun:
         self._request: Request | None = None
         self._job: Job | None = None
         self._sentences: tuple[str, ...] = ()
-        self._steps: Iterator | None = None  # of the import
+        self._steps: Steps | None = None  # of the import
         self._node: Any = None  # the result that is being made
         self._preview: Preview | None = None
         self._began_s = self._seconds = 0.0
@@ -109,7 +107,8 @@ class SegmentRun:
         if self._task is not None:
             self._task.forget()
         self._monitor.forget()
-        self._steps = None
+        if self._steps is not None:
+            self._steps.forget()
         self._endPreview()
         job, self._job, self._request = self._job, None, None
         abandon(job)
@@ -172,34 +171,29 @@ class SegmentRun:
                 News(FAILED, message=_("The volume was removed from the scene while it was segmented."))
             )
             return
-        self._steps = scene.importSteps(request.volume, folder, seen.job.id)
-        self._takeSteps(folder)
+        steps = scene.importSteps(request.volume, folder, seen.job.id)
+        self._steps = Steps(steps, self._onNode, lambda: self._onImported(folder), self._onUnreadable)
 
-    def _takeSteps(self, folder: Path) -> None:
-        """As many steps of the import as fit into a moment; the rest after Slicer has had its turn."""
-        steps, request, began = self._steps, self._request, time.monotonic()
-        if steps is None or request is None:
-            return  # abandoned
-        try:
-            for node in steps:
-                self._node = node
-                if time.monotonic() - began > _MOMENT_S:
-                    qt.QTimer.singleShot(0, lambda: self._takeSteps(folder))
-                    return
-            matrix = scene.gridOf(folder)
-        except (OSError, ValueError, KeyError) as error:
-            self._finish(News(FAILED, message=_("The result could not be read: {why}").format(why=error)))
-            return
+    def _onNode(self, node) -> None:
+        self._node = node
+
+    def _onUnreadable(self, error: Exception) -> None:
+        self._finish(News(FAILED, message=_("The result could not be read: {why}").format(why=error)))
+
+    def _onImported(self, folder: Path) -> None:
+        """The findings are in the scene; last comes the confidence, which is as large as the scan."""
+        request, node = self._request, self._node
         slices = request.volume.GetImageData().GetDimensions()[2]
         machine.rememberSpeed(request.model, request.device, self._seconds / max(1, slices))
-        node = self._node
 
-        def show(confidence: np.ndarray) -> None:
+        def load() -> "tuple[np.ndarray, list[list[float]]]":
+            return np.load(folder / "confidence.npy", allow_pickle=False), scene.gridOf(folder)
+
+        def show(found: "tuple[np.ndarray, list[list[float]]]") -> None:
             if node.GetScene() is not None:
-                scene.setConfidence(node, scene.CONFIDENCE, confidence, matrix)
+                scene.setConfidence(node, scene.CONFIDENCE, *found)
             self._finish(News(FINISHED, sentences=self._sentences, segmentation=node))
 
-        load = lambda: np.load(folder / "confidence.npy", allow_pickle=False)  # noqa: E731
         self._task = Task(load, show, self._onTaskFailed)
 
     def _endPreview(self) -> None:

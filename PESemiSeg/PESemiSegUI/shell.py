@@ -1,5 +1,7 @@
 """Owns the panels together: makes them, hands the scene's state on, and lets one tell another."""
 
+from pathlib import Path
+
 import slicer
 
 from .cohort_panel import CohortPanel
@@ -24,7 +26,7 @@ class Shell:
         layout.addWidget(self.widget)
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.segment = SegmentPanel(resource("UI/Segment.ui"), self.ui.segmentPage, self._onFinished)
-        self.review = ReviewPanel(resource("UI/Review.ui"), self.ui.reviewPage)
+        self.review = ReviewPanel(resource("UI/Review.ui"), self.ui.reviewPage, self._onReviewed)
         self.cohort = CohortPanel(resource("UI/Cohort.ui"), self.ui.trainPage, self._onCohort)
         self.train = TrainPanel(resource("UI/Train.ui"), self.ui.trainPage, self.cohort, self._onModel)
         self.models = ModelsPanel(resource("UI/Models.ui"), self.ui.modelsPage, self._onModels)
@@ -69,6 +71,10 @@ class Shell:
     def _onFinished(self, segmentation) -> None:
         self.review.showResult(segmentation)
         self.showPage(REVIEW)
+
+    def _onReviewed(self, folder: Path) -> None:
+        """A reviewed scan with its mask: a labelled patient."""
+        self.cohort.addReviewed(folder)
 
     def _onModel(self, name: str) -> None:
         """A model was chosen elsewhere."""

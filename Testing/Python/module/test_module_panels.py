@@ -77,12 +77,12 @@ def test_verdicts_and_navigation(shell: Any, tmp_path: Path) -> None:
     assert review.chosen().segment == row.segment
     review.showLeastCertain()
     assert "0.30" in review.ui.reviewStatus.text
-    from PESemiSegUI import export
+    from PESemiSegUI import export, reviewed
 
     export.saveFindings(node, tmp_path / "f.csv")
     with (tmp_path / "f.csv").open(newline="") as handle:
         assert sorted(line["verdict"] for line in csv.DictReader(handle)) == ["", "rejected"]
-    export.saveReviewed(node, tmp_path / "reviewed.nrrd")
+    reviewed.writer(node, tmp_path / "reviewed.nrrd")()
     mask = slicer.util.arrayFromVolume(slicer.util.loadLabelVolume(str(tmp_path / "reviewed.nrrd")))
     kept = {"PE_1": 1, "PE_2": 2}[next(r.segment for r in scene.rowsOf(node) if r.segment != row.segment)]
     labels = np.load(tmp_path / "job" / "labels.npy")
