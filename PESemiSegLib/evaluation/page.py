@@ -16,6 +16,7 @@ from PESemiSegLib.evaluation.plots import Picture
 from PESemiSegLib.evaluation.summary import summarise, summarise_paper
 from PESemiSegLib.evaluation.verdict import Verdict, p_in_words
 from PESemiSegLib.evaluation.wording import BLOCKS, CONVENTIONS, title, written
+from PESemiSegLib.inference.report.environment import environment
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _PATIENT_COLUMNS = (
@@ -57,20 +58,11 @@ def render(
 
     names: what patients are called, by `CaseResult.key`; numbered pseudonyms by default.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     some = next(iter(models.values()))
     sites = sorted({result.site for result in some})
     groups = _groups(models, sites)
     overlap = f" and at least {100 * min_overlap:.0f} % of it" if min_overlap else ""
-    return environment.get_template("evaluation.html").render(
+    return environment(_TEMPLATES).get_template("evaluation.html").render(
         program=program,
         models=list(models),
         facts=facts,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PESemiSegLib.inference.report.encode import CONFIDENCE_RGB
+from PESemiSegLib.inference.report.environment import environment
 from PESemiSegLib.inference.report.overview import overviews_of
 from PESemiSegLib.inference.report.planes import WINDOW, pictures_of
 
@@ -13,23 +13,14 @@ if TYPE_CHECKING:
     from PESemiSegLib.inference.result import Result
 
 PICTURED = 20  # findings with pictures; the rest stand in the table
-_TEMPLATES = Path(__file__).parent / "templates"
 
 
 def render(result: Result, summary: dict[str, Any]) -> str:
     """The report of `result` as one HTML page without outside references; `summary` is save.summarise's."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"mm3": _volume_mm3, "ml": _volume_ml, "figure": _figure}
+    pages = environment()
+    pages.filters |= {"mm3": _volume_mm3, "ml": _volume_ml, "figure": _figure}
     shown = result.findings[:PICTURED]
-    return environment.get_template("report.html").render(
+    return pages.get_template("report.html").render(
         summary=summary,
         findings=summary["findings"],
         pictures={finding.id: pictures_of(result, finding) for finding in shown},
