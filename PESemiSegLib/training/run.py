@@ -15,6 +15,7 @@ from PESemiSegLib.cohorts.sampling import LabelledCrops, UnlabelledCrops
 from PESemiSegLib.errors import ConfigError, InputError, OutputError
 from PESemiSegLib.training import parallel
 from PESemiSegLib.training.config import TrainConfig, write_yaml
+from PESemiSegLib.training.example import Examples
 from PESemiSegLib.training.export import export
 from PESemiSegLib.training.log import RunLog
 from PESemiSegLib.training.start import check_base, starting_networks
@@ -93,14 +94,19 @@ def train(
     cache = slice_cache(config, options)
     first = parallel.rank() == 0
     with RunLog(options.folder, tensorboard=first) if first else _Silence() as log:
+        crops = open_crops(config, manifest, cache)
+        examples = Examples(options.folder, crops.validation or crops.train)
 
         def tell(event: Event) -> None:
             log(event)
             listen(event)
+            if event["kind"] == "health" and (path := examples.draw(trainer)) is not None:
+                about = {"iteration": trainer.iteration, "seconds": trainer.seconds}
+                tell({"kind": "example", **about, "file": path.name})
 
         trainer = Trainer(
             config,
-            open_crops(config, manifest, cache),
+            crops,
             options.folder,
             networks=starting_networks(config, options.base),
             device=options.device,
@@ -132,13 +138,13 @@ def open_crops(config: TrainConfig, manifest: Manifest, cache: SliceCache) -> Cr
 
 def _unlabelled(config: TrainConfig, manifest: Manifest) -> list[Case]:
     """The unlabelled cases the strategy learns from; masks they may have are not even opened."""
-    cases = manifest.select("train", "unlabelled") if config.needs_unlabelled else ()
+    cases = manifest.select("train", "unlabelled") if config.takes_unlabelled else ()
     return [replace(case, mask=None, lesions=None) for case in cases]
 
 
 def slice_cache(config: TrainConfig, options: RunOptions) -> SliceCache:
     """Where the run's volumes lie, resampled to the model's spacing."""
-    return SliceCache(options.cache or options.folder / "cache", config.spacing_mm)
+    return SliceCache(options.cache or options.folder / "cache", config.spacing_mm, config.network.classes)
 
 
 def check_device(device: str) -> None:

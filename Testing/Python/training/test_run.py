@@ -90,6 +90,7 @@ def test_from_a_manifest_to_a_measured_package(
     rows = list(csv.DictReader((tmp_path / "run" / "log.csv").open()))
     assert rows
     assert (tmp_path / "run" / "settings.yaml").exists()
+    assert (tmp_path / "run" / "examples" / "000002.png").exists()
     assert "P-1" not in caplog.text
     assert "P-1" not in (tmp_path / "run" / "events.jsonl").read_text()
     assert "P-1" not in (package.folder / "model.json").read_text()
