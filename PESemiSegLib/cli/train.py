@@ -36,7 +36,13 @@ def train(
         ),
     ] = None,
     base: Annotated[Path | None, typer.Option(help="Model to start from (the second stage).")] = None,
-    preset: Annotated[str, typer.Option(help="cpu_demo, modern, paper or mask_only.")] = "cpu_demo",
+    preset: Annotated[
+        str,
+        typer.Option(
+            help="cpu_demo, modern, paper, mask_only; rows of the paper's Table 1 such as unet2d; tan2022 "
+            "(aorta and pulmonary artery); with _small for two CPU cores. Docs/systems.md has them all."
+        ),
+    ] = "cpu_demo",
     config: Annotated[Path | None, typer.Option(help="YAML settings, in place of a preset.")] = None,
     iterations: Annotated[int | None, typer.Option(min=1)] = None,
     minutes: Annotated[float | None, typer.Option(min=0, help="End the schedule after this time.")] = None,
@@ -69,7 +75,7 @@ def train(
     if (manifest is None) == (not phantom):
         raise InputError("Give either --manifest or --phantom.")
     if manifest is None:
-        manifest = _phantom_manifest(phantom or [], output)
+        manifest = _phantom_manifest(phantom or [], output, settings.kind)
     if unlabelled:
         manifest = gather(manifest, unlabelled, output / "data", keep=(output / CHECKPOINT).exists())
     options = RunOptions(
@@ -142,16 +148,16 @@ def tell_cache(done: int, total: int) -> None:
     console.say(f"slice cache {done}/{total}")
 
 
-def _phantom_manifest(folders: list[Path], output: Path) -> Path:
+def _phantom_manifest(folders: list[Path], output: Path, kind: str) -> Path:
     from PESemiSegLib.cohorts.folders import from_phantom
     from PESemiSegLib.cohorts.manifest import with_fingerprints, write_manifest
 
     path = output / "manifest.csv"
     if path.exists():
         return path
-    cohort = from_phantom(folders[0])
+    cohort = from_phantom(folders[0], kind=kind)
     for folder in folders[1:]:
-        cohort = cohort.merged(from_phantom(folder))
+        cohort = cohort.merged(from_phantom(folder, kind=kind))
     write_manifest(with_fingerprints(cohort), path)
     return path
 

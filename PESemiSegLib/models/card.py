@@ -20,11 +20,11 @@ def render_card(info: PackageInfo) -> str:
     """Return the card as Markdown; the same info gives the same text."""
     network, judge, (low, high) = info.network_config, info.discriminator_config, info.hu_window
     facts = {
-        "Task": "pulmonary embolism in CT pulmonary angiograms, slice by slice, with a confidence map",
+        "Task": f"{info.what.marks} in CT pulmonary angiograms, slice by slice, with a confidence map",
         "Network": str(network),
         "Discriminator": f"{judge.kind}, mask weight {judge.mask_weight:g}",
         "Input": f"{info.context} slice(s) at {info.spacing_mm:g} mm in plane, HU {low:g} to {high:g}",
-        "Operating point": f"probability {info.threshold:g}, marks of {info.min_lesion_mm3:g} mm3 or more",
+        "Operating point": _operating_point(info),
         "Trained on": {
             "phantom": "made-up patients only (procedural phantom); it has never seen a real scan",
             "patients": "scans of patients",
@@ -44,6 +44,12 @@ def render_card(info: PackageInfo) -> str:
         "`model.json` holds the settings and the SHA-256 of every file. No file holds code.",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _operating_point(info: PackageInfo) -> str:
+    if info.what.classes > 2:
+        return "each pixel takes its likeliest class"
+    return f"probability {info.threshold:g}, marks of {info.min_lesion_mm3:g} mm3 or more"
 
 
 def _section(title: str, values: dict[str, Any]) -> str:

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NoReturn
 
 from PESemiSegLib.errors import ConfigError, PackageError
+from PESemiSegLib.models.kinds import EMBOLI, PACKAGE_KINDS, Kind
 from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
 
 FORMAT_VERSION = 1
-KIND = "pe-segmenter"
 DATA_ORIGINS = ("phantom", "patients", "mixed")
 PACKAGE_FILES = (
     "segmenter.safetensors",
@@ -46,6 +46,7 @@ class PackageInfo:
         intended_use: one sentence.
         data_origin: "phantom" (made-up patients only), "patients" or "mixed".
         files: SHA-256 of every other file of the package; filled in when a package is written.
+        kind: what the model marks: "pe-segmenter" (emboli) or "artery-segmenter", see `kinds`.
     """
 
     name: str
@@ -62,7 +63,7 @@ class PackageInfo:
     licence: str = "Apache-2.0"
     intended_use: str = "Research use only. Not a medical device."
     files: dict[str, str] = field(default_factory=dict)
-    kind: str = KIND
+    kind: str = EMBOLI.package
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
@@ -79,6 +80,11 @@ class PackageInfo:
     def discriminator_config(self) -> DiscriminatorConfig:
         """The discriminator's settings."""
         return DiscriminatorConfig.from_dict(self.discriminator)
+
+    @property
+    def what(self) -> Kind:
+        """What the model marks."""
+        return PACKAGE_KINDS[self.kind]
 
     @property
     def is_demo(self) -> bool:
@@ -142,8 +148,9 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _check(info: PackageInfo) -> None:
     """Raise PackageError unless every field has the right type and lies in its range."""
-    if info.kind != KIND:
-        raise PackageError(f"model.json: kind is {info.kind!r}, not {KIND!r}: this is another sort of model")
+    if info.kind not in PACKAGE_KINDS:
+        known = ", ".join(PACKAGE_KINDS)
+        raise PackageError(f"model.json: kind is {info.kind!r}, not {known}: this is another sort of model")
     if not is_name(info.name):
         raise PackageError(f"model.json: name {info.name!r} must be 1-64 letters, digits, '.', '_' or '-'")
     if info.data_origin not in DATA_ORIGINS:
@@ -173,6 +180,11 @@ def _check_networks(info: PackageInfo) -> None:
         network, _ = info.network_config, info.discriminator_config
     except (ConfigError, TypeError) as error:
         raise PackageError(f"model.json: {error}") from error
+    if network.classes != info.what.classes:
+        raise PackageError(
+            f"model.json: the network tells {network.classes} classes apart, and {info.kind} has "
+            f"{info.what.classes}"
+        )
     if type(info.context) is not int or info.context != network.context:
         raise PackageError(f"model.json: context {info.context!r} is not the network's ({network.context})")
 

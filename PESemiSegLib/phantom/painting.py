@@ -128,6 +128,18 @@ def paint_arteries(hu: Array, canvas: Canvas, anatomy: Anatomy) -> Array:
     return canvas.inside.copy()
 
 
+def aorta_lumen(canvas: Canvas, anatomy: Anatomy, artery: Array) -> Array:
+    """The exact lumen of the aorta, root to abdomen without its branches, uint8; what is artery stays artery.
+
+    Takes an empty canvas and leaves it empty; draws nothing at random.
+    """
+    tube = next(tube for tube in anatomy.heart.tubes if tube.pool == "aorta")  # its branches come after it
+    canvas.draw(Cones.of_chain(tube.points, tube.radii, 0))
+    lumen: Array = canvas.inside * (artery == 0)
+    canvas.clear()
+    return lumen
+
+
 def _paint_flow(hu: Array, canvas: Canvas, anatomy: Anatomy) -> None:
     """Badly mixed blood: darker spots with soft edges inside the arteries."""
     axes, pa_hu = canvas.axes, anatomy.patient.bolus.pa_hu

@@ -23,8 +23,9 @@ class PhantomCase:
     """A scan and its truth, all (z, y, x) on the axial LPS grid of ``affine`` (4x4, (i, j, k) -> mm).
 
     hu int16; clot uint8 as the annotator of the site drew it; clot_exact uint8; artery uint8, lumen with
-    clots; lesions int16, instance ids of the exact clots; facts: per lesion kind, level, volume_mm3 and so
-    on, bolus and scanner. For the non-contrast twin the masks are those of the contrast scan.
+    clots; lesions int16, instance ids of the exact clots; aorta uint8, lumen without its branches; facts: per
+    lesion kind, level, volume_mm3 and so on, bolus and scanner. For the non-contrast twin the masks are those
+    of the contrast scan.
     """
 
     hu: np.ndarray
@@ -35,6 +36,13 @@ class PhantomCase:
     lesions: np.ndarray
     recipe: Recipe
     facts: dict[str, Any] = field(default_factory=dict)
+    aorta: np.ndarray | None = None
+
+    @property
+    def arteries(self) -> np.ndarray:
+        """Aorta 1, pulmonary artery 2, uint8: the labels of Tan et al."""
+        labels = 2 * (self.artery > 0).astype(np.uint8)
+        return labels if self.aorta is None else np.maximum(labels, self.aorta)
 
     @property
     def grid(self) -> Grid:
@@ -70,6 +78,7 @@ def make_case(recipe: Recipe) -> PhantomCase:
             "missed_lesions": missed,
             "breath": asdict(breath) if breath else None,
         },
+        aorta=scene.aorta,
     )
 
 

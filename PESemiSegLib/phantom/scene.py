@@ -14,6 +14,7 @@ from PESemiSegLib.phantom.emboli import burden_index, clot_facts
 from PESemiSegLib.phantom.fields import Axes
 from PESemiSegLib.phantom.hilum import CENTRAL
 from PESemiSegLib.phantom.painting import (
+    aorta_lumen,
     paint_airway_lumen,
     paint_airway_walls,
     paint_arms,
@@ -41,6 +42,7 @@ class Scene:
     clot: Array  # uint8, exact
     artery: Array  # uint8, lumen including clots
     lesions: Array  # int16 ids of the clots, 0 elsewhere
+    aorta: Array  # uint8, lumen without its branches
     facts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -71,7 +73,7 @@ def render(anatomy: Anatomy, grid: Grid, rng: np.random.Generator | None = None)
     truth = paint_clots(hu, canvas, anatomy)
     canvas.clear()
     paint_airway_lumen(hu, canvas, anatomy, artery)
-    scene = Scene(hu, grid, *truth[:2], artery, truth[2])
+    scene = Scene(hu, grid, *truth[:2], artery, truth[2], aorta_lumen(canvas, anatomy, artery))
     scene.facts = _facts(anatomy, scene)
     return scene
 

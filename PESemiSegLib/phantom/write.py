@@ -15,15 +15,16 @@ from PESemiSegLib.volumes.write import output_error, write_nifti
 
 Format = Literal["dicom", "nifti"]
 
-MASKS = ("clot", "clot_exact", "artery", "lesions")
+MASKS = ("clot", "clot_exact", "artery", "lesions", "arteries")
 
 
 def write_case(case: PhantomCase, folder: Path, fmt: Format = "dicom", *, overwrite: bool = False) -> Path:
     """Write one patient into ``folder``, which must not exist unless ``overwrite``.
 
     ``ct/`` (a DICOM series) or ``ct.nii.gz``; ``clot.nii.gz`` as the site's annotator drew it; the exact
-    ``clot_exact``, ``artery`` and ``lesions`` (instance ids) as .nii.gz; ``recipe.json``, which reproduces
-    all of it, and ``facts.json``. Written aside and moved into place. Returns the folder.
+    ``clot_exact``, ``artery``, ``lesions`` (instance ids) and ``arteries`` (aorta 1, pulmonary artery 2) as
+    .nii.gz; ``recipe.json``, which reproduces all of it, and ``facts.json``. Written aside and moved into
+    place. Returns the folder.
 
     Raises OutputError if it exists or cannot be written, ConfigError for another format.
     """

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from PESemiSegLib.cohorts.sampling import SamplingConfig
 from PESemiSegLib.errors import ConfigError
+from PESemiSegLib.models.kinds import kind_named
 from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
 from PESemiSegLib.training.settings import SemiConfig, split_strategy
 from PESemiSegLib.training.settings import require as _require
@@ -89,6 +90,7 @@ class TrainConfig:
 
     name: str = "custom"
     strategy: str = "supervised"  # see `settings.split_strategy`
+    kind: str = "emboli"  # what is marked, see `models.kinds`
     network: NetworkConfig = field(default_factory=NetworkConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
@@ -130,6 +132,11 @@ class TrainConfig:
             self.network.context == self.sampling.context,
             f"network.context={self.network.context} and sampling.context={self.sampling.context} differ",
         )
+        classes = kind_named(self.kind).classes
+        _require(
+            self.network.classes == self.sampling.classes == classes,
+            f"the kind '{self.kind}' has {classes} classes; set network.classes and sampling.classes to it",
+        )
         self._check_strategy()
 
     def _check_strategy(self) -> None:
@@ -148,6 +155,13 @@ class TrainConfig:
 
     @property
     def needs_unlabelled(self) -> bool:
+        """Whether the strategy cannot do without unlabelled scans."""
+        own, mixed = split_strategy(self.strategy)
+        alone = own.startswith("adversarial") and self.semi.adversarial.labelled_first and not mixed
+        return self.takes_unlabelled and not alone
+
+    @property
+    def takes_unlabelled(self) -> bool:
         """Whether the strategy learns from unlabelled scans."""
         return split_strategy(self.strategy) != ("supervised", False)
 

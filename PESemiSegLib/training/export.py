@@ -14,6 +14,7 @@ import torch
 from PESemiSegLib import __version__
 from PESemiSegLib.cohorts.manifest import Manifest, read_manifest
 from PESemiSegLib.models.info import PackageInfo
+from PESemiSegLib.models.kinds import kind_named
 from PESemiSegLib.models.package import ModelPackage, read_package, write_package
 from PESemiSegLib.training import parallel
 from PESemiSegLib.training.config import to_plain
@@ -39,6 +40,7 @@ def export(trainer: Trainer, options: RunOptions, folder: Path, **changes: Any) 
         data_origin=_origin(manifest, options.base),
         hu_window=config.sampling.hu_window,
         context=config.network.context,
+        kind=kind_named(config.kind).package,
         training={
             "strategy": config.strategy,
             "preset": config.name,

@@ -72,11 +72,13 @@ def settings_for(
     info = read_package(base).info
     made_with = str(info.training.get("preset", ""))
     config = preset(preset_name or (made_with if made_with in PRESETS else "cpu_demo"), stage, strategy)
-    sampling = replace(config.sampling, context=info.context, hu_window=info.hu_window)
+    classes = info.what.classes
+    sampling = replace(config.sampling, context=info.context, hu_window=info.hu_window, classes=classes)
     free = not config.strategy.startswith("adversarial")  # D is only trained beside: the base's will do
     kept = free or info.discriminator_config.kind == config.discriminator.kind
     config = replace(
         config,
+        kind=info.what.name,
         network=info.network_config,
         sampling=sampling,
         spacing_mm=info.spacing_mm,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from PESemiSegLib.cohorts.augment import NO_AUGMENTATION
 from PESemiSegLib.cohorts.sampling import SamplingConfig
 from PESemiSegLib.errors import ConfigError
 from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
 from PESemiSegLib.training.config import FinishConfig, LossConfig, OptimiserConfig, TrainConfig
+from PESemiSegLib.training.presets_tan import TAN
+from PESemiSegLib.training.rows import SMALL_TABLE_1, TABLE_1
 from PESemiSegLib.training.settings import (
     AdversarialConfig,
     CrossSiteMixConfig,
@@ -18,6 +22,7 @@ from PESemiSegLib.training.settings import (
 
 _SECOND_STAGE = AdversarialConfig(adversarial_start=0.03, semi_start=0.25)
 _BALANCED = replace(_SECOND_STAGE, trust="q0.5", balance="positive_fraction")
+Make = Callable[[], TrainConfig]
 _SHORT = 0.5  # of the second stage's iterations, for a model that is adapted rather than made
 
 
@@ -134,12 +139,35 @@ def _cpu_demo_semi() -> TrainConfig:
     )
 
 
-PRESETS = {"paper": _paper, "modern": _modern, "cpu_demo": _cpu_demo, "mask_only": _mask_only}
-_SEMI = {
+def _cpu_mask_only_semi() -> TrainConfig:
+    """The second stage on two CPU cores for the tables' rows, whose D sees the mask alone."""
+    return with_strategy(_cpu_demo_semi(), "adversarial_mask")
+
+
+def _row(base: Make, name: str, network: NetworkConfig) -> TrainConfig:
+    """A preset with the network of a table's row."""
+    config = base()
+    sampling = replace(config.sampling, context=network.context)
+    return replace(config, name=name, network=network, sampling=sampling)
+
+
+PRESETS: dict[str, Make] = {
+    "paper": _paper,
+    "modern": _modern,
+    "cpu_demo": _cpu_demo,
+    "mask_only": _mask_only,
+    **TAN,
+    **{name: partial(_row, _paper, name, row) for name, row in TABLE_1.items()},
+    **{name: partial(_row, _cpu_demo, name, row) for name, row in SMALL_TABLE_1.items()},
+}
+_SEMI: dict[str, Make] = {
     "paper": _paper_semi,
     "modern": _modern_semi,
     "cpu_demo": _cpu_demo_semi,
     "mask_only": _mask_only_semi,
+    **TAN,
+    **{name: partial(_row, _mask_only_semi, name, row) for name, row in TABLE_1.items()},
+    **{name: partial(_row, _cpu_mask_only_semi, name, row) for name, row in SMALL_TABLE_1.items()},
 }
 STAGES = ("supervised", "semi", "finetune")
 

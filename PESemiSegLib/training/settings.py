@@ -90,6 +90,7 @@ class AdversarialConfig:
     semi_bce: float = 1.0
     semi_dice: float = 0.0
     remain: bool = False  # D_remain: unlabelled predictions are fakes too; with features, D learns the site
+    labelled_first: bool = False  # until semi_start, or without unlabelled scans, L_adv of labelled crops
 
     def __post_init__(self) -> None:
         weights = (

@@ -240,7 +240,7 @@ class Trainer:
         """Go back to the folder's checkpoint; raises InputError for another network's or strategy's."""
         tensors, scalars = load_checkpoint(self.folder / CHECKPOINT)
         then = from_plain(TrainConfig, scalars["config"])
-        for what in ("network", "discriminator", "strategy"):
+        for what in ("kind", "network", "discriminator", "strategy"):
             if getattr(then, what) != getattr(self.config, what):
                 raise InputError(
                     f"The checkpoint in {self.folder.name} holds another {what}; start a new run."

@@ -10,7 +10,7 @@ from ..errors import InputError
 from .dicom_geometry import stack_geometry
 from .dicom_headers import Plane
 from .dicom_pixels import load
-from .dicom_scan import Scan, scan
+from .dicom_scan import Problem, Scan, scan
 from .dicom_series import Stack, build_stacks, choose
 from .native import interpolated_slices
 from .volume import SeriesFacts, Volume, build_volume
@@ -36,7 +36,7 @@ def read_dicom(path: Path, series: str | int | None = None) -> Volume:
                 f"{names[0]}: its pixels cannot be decoded: damaged, or in a format that is not supported "
                 f"({_syntax_name(planes[0])}); export the series again, uncompressed"
             )
-        found.problems.extend(f"{name}: its pixels cannot be decoded" for name in names)
+        found.problems.extend(Problem(name, "its pixels cannot be decoded") for name in names)
         hu = np.delete(hu, failed, axis=0)
         planes = [plane for i, plane in enumerate(planes) if i not in set(failed)]
 
@@ -46,12 +46,12 @@ def read_dicom(path: Path, series: str | int | None = None) -> Volume:
         wanted = np.interp(np.arange(geometry.count), positions, np.arange(len(planes)))
         hu = interpolated_slices(hu, wanted)
     planes, positions = _source_order(planes, positions)
-    warnings += [*_problem_warnings(found), *_choice_warnings(stack, stacks)]
+    warnings += [*_problem_warnings(found), *([] if series else _choice_warnings(stack, stacks))]
     warnings += [*_header_warnings(planes), *geometry.warnings, *pixel_warnings]
     return build_volume(
         hu,
         geometry.affine,
-        _facts(path, stack, stacks, planes, warnings),
+        _facts(path, stack, stacks, planes, warnings, found),
         writes_stack=geometry.positions is None,
         slice_positions=positions,
     )
@@ -62,7 +62,7 @@ def _require_images(path: Path, found: Scan) -> None:
     if found.planes:
         return
     if found.problems:
-        raise InputError(f"{some(found.problems, most=1)}; copy or export it again")
+        raise InputError(f"{some([str(p) for p in found.problems], most=1)}; copy or export it again")
     if not path.is_dir():
         raise InputError(f"{path.name}: not an image that can be read; give DICOM, NIfTI, NRRD or MHA")
     raise InputError(
@@ -88,7 +88,7 @@ def _source_order(planes: list[Plane], positions: np.ndarray | None) -> tuple[li
 
 
 def _facts(
-    path: Path, stack: Stack, stacks: list[Stack], planes: list[Plane], warnings: list[str]
+    path: Path, stack: Stack, stacks: list[Stack], planes: list[Plane], warnings: list[str], found: Scan
 ) -> SeriesFacts:
     first = planes[0]
     files = tuple(dict.fromkeys(plane.path for plane in planes))
@@ -107,6 +107,7 @@ def _facts(
         other_series=tuple(f"[index:{n}] {s.label}" for n, s in enumerate(stacks, start=1) if s is not stack),
         slice_thickness_mm=first.slice_thickness_mm,
         kvp=first.kvp,
+        left_out=tuple(problem.file for problem in found.problems),
         source_files=files,
         source_frames=tuple(plane.frame + 1 for plane in planes) if frames else (),
     )
@@ -116,7 +117,8 @@ def _problem_warnings(found: Scan) -> list[str]:
     if not found.problems:
         return []
     count = counted(len(found.problems), "file")
-    return [f"Left out, because not readable: {count} ({some(found.problems, joint='; ')})."]
+    reasons = list(dict.fromkeys(problem.reason for problem in found.problems))
+    return [f"Left out, because not readable: {count} ({some(reasons, joint='; ')})."]
 
 
 def _choice_warnings(stack: Stack, stacks: list[Stack]) -> list[str]:

@@ -175,8 +175,9 @@ def _resampled_steps(along_normal: FloatArray, warnings: list[str]) -> tuple[flo
     count = round(length / typical) + 1
     step = length / (count - 1)
     positions = (along_normal - along_normal[0]) / step
-    on_grid = np.abs(positions - np.rint(positions)).max() * step
-    if on_grid <= max(POSITION_ROUNDING_MM, SPACING_TOLERANCE * step):
+    nearest = np.rint(positions)
+    on_grid = np.abs(positions - nearest).max() * step
+    if on_grid <= max(POSITION_ROUNDING_MM, SPACING_TOLERANCE * step) and np.diff(nearest).all():
         missing = count - len(along_normal)
         wide = [f"{a - along_normal[0]:.1f}" for a, b in pairwise(along_normal) if b - a > 1.5 * step]
         warnings.append(
@@ -184,7 +185,7 @@ def _resampled_steps(along_normal: FloatArray, warnings: list[str]) -> tuple[flo
             f"up to {gaps.max():.1f} mm, {some(wide)} mm from the first slice. They were filled by "
             "interpolation; findings there do not come from images."
         )
-        positions = np.rint(positions)
+        positions = nearest
     else:
         warnings.append(
             f"Slices are unevenly spaced ({gaps.min():.2f} to {gaps.max():.2f} mm). They were resampled to "

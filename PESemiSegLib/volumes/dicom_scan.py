@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import InputError
 from .dicom_headers import Plane, read_planes
@@ -13,12 +14,22 @@ IMAGE_SUFFIXES = ("", ".dcm", ".dicom", ".ima", ".img")  # an empty file so name
 DICOMDIR = "1.2.840.10008.1.3.10"
 
 
+class Problem(NamedTuple):
+    """What is wrong with one file. File names can hold a patient's: an error may say them, a warning not."""
+
+    file: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.reason}"
+
+
 @dataclass
 class Scan:
-    """What lies below a path: planes (and objects without pixels), and problems as "name: what is wrong"."""
+    """What lies below a path: planes (and objects without pixels), and what could not be read."""
 
     planes: list[Plane] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
     foreign: int = 0
 
 
@@ -53,13 +64,13 @@ def _add(found: Scan, path: Path) -> None:
         planes = read_planes(path)
         empty = not planes and path.suffix.lower() in IMAGE_SUFFIXES and path.stat().st_size == 0
     except ValueError as error:
-        found.problems.append(f"{path.name}: {error}")
+        found.problems.append(Problem(path.name, str(error)))
         return
     except OSError as error:
-        found.problems.append(f"{path.name}: {_reason(error)}")
+        found.problems.append(Problem(path.name, _reason(error)))
         return
     if empty:
-        found.problems.append(f"{path.name}: it is empty (0 bytes)")
+        found.problems.append(Problem(path.name, "it is empty (0 bytes)"))
     found.foreign += not planes
     found.planes.extend(plane for plane in planes if plane.sop_class != DICOMDIR)
 
@@ -72,7 +83,7 @@ def _is_dicomdir(path: Path) -> bool:
 
 
 def _denied(found: Scan, error: OSError) -> None:
-    found.problems.append(f"{Path(error.filename or '').name}: {_reason(error)}")
+    found.problems.append(Problem(Path(error.filename or "").name, _reason(error)))
 
 
 def _reason(error: OSError) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -56,11 +57,14 @@ class Outcome(NamedTuple):
     note: str = ""
 
 
-def write_dicom_seg(path: Path, mask: np.ndarray, volume: Volume, segment: SegmentInfo = EMBOLUS) -> Outcome:
-    """Write `mask` (uint8 0/1, (z, y, x) on the volume's working grid) as a BINARY DICOM SEG.
+def write_dicom_seg(
+    path: Path, mask: np.ndarray, volume: Volume, segments: Sequence[SegmentInfo] = (EMBOLUS,)
+) -> Outcome:
+    """Write `mask` (uint8, (z, y, x) on the volume's working grid) as a BINARY DICOM SEG.
 
-    Every source slice is referenced. Frames without a mark are left out; where nothing at all is marked,
-    all frames are kept empty, because a SEG without frames is not valid and "nothing found" is a result.
+    The value n stands for segments[n - 1]. Every source slice is referenced. Frames without a mark are left
+    out; where nothing at all is marked, all frames are kept empty, because a SEG without frames is not valid
+    and "nothing found" is a result.
 
     Where the input cannot carry a SEG (not DICOM, or without the UIDs that a reference needs) nothing is
     written and the outcome's note says why. Raises OutputError when the disk refuses.
@@ -75,7 +79,7 @@ def write_dicom_seg(path: Path, mask: np.ndarray, volume: Volume, segment: Segme
     note = _unify_frame_of_reference(sources)
     frames = _frames(volume.to_source(mask), sources, volume.facts.source_frames)
     try:
-        seg = _segmentation(frames, sources, segment)
+        seg = _segmentation(frames, sources, segments)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         _log.debug("highdicom refused the source headers", exc_info=True)
         reason = f"the source headers break DICOM rules ({type(error).__name__})"
@@ -129,8 +133,12 @@ def _frames(planes: np.ndarray, sources: list[Dataset], source_frames: tuple[int
     return frames
 
 
-def _segmentation(frames: np.ndarray, sources: list[Dataset], segment: SegmentInfo) -> Segmentation:
+def _segmentation(
+    frames: np.ndarray, sources: list[Dataset], segments: Sequence[SegmentInfo]
+) -> Segmentation:
     import highdicom as hd
+
+    names = ", ".join(segment.name for segment in segments)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about values of the source that are not ours to correct
@@ -138,7 +146,7 @@ def _segmentation(frames: np.ndarray, sources: list[Dataset], segment: SegmentIn
             source_images=sources,
             pixel_array=frames,
             segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-            segment_descriptions=[_description(segment)],
+            segment_descriptions=[_description(n, segment) for n, segment in enumerate(segments, 1)],
             series_instance_uid=hd.UID(),
             series_number=SERIES_NUMBER,
             sop_instance_uid=hd.UID(),
@@ -147,23 +155,23 @@ def _segmentation(frames: np.ndarray, sources: list[Dataset], segment: SegmentIn
             manufacturer_model_name="PESemiSeg",
             software_versions=__version__,
             device_serial_number="none",
-            series_description=f"{segment.name}, research use only",
+            series_description=f"{names}, research use only",
             content_description="Automatic, not reviewed, research use only",
-            content_label="PE",
+            content_label="PE" if tuple(segments) == (EMBOLUS,) else "SEGMENTATION",
             omit_empty_frames=bool(frames.any()),
         )
 
 
-def _description(segment: SegmentInfo) -> SegmentDescription:
+def _description(number: int, segment: SegmentInfo) -> SegmentDescription:
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
     return hd.seg.SegmentDescription(
-        segment_number=1,
+        segment_number=number,
         segment_label=segment.name,
         segmented_property_category=_coded(segment.category),
         segmented_property_type=_coded(segment.type),
-        anatomic_regions=[_coded(segment.region)],
+        anatomic_regions=[_coded(segment.region)] if segment.region else None,
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=hd.AlgorithmIdentificationSequence(
             name="PESemiSeg", version=__version__, family=codes.cid7162.ArtificialIntelligence

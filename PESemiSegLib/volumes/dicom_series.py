@@ -116,10 +116,7 @@ def _without_copies(planes: list[Plane]) -> tuple[list[Plane], list[str]]:
         kept.append(plane)
     if not copies:
         return kept, []
-    name = min(path.name for path in copies)
-    return kept, [
-        f"{counted(len(copies), 'file')} (such as {name}) repeat the UID of others and were left out."
-    ]
+    return kept, [f"{counted(len(copies), 'file')} with the UID of another were left out."]
 
 
 def _split(planes: list[Plane]) -> list[Stack]:
@@ -156,7 +153,9 @@ def _same_kind(a: Plane, b: Plane) -> bool:
     )
 
 
-def choose(stacks: list[Stack], series: str | int | None, name: str, problems: Sequence[str] = ()) -> Stack:
+def choose(
+    stacks: list[Stack], series: str | int | None, name: str, problems: Sequence[object] = ()
+) -> Stack:
     """The stack that `series` names, or else the axial CT stack with the most slices.
 
     `series` is a SeriesInstanceUID, a series number, or a number of the list that errors print

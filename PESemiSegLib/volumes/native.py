@@ -40,6 +40,12 @@ class NativeGrid:
     slice_positions: FloatArray | None = None
 
     @property
+    def slice_gap_mm(self) -> float:
+        """The largest distance between neighbouring source slices; see `Volume.slice_gap_mm`."""
+        steps = np.ones(1) if self.slice_positions is None else np.diff(np.sort(self.slice_positions))
+        return float(steps.max(initial=1.0) * self.stack.spacing_mm[2])
+
+    @property
     def output_grid(self) -> Grid:
         return self.stack if self.writes_stack else self.working
 

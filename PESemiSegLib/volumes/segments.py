@@ -26,15 +26,15 @@ class SegmentInfo:
     colour_rgb: tuple[int, int, int]  # 0 to 255
     category: Code
     type: Code
-    region: Code
-    description: str = ""
+    region: Code | None = None  # None: the type itself is a place
+    description: str = "Found by a program; research use only, not reviewed"
 
     @property
     def terminology_entry(self) -> str:
         """Slicer's terminology string: category, type and modifier, then anatomic region and modifier."""
         return (
             f"Segmentation category and type - DICOM master list~{self.category}~{self.type}~^^"
-            f"~Anatomic codes - DICOM master list~{self.region}~^^"
+            f"~Anatomic codes - DICOM master list~{self.region or '^^'}~^^"
         )
 
 
@@ -44,5 +44,9 @@ EMBOLUS = SegmentInfo(
     category=Code("49755003", "SCT", "Morphologically Altered Structure"),
     type=Code("55584005", "SCT", "Embolus"),
     region=Code("81040000", "SCT", "Pulmonary artery"),
-    description="Found by a program; research use only, not reviewed",
+)
+_ANATOMY = Code("123037004", "SCT", "Anatomical Structure")
+AORTA = SegmentInfo("Aorta", (224, 97, 76), _ANATOMY, Code("15825003", "SCT", "Aorta"))
+PULMONARY_ARTERY = SegmentInfo(
+    "Pulmonary artery", (0, 122, 171), _ANATOMY, Code("81040000", "SCT", "Pulmonary artery")
 )

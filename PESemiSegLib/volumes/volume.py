@@ -20,7 +20,8 @@ class SeriesFacts:
 
     `warnings` are sentences for a radiologist; `series` names the stack taken, `other_series` what else is
     there;
-    `description` is the site's free text and may contain anything: it is shown only when asked for.
+    `description` is the site's free text and may contain anything, and so may the file names in `left_out`
+    (files that could not be read): both are shown only when asked for.
     `source_files` (DICOM) are the files in the order of `Volume.to_source`; for a multi-frame file there is
     one, and `source_frames` holds the frame number (from 1) of each slice.
     """
@@ -35,6 +36,7 @@ class SeriesFacts:
     other_series: tuple[str, ...] = ()
     slice_thickness_mm: float | None = None
     kvp: float | None = None
+    left_out: tuple[str, ...] = field(default=(), repr=False)
     source_files: tuple[Path, ...] = field(default=(), repr=False)
     source_frames: tuple[int, ...] = field(default=(), repr=False)
 
@@ -72,6 +74,11 @@ class Volume:
     def spacing_mm(self) -> tuple[float, float, float]:
         """(x, y, z) of the working grid."""
         return self.grid.spacing_mm
+
+    @property
+    def slice_gap_mm(self) -> float:
+        """The largest distance between neighbouring source slices, whichever way they were acquired."""
+        return self.native.slice_gap_mm
 
     @property
     def output_grid(self) -> Grid:

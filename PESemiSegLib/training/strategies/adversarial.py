@@ -34,6 +34,8 @@ class Adversarial(Method):
         """See Strategy."""
         s = self._config.semi.adversarial
         please, believe = clock.progress >= s.adversarial_start, clock.progress >= s.semi_start
+        if s.labelled_first and please and (unlabelled is None or not believe):
+            return self._pleasing_step(labelled, clock)
         if unlabelled is None or not (please or believe):
             return self.supervised_step(labelled, clock)
         known, unknown = self.forward(labelled.image, unlabelled.image)
@@ -58,6 +60,15 @@ class Adversarial(Method):
         figures |= unlabelled_figures(unknown.probability, trusted, "trusted")
         fakes = (unknown.probability, unknown.features.detach()) if s.remain else None
         return self.conclude(labelled, known, terms, figures, clock, fakes)
+
+    def _pleasing_step(self, labelled: LabelledTensors, clock: Clock) -> Outcome:
+        """L = L_seg(x_l) + a L_adv(x_l): the fully supervised stage of Tan et al. (Eq. 2)."""
+        (known,) = self.forward(labelled.image)
+        with frozen(self.learners["discriminator"].module) as judge:
+            pleased = adversarial_loss(judge(probabilities(known.logits), known.features), labelled.valid)
+        weight = self._config.semi.adversarial.weight_labelled
+        terms = {"L_seg": self.known_loss(known, labelled), "L_adv": weight * pleased}
+        return self.conclude(labelled, known, terms, {"L_adv": float(pleased.detach())}, clock)
 
 
 def trusted_pixels(confidence: Tensor, threshold: TrustConfig, marked: Tensor | None = None) -> Tensor:

@@ -1,0 +1,43 @@
+"""The kinds of model: what each marks, what its package is called, how many classes its network has.
+
+A further kind is one entry here; training, packages, evaluation and the commands read it from this list.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from PESemiSegLib.errors import ConfigError
+from PESemiSegLib.volumes.segments import AORTA, EMBOLUS, PULMONARY_ARTERY, SegmentInfo
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of model.
+
+    name: what commands and settings call it. package: `kind` in model.json. marks: what it finds, for
+    sentences. segments: label value n is the n-th of them; background is 0.
+    """
+
+    name: str
+    package: str
+    marks: str
+    segments: tuple[SegmentInfo, ...]
+
+    @property
+    def classes(self) -> int:
+        """Classes of the network, background included."""
+        return len(self.segments) + 1
+
+
+EMBOLI = Kind("emboli", "pe-segmenter", "pulmonary embolism", (EMBOLUS,))
+ARTERIES = Kind("arteries", "artery-segmenter", "aorta and pulmonary artery", (AORTA, PULMONARY_ARTERY))
+KINDS = {kind.name: kind for kind in (EMBOLI, ARTERIES)}
+PACKAGE_KINDS = {kind.package: kind for kind in KINDS.values()}
+
+
+def kind_named(name: str) -> Kind:
+    """The kind of this name; raises ConfigError that lists the known ones."""
+    if name not in KINDS:
+        raise ConfigError(f"The kind '{name}' is not one of {', '.join(KINDS)}.")
+    return KINDS[name]
