@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from PESemiSegLib.cohorts.adapters import adapter_for
-from PESemiSegLib.cohorts.adapters.base import Adapter, Entry, Marked
+from PESemiSegLib.cohorts.adapters.base import Adapter, Entry
 from PESemiSegLib.cohorts.fingerprint import voxel_fingerprint
 from PESemiSegLib.cohorts.labelmap import on_same_grid
 from PESemiSegLib.cohorts.manifest import Case, Manifest
+from PESemiSegLib.cohorts.marked import Marked
 from PESemiSegLib.cohorts.placement import check_placement
 from PESemiSegLib.errors import ConfigError, InputError, OutputError
 from PESemiSegLib.volumes.reader import read

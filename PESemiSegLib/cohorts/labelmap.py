@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from PESemiSegLib.cohorts.adapters.base import Marked, MaskReader
+from PESemiSegLib.cohorts.marked import Marked, MaskReader
 from PESemiSegLib.errors import InputError
 from PESemiSegLib.volumes.reader import read
 from PESemiSegLib.volumes.volume import Volume

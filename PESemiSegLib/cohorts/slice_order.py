@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from PESemiSegLib.cohorts.adapters.base import Marked, natural
+from PESemiSegLib.cohorts.marked import Marked
+from PESemiSegLib.cohorts.natural import natural
 from PESemiSegLib.errors import InputError
 from PESemiSegLib.volumes.volume import Volume
 

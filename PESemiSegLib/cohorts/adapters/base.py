@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-import numpy as np
-
+from PESemiSegLib.cohorts.marked import MaskReader
+from PESemiSegLib.cohorts.natural import natural
 from PESemiSegLib.errors import InputError
 from PESemiSegLib.volumes.reader import FILE_KINDS
-from PESemiSegLib.volumes.volume import Volume
-
-
-class Marked(NamedTuple):
-    """A mask on the working grid of its scan: integers (z, y, x), and a note on how it came there."""
-
-    labels: np.ndarray
-    note: str = ""
-
-
-MaskReader = Callable[[Volume], Marked]
-"""Gives the mask of a scan; raises InputError."""
 
 
 @dataclass(frozen=True)
@@ -85,16 +72,6 @@ def image_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return natural(p for p in folder.iterdir() if is_image_file(p) and not p.name.startswith("."))
-
-
-def natural(paths: Iterator[Path] | list[Path]) -> list[Path]:
-    """Sorted by name with numbers as numbers: 2 before 10."""
-
-    def key(path: Path) -> list[tuple[int, int, str]]:
-        parts = re.split(r"(\d+)", path.name.lower())
-        return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
-
-    return sorted(paths, key=key)
 
 
 def child(folder: Path, *names: str) -> Path | None:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from PESemiSegLib.cohorts.adapters.base import Entry, Marked, MaskReader, child, natural, need
+from PESemiSegLib.cohorts.adapters.base import Entry, child, need
+from PESemiSegLib.cohorts.marked import Marked, MaskReader
 from PESemiSegLib.cohorts.matfile import read_mat
+from PESemiSegLib.cohorts.natural import natural
 from PESemiSegLib.cohorts.slice_order import mask_in_file_order
 from PESemiSegLib.errors import InputError
 from PESemiSegLib.volumes.volume import Volume

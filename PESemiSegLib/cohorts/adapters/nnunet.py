@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from PESemiSegLib.cohorts.adapters.base import Entry, MaskReader, child, image_files, need, stem
+from PESemiSegLib.cohorts.adapters.base import Entry, child, image_files, need, stem
 from PESemiSegLib.cohorts.labelmap import file_mask
+from PESemiSegLib.cohorts.marked import MaskReader
 from PESemiSegLib.errors import InputError
 
 _EMBOLUS = re.compile(r"embol|(^|[^a-z])pe([^a-z]|$)|clot|thromb", re.IGNORECASE)

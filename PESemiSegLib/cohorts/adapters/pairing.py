@@ -6,7 +6,9 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from PESemiSegLib.cohorts.adapters.base import Entry, MaskReader, child, is_image_file, natural, stem
+from PESemiSegLib.cohorts.adapters.base import Entry, child, is_image_file, stem
+from PESemiSegLib.cohorts.marked import MaskReader
+from PESemiSegLib.cohorts.natural import natural
 
 IMAGE_FOLDERS = ("images", "image", "ct", "cts", "scans", "scan", "volumes")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "segmentations", "segmentation", "seg", "segs", "gt")

@@ -9,14 +9,13 @@ import numpy as np
 
 from PESemiSegLib.cohorts.adapters.base import (
     Entry,
-    Marked,
-    MaskReader,
     child,
     image_files,
-    natural,
     need,
     stem,
 )
+from PESemiSegLib.cohorts.marked import Marked, MaskReader
+from PESemiSegLib.cohorts.natural import natural
 from PESemiSegLib.cohorts.slice_order import mask_in_file_order
 from PESemiSegLib.errors import InputError
 from PESemiSegLib.volumes.nifti import read_nifti

@@ -6,8 +6,9 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from PESemiSegLib.cohorts.adapters.base import Entry, is_image_file, natural, stem
+from PESemiSegLib.cohorts.adapters.base import Entry, is_image_file, stem
 from PESemiSegLib.cohorts.adapters.pairing import holds_dicom, is_mask_file, looks_like_dicom
+from PESemiSegLib.cohorts.natural import natural
 from PESemiSegLib.errors import InputError
 
 

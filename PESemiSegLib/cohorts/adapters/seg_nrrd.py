@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from PESemiSegLib.cohorts.adapters.base import Entry, Marked, MaskReader
+from PESemiSegLib.cohorts.adapters.base import Entry
 from PESemiSegLib.cohorts.adapters.pairing import pairs
 from PESemiSegLib.cohorts.labelmap import resampled
+from PESemiSegLib.cohorts.marked import Marked, MaskReader
 from PESemiSegLib.cohorts.segment_choice import Segment, emboli
 from PESemiSegLib.errors import InputError
 from PESemiSegLib.volumes.grid import make_affine
