@@ -13,7 +13,7 @@ import numpy as np
 from PESemiSegLib.cohorts.adapters import adapter_for
 from PESemiSegLib.cohorts.adapters.base import Adapter, Entry
 from PESemiSegLib.cohorts.fingerprint import voxel_fingerprint
-from PESemiSegLib.cohorts.labelmap import on_same_grid
+from PESemiSegLib.cohorts.labelmap import read_on_grid
 from PESemiSegLib.cohorts.manifest import Case, Manifest
 from PESemiSegLib.cohorts.marked import Marked
 from PESemiSegLib.cohorts.placement import check_placement
@@ -74,9 +74,9 @@ def inspect(case: Case) -> list[str]:
     """What is wrong with a case of a manifest once its files are opened; empty where nothing is."""
     try:
         volume = read(case.image)
-        mask = None if case.mask is None else _on_grid(case.mask, volume)
+        mask = None if case.mask is None else read_on_grid(case.mask, volume)
         if case.lesions is not None:
-            _on_grid(case.lesions, volume)
+            read_on_grid(case.lesions, volume)
     except InputError as error:
         return [str(error)]
     wrong = []
@@ -142,7 +142,9 @@ def _opened(case: Case, entry: Entry, options: BuildOptions, labelled: bool) -> 
     )
     if not labelled or entry.mask is None:
         return case
-    read_mask = Marked(_on_grid(entry.mask, volume)) if isinstance(entry.mask, Path) else entry.mask(volume)
+    read_mask = (
+        Marked(read_on_grid(entry.mask, volume)) if isinstance(entry.mask, Path) else entry.mask(volume)
+    )
     mask = read_mask.labels
     if mask.shape != volume.shape:
         raise InputError(f"the mask has the shape {mask.shape}, its scan {volume.shape}")
@@ -159,13 +161,6 @@ def _opened(case: Case, entry: Entry, options: BuildOptions, labelled: bool) -> 
         pe="yes" if (mask > 0).any() else "no",
         problems=(*case.problems, *said),
     )
-
-
-def _on_grid(path: Path, volume: Volume) -> np.ndarray:
-    label = read(path)
-    if not on_same_grid(label, volume):
-        raise InputError(f"{path.name} does not lie on the scan's grid; export it on that grid")
-    return label.hu
 
 
 def _written(mask: np.ndarray, volume: Volume, case: Case, folder: Path) -> Path:

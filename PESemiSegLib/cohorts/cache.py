@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from PESemiSegLib.cohorts.anchors import find_anchors
+from PESemiSegLib.cohorts.labelmap import read_on_grid
 from PESemiSegLib.cohorts.manifest import Case
 from PESemiSegLib.errors import InputError, OutputError
 
@@ -172,13 +173,8 @@ def _read_pair(case: Case, classes: int) -> tuple[np.ndarray, np.ndarray | None,
     volume = read(case.image)
     mask = None
     if case.mask is not None:
-        label = read(case.mask)
-        if label.shape != volume.shape or not np.allclose(label.affine, volume.affine, atol=0.05):
-            raise InputError(
-                f"The mask {case.mask.name} does not lie on the grid of {case.image.name}; "
-                "export it on the scan's grid."
-            )
-        mask = label.hu > 0 if classes == 2 else _checked(label.hu, classes, case.mask.name)
+        labels = read_on_grid(case.mask, volume)
+        mask = labels > 0 if classes == 2 else _checked(labels, classes, case.mask.name)
     x, y, z = volume.spacing_mm
     return volume.hu, mask, (x, y), z
 

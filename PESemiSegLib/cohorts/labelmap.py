@@ -16,8 +16,16 @@ _TOLERANCE_MM = 0.05
 
 
 def on_same_grid(mask: Volume, scan: Volume) -> bool:
-    """Whether two volumes have the same voxels in the same places (to within 0.05 mm)."""
-    return mask.shape == scan.shape and bool(np.allclose(mask.affine, scan.affine, atol=_TOLERANCE_MM))
+    """Whether two volumes have the same voxels in the same places, all of them to within 0.05 mm."""
+    return mask.grid.same_as(scan.grid, _TOLERANCE_MM)
+
+
+def read_on_grid(path: Path, scan: Volume) -> np.ndarray:
+    """The values of an image file, int16 (z, y, x); raises InputError where it lies on another grid."""
+    stored = read(path)
+    if not on_same_grid(stored, scan):
+        raise _elsewhere(path)
+    return stored.hu
 
 
 def file_mask(
@@ -37,7 +45,7 @@ def file_mask(
             labels = scan.from_source(stored.to_source(stored.hu))
             note = "the mask's header places it elsewhere: matched to the scan voxel by voxel"
         else:
-            raise InputError(f"{path.name} does not lie on the scan's grid; export it on that grid")
+            raise _elsewhere(path)
         return Marked((labels if value is None else labels == value).astype(dtype), note)
 
     return mask_of
@@ -52,3 +60,7 @@ def resampled(labels: np.ndarray, affine: np.ndarray, scan: Volume) -> np.ndarra
 
     matrix = np.linalg.inv(affine) @ scan.affine
     return resample(labels, matrix, scan.shape, linear=False, fill=0)
+
+
+def _elsewhere(path: Path) -> InputError:
+    return InputError(f"{path.name} does not lie on the scan's grid; export it on that grid")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from PESemiSegLib.cohorts.labelmap import read_on_grid
 from PESemiSegLib.cohorts.manifest import Case
 from PESemiSegLib.errors import InputError
 from PESemiSegLib.volumes.reader import read
@@ -28,19 +29,12 @@ def read_case(case: Case) -> tuple[Volume, Truth]:
     if case.mask is None:
         raise InputError(f"The case of {case.image.name} has no mask to be measured against.")
     volume = read(case.image)
-    mask = _on_grid(case.mask, volume) > 0
+    mask = read_on_grid(case.mask, volume) > 0
     if case.lesions is None:
         return volume, Truth(mask, None, {})
     return volume, Truth(
-        mask, _on_grid(case.lesions, volume), _locations(case.lesions.with_name("facts.json"))
+        mask, read_on_grid(case.lesions, volume), _locations(case.lesions.with_name("facts.json"))
     )
-
-
-def _on_grid(path: Path, volume: Volume) -> np.ndarray:
-    label = read(path)
-    if label.shape != volume.shape or not np.allclose(label.affine, volume.affine, atol=0.05):
-        raise InputError(f"{path.name} does not lie on the grid of its scan; export it on the scan's grid.")
-    return label.hu
 
 
 def _locations(facts: Path) -> dict[int, str]:

@@ -144,7 +144,7 @@ def test_a_changed_mask_and_a_slice_less_are_noticed(case: Case, tmp_path: Path,
 def test_a_mask_on_another_grid_is_refused(case: Case, tmp_path: Path) -> None:
     assert case.mask is not None
     _write(case.mask, np.zeros((6, 40, 40), np.uint8))
-    with pytest.raises(InputError, match=r"m.nii.gz does not lie on the grid"):
+    with pytest.raises(InputError, match=r"m.nii.gz does not lie on the scan's grid"):
         SliceCache(tmp_path / "cache", 1.8).open(case)
 
 
