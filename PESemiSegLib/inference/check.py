@@ -47,7 +47,7 @@ def check(volume: Volume, lungs: LungField | None = None) -> InputCheck:
         sentences=sentences,
         pa_hu=blood.hu if blood else None,
         lung_volume_ml=lungs.volume_ml if lungs.found else None,
-        slice_spacing_mm=volume.spacing_mm[2],
+        slice_spacing_mm=slice_gap_mm(volume),
         coverage_mm=lungs.length_mm if lungs.found else None,
         noise_hu=blood.noise_hu if blood else None,
         facts={"trunk_in_image": bool(blood and blood.trunk)},
@@ -85,12 +85,18 @@ def _values(hu: np.ndarray) -> Iterator[CheckLine]:
 
 
 def _spacing(volume: Volume) -> Iterator[CheckLine]:
-    z_mm = volume.spacing_mm[2]
-    if z_mm > THICK_SLICE_MM + 0.01:
-        text = f"The slices are {z_mm:.1f} mm apart; small emboli are missed above {THICK_SLICE_MM:g} mm."
+    gap_mm = slice_gap_mm(volume)
+    if gap_mm > THICK_SLICE_MM + 0.01:
+        text = f"The slices are {gap_mm:.1f} mm apart; small emboli are missed above {THICK_SLICE_MM:g} mm."
         yield _line("warning", "slice_spacing", text)
     else:
-        yield _line("ok", "slice_spacing", f"The slices are {z_mm:.2g} mm apart.")
+        yield _line("ok", "slice_spacing", f"The slices are {gap_mm:.2g} mm apart.")
+
+
+def slice_gap_mm(volume: Volume) -> float:
+    """The largest distance between slices as acquired: a coronal scan's, a gap's, a file's coarse axis."""
+    coarsest = max(volume.slice_gap_mm, *volume.spacing_mm)
+    return coarsest if coarsest > THICK_SLICE_MM else volume.slice_gap_mm
 
 
 def _chest(lungs: LungField) -> Iterator[CheckLine]:

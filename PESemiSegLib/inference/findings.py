@@ -76,12 +76,12 @@ def find(
         local = labels[place] == index
         start = offset + [s.start for s in place]
         where = Box(_three(start), _three(start + local.shape))
-        found.append(_measure(local, where, grid, probability, confidence, lungs))
+        found.append(measure(local, where, grid, probability, confidence, lungs))
     found.sort(key=lambda f: (-f.volume_mm3, f.seed))
     return [replace(f, id=number) for number, f in enumerate(found, start=1)]
 
 
-def _measure(
+def measure(
     local: np.ndarray,
     box: Box,
     grid: Grid,
@@ -89,7 +89,7 @@ def _measure(
     confidence: BoxArray,
     lungs: LungField | None,
 ) -> Finding:
-    """One component: `local` is its mask inside its bounding `box`."""
+    """One finding, not numbered yet: `local` is its mask inside its bounding `box`."""
     kji = np.argwhere(local) + np.array(box.start)
     points = grid.to_lps(kji[:, ::-1])
     return Finding(
@@ -98,7 +98,7 @@ def _measure(
         centroid_lps_mm=_three(points.mean(0), float),
         side=side_of(kji, lungs) if lungs is not None else "central",
         slice_range=(box.start[0], box.stop[0] - 1),
-        longest_axis_mm=longest_axis(points, max(grid.spacing_mm[:2])),
+        longest_axis_mm=longest_axis(kji[:, ::-1], grid.spacing_mm),
         mean_probability=float(probability.crop(box)[local].mean(dtype=np.float64)),
         mean_confidence=float(confidence.crop(box)[local].mean(dtype=np.float64)),
         box=box,
@@ -106,11 +106,13 @@ def _measure(
     )
 
 
-def longest_axis(points: np.ndarray, voxel_mm: float) -> float:
-    """Greatest distance between two of `points` (n, 3) in mm (Feret diameter), plus one voxel.
+def longest_axis(ijk: np.ndarray, spacing_mm: tuple[float, float, float]) -> float:
+    """Greatest distance in mm between the centres of two voxels (n, 3) (Feret diameter), ends included.
 
-    The voxel is added because the points are voxel centres: a single voxel is one voxel long, not 0.
+    The ends are what one voxel measures in that direction: a row of n voxels is n voxels long, and a single
+    voxel as long as its longest side.
     """
+    points = ijk * np.asarray(spacing_mm)
     if len(points) > 64:
         try:
             points = points[ConvexHull(points).vertices]
@@ -118,7 +120,12 @@ def longest_axis(points: np.ndarray, voxel_mm: float) -> float:
             points = _extremes(points)
     if len(points) > 2000:
         points = _extremes(points)
-    return float(pdist(points).max(initial=0.0) + voxel_mm)
+    if len(points) < 2:
+        return float(max(spacing_mm))
+    distances = pdist(points)
+    first, second = np.stack(np.triu_indices(len(points), 1))[:, distances.argmax()]
+    direction = np.abs(points[first] - points[second]) / distances.max()
+    return float(distances.max() + direction @ spacing_mm)
 
 
 def _extremes(points: np.ndarray, directions: int = 500) -> np.ndarray:

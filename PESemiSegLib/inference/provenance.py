@@ -43,6 +43,7 @@ def provenance(
         "intended_use": "Research use only. Not a medical device.",
         "model": {
             "name": info.name,
+            "marks": info.what.name,
             "sha256": package.sha256,
             "data_origin": info.data_origin,
             "licence": info.licence,

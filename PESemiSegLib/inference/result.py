@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from PESemiSegLib.errors import InputError
+from PESemiSegLib.volumes.segments import EMBOLUS, SegmentInfo
 
 if TYPE_CHECKING:
     from PESemiSegLib.inference.lungs import LungField
@@ -103,11 +104,12 @@ class Finding:
     centroid_lps_mm: tuple[float, float, float]  # mean of the voxel centres, patient LPS
     side: Side
     slice_range: tuple[int, int]  # first and last slice k, both inside
-    longest_axis_mm: float  # greatest distance between two of its voxel centres, plus one voxel
+    longest_axis_mm: float  # greatest distance between two of its voxels, ends included
     mean_probability: float
     mean_confidence: float
     box: Box  # bounding box
     seed: tuple[int, int, int]  # (k, j, i) of one of its voxels
+    name: str = ""  # of its class, where a model has several
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types for JSON and CSV."""
@@ -169,8 +171,9 @@ class InputCheck:
 class Result:
     """A finished segmentation on the volume's working grid (axial, LPS).
 
-    `mask` uint8 (z, y, x), 0 or 1. `probability` and `confidence` hold the segmenter's and the
-    discriminator's sigmoid inside the computed `box`; outside it nothing was computed and both are 0.
+    `mask` uint8 (z, y, x): the value n stands for segments[n - 1], 0 for nothing. `probability` (of any mark)
+    and `confidence` hold what segmenter and discriminator say inside the computed `box`; outside it nothing
+    was computed and both are 0.
     """
 
     volume: Volume
@@ -181,6 +184,7 @@ class Result:
     check: InputCheck
     provenance: dict[str, Any]
     lungs: LungField
+    segments: tuple[SegmentInfo, ...] = (EMBOLUS,)
 
     @property
     def box(self) -> Box:
@@ -194,6 +198,8 @@ class Result:
 
     def finding_mask(self, finding: Finding) -> np.ndarray:
         """Boolean array of `finding.box.shape`: the voxels of this finding alone."""
+        if len(self.segments) > 1:
+            return np.asarray(self.mask[finding.box.slices] == finding.id)
         from scipy import ndimage
 
         labels, _ = ndimage.label(self.mask[finding.box.slices], np.ones((3, 3, 3), dtype=bool))

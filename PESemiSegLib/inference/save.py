@@ -113,6 +113,7 @@ def finding_row(result: Result, finding: Finding) -> dict[str, Any]:
     left, posterior, superior = finding.centroid_lps_mm
     return {
         "id": finding.id,
+        **({"name": finding.name} if finding.name else {}),
         "volume_mm3": round(finding.volume_mm3, 3),
         "side": finding.side,
         "slice_first": first + 1,
@@ -143,7 +144,7 @@ def _write_images(result: Result, stage: Path) -> None:
 
     grid = result.volume.output_grid
     mask = result.output_mask()
-    write_seg_nrrd(stage / SEG_NRRD, mask, grid)
+    write_seg_nrrd(stage / SEG_NRRD, mask, grid, result.segments)
     write_nifti(stage / NIFTI, mask, grid, description=NOTICE)
     del mask
     planes = output_planes(
@@ -157,21 +158,22 @@ def _write_dicom_seg(result: Result, stage: Path) -> list[str]:
         return []  # nobody expects one
     from PESemiSegLib.volumes.dicom_seg import write_dicom_seg
 
-    outcome = write_dicom_seg(stage / DICOM_SEG, result.mask, result.volume)
+    outcome = write_dicom_seg(stage / DICOM_SEG, result.mask, result.volume, result.segments)
     return [outcome.note] if outcome.note else []
 
 
 def _write_csv(rows: list[dict[str, Any]], path: Path) -> None:
+    columns = tuple(rows[0]) if rows else _COLUMNS
     with path.open("w", encoding="utf-8", newline="") as handle:
-        table = csv.DictWriter(handle, _COLUMNS, lineterminator="\n")
+        table = csv.DictWriter(handle, columns, lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
 
 
-def _identity(result: Result) -> dict[str, str]:
-    """The input's name and, of a DICOM series, the patient's ID."""
+def _identity(result: Result) -> dict[str, Any]:
+    """The input's name, files that could not be read and, of a DICOM series, the patient's ID."""
     facts = result.volume.facts
-    identity = {"input": facts.source_name}
+    identity: dict[str, Any] = {"input": facts.source_name, "left_out": list(facts.left_out)}
     if facts.source_files:
         from pydicom import dcmread
 

@@ -15,6 +15,7 @@ from PESemiSegLib.inference.engines.base import Engine
 from PESemiSegLib.inference.engines.select import Choice, choose, open_engine
 from PESemiSegLib.inference.lung_filter import LungFilter, Mode, make_filter
 from PESemiSegLib.inference.lungs import LungField, lung_mask
+from PESemiSegLib.inference.organs import find_organs
 from PESemiSegLib.inference.prepare import SlicePreparer, grow_to_multiple
 from PESemiSegLib.inference.progress import CancelCheck, ProgressCallback, Reporter, in_background, wait_for
 from PESemiSegLib.inference.provenance import provenance
@@ -50,6 +51,7 @@ def segment(
     cancelled: CancelCheck | None = None,
     checked: Callable[[InputCheck], None] = lambda check: None,
     slice_done: SliceDone = lambda box, marked: None,
+    kind: str = "emboli",
 ) -> Result:
     """Segment pulmonary emboli (1A.1, 1A.6, 1A.7) and map the discriminator's confidence (1A.3).
 
@@ -71,11 +73,16 @@ def segment(
         cancelled: asked every 0.1 s; when true, the run stops.
         checked: told what the input check found, before the slices run and before `strict` refuses.
         slice_done: told each slice as it is finished, see SliceDone.
+        kind: what the model must mark. With several classes, such as "arteries", each pixel takes its
+            likeliest class; threshold, smallest mark and lung filter are then not used.
 
     Raises:
         InputError: `strict`, and the check found fault. ConfigError: a setting out of range.
         DeviceError: the device cannot be used, or its memory is too small. Cancelled: the caller stopped it.
     """
+    package.require(kind)
+    segments = package.info.what.segments
+    several = len(segments) > 1
     wanted = Settings(
         device, precision, engine, whole, lung_filter, threshold, min_lesion_mm3, fill_holes, batch, threads
     )
@@ -91,7 +98,7 @@ def segment(
     inspected = check(volume, lungs)
     checked(inspected)
     inspected.require(strict)
-    allowed = make_filter(lung_filter, volume.hu, lungs)
+    allowed = make_filter("none" if several else lung_filter, volume.hu, lungs)
     clock.lap("check")
 
     reporter.start("load")
@@ -107,16 +114,17 @@ def segment(
 
     reporter.start("findings")
     grid = volume.grid
-    marks.clean(
-        marked, grid.voxel_volume_mm3, min_mm3=settings.min_lesion_mm3 or 0.0, fill_holes=settings.fill_holes
-    )
+    if not several:
+        smallest = settings.min_lesion_mm3 or 0.0
+        marks.clean(marked, grid.voxel_volume_mm3, min_mm3=smallest, fill_holes=settings.fill_holes)
     mask = np.zeros(volume.shape, dtype=np.uint8)
     mask[box.slices] = marked
-    found = marks.find(mask, grid, probability, confidence, lungs)
+    measured = (grid, probability, confidence, lungs)
+    found = find_organs(mask, segments, *measured) if several else marks.find(mask, *measured)
     clock.lap("findings")
     origin = provenance(volume, package, settings, running.info, choice, box, clock.seconds)
     reporter.check_cancelled()
-    return Result(volume, mask, probability, confidence, found, inspected, origin, lungs)
+    return Result(volume, mask, probability, confidence, found, inspected, origin, lungs, segments)
 
 
 def plan(
@@ -165,9 +173,13 @@ def _run(
     reporter.start("slices", last - first)
     outputs = engine.run((preparer.input(k) for k in range(first, last)), reporter.check_cancelled)
     for n, (p, c) in zip(range(last - first), outputs, strict=True):
-        plane = preparer.back(p)
-        # Thresholded before it is rounded to float16, so that the mask is the engine's own.
-        marked[n] = plane >= settings.threshold
+        # Decided before it is rounded to float16, so that the mask is the engine's own.
+        if p.ndim == 2:
+            plane = preparer.back(p)
+            marked[n] = plane >= settings.threshold
+        else:
+            planes = np.stack([preparer.back(share) for share in p])
+            marked[n], plane = planes.argmax(0), 1.0 - planes[0]
         probability[n] = plane
         confidence[n] = preparer.back(c)
         one = Box((first + n, *box.start[1:]), (first + n + 1, *box.stop[1:]))

@@ -36,6 +36,7 @@ class Engine(Protocol):
     def run(self, inputs: Iterable[np.ndarray], poll: Poll) -> Iterator[Output]:
         """Yield, for each input (C, H, W) float32 and in order, probability and confidence (H, W) float32.
 
+        Of a model with several classes the probability is (classes, H, W), background first.
         `inputs` is consumed as needed, a few slices ahead at most. `poll` is called at least every 0.1 s and
         may raise, which stops the run.
 

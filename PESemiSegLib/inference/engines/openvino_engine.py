@@ -25,8 +25,9 @@ _PRECISION_HINT = {"fp32": "f32", "bf16": "bf16"}
 class OpenVinoEngine:
     """A package's two ONNX graphs, joined and compiled for a CPU and one input shape.
 
-    segmenter -> sigmoid -> discriminator -> sigmoid is one graph, so that the features never leave it. Slices
-    run side by side, one stream of one thread each: on CPUs that beats threads within a layer and batches.
+    segmenter -> sigmoid or softmax -> discriminator -> sigmoid is one graph, so that the features never leave
+    it. Slices run side by side, one stream of one thread each: on CPUs that beats threads within a layer and
+    batches.
 
     Args:
         package: a verified model package.
@@ -137,9 +138,9 @@ def _finished(request: Any) -> Output:
     """Copies of both maps of a request that has ended; raises what went wrong inside."""
     request.wait()
     probability, confidence = (
-        np.array(request.get_output_tensor(n).data[0, 0], dtype=np.float32) for n in (0, 1)
+        np.array(request.get_output_tensor(n).data[0], dtype=np.float32) for n in (0, 1)
     )
-    return probability, confidence
+    return probability[0] if len(probability) == 1 else probability, confidence[0]
 
 
 def _tensor(item: np.ndarray) -> Any:
@@ -164,7 +165,9 @@ def _joined(core: Any, package: ModelPackage) -> Any:
     try:
         segmenter = core.read_model(package.file("segmenter.onnx"))
         discriminator = core.read_model(package.file("discriminator.onnx"))
-        probability = ops.sigmoid(_source(segmenter.output("logits")))
+        logits = _source(segmenter.output("logits"))
+        several = package.info.network_config.outputs > 1
+        probability = ops.softmax(logits, 1) if several else ops.sigmoid(logits)
         feeds = {"probability": probability.output(0), "features": _source(segmenter.output("features"))}
         for parameter in discriminator.get_parameters():
             parameter.output(0).replace(feeds[_name(parameter)])

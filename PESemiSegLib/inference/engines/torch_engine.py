@@ -17,6 +17,7 @@ from PESemiSegLib.inference.engines.batches import run_in_batches
 from PESemiSegLib.inference.progress import Poll
 from PESemiSegLib.models.load import load_discriminator, load_segmenter
 from PESemiSegLib.networks.fuse import fold_batch_norms
+from PESemiSegLib.networks.outputs import probabilities
 
 if TYPE_CHECKING:
     from PESemiSegLib.models.package import ModelPackage
@@ -26,7 +27,7 @@ _DTYPE = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, 
 
 
 class _SegmentAndJudge(nn.Module):
-    """image (B, C, H, W) -> probability and confidence (B, H, W)."""
+    """image (B, C, H, W) -> probability (B, H, W), or (B, classes, H, W), and confidence (B, H, W)."""
 
     def __init__(self, segmenter: nn.Module, discriminator: nn.Module) -> None:
         super().__init__()
@@ -34,9 +35,9 @@ class _SegmentAndJudge(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         logits, features = self.segmenter.forward_features(image)  # type: ignore[operator]
-        probability = logits.sigmoid()
+        probability = probabilities(logits)
         confidence = self.discriminator(probability, features).sigmoid()
-        return probability[:, 0], confidence[:, 0]
+        return probability[:, 0] if logits.shape[1] == 1 else probability, confidence[:, 0]
 
 
 class TorchEngine:

@@ -8,6 +8,7 @@ from PESemiSegLib.inference.report.encode import CONFIDENCE_RGB
 from PESemiSegLib.inference.report.environment import environment
 from PESemiSegLib.inference.report.overview import overviews_of
 from PESemiSegLib.inference.report.planes import WINDOW, pictures_of
+from PESemiSegLib.volumes.segments import EMBOLUS
 
 if TYPE_CHECKING:
     from PESemiSegLib.inference.result import Result
@@ -19,8 +20,10 @@ def render(result: Result, summary: dict[str, Any]) -> str:
     """The report of `result` as one HTML page without outside references; `summary` is save.summarise's."""
     pages = environment()
     pages.filters |= {"mm3": _volume_mm3, "ml": _volume_ml, "figure": _figure}
-    shown = result.findings[:PICTURED]
+    shown, names = result.findings[:PICTURED], [segment.name for segment in result.segments]
     return pages.get_template("report.html").render(
+        title="Pulmonary embolism segmentation" if result.segments == (EMBOLUS,) else " and ".join(names),
+        several=len(names) > 1,
         summary=summary,
         findings=summary["findings"],
         pictures={finding.id: pictures_of(result, finding) for finding in shown},

@@ -73,6 +73,15 @@ def test_thick_slices_are_said(chest):
     assert "slice_spacing" not in codes(checked(chest.hu, (2.0, 2.0, 3.0)))
 
 
+def test_the_gap_between_coronal_slices_is_said(chest):
+    every_third = np.ascontiguousarray(chest.hu[:, ::3].transpose(1, 0, 2))  # slices of 6 mm, front to back
+    affine = np.zeros((4, 4))
+    affine[0, 0], affine[2, 1], affine[1, 2], affine[3, 3] = 2.0, 3.0, 6.0, 1.0
+    result = check(from_array(every_third, affine))
+    assert result.slice_spacing_mm == pytest.approx(6.0)
+    assert "slice_spacing" in codes(result)
+
+
 @pytest.mark.parametrize(
     ("part", "word"),
     [(slice(0, 50), "apices"), (slice(30, 80), "bases"), (slice(30, 50), "bases and apices")],

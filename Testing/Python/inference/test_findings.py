@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.spatial.distance import pdist
+from scipy.spatial.distance import pdist, squareform
 
 from PESemiSegLib.inference import findings
 from PESemiSegLib.inference.lungs import lung_mask
@@ -42,7 +42,7 @@ def test_two_marks_are_measured_and_sorted_by_volume():
     assert large.mean_confidence == pytest.approx(probability[3:5, 5:8, 6:10].mean() / 2, rel=1e-5)
     assert large.centroid_lps_mm == pytest.approx((10 + 7.5 * 0.5, -20 + 6 * 0.8, 30 + 3.5 * 2))
     assert small.centroid_lps_mm == pytest.approx((10 + 1.5, -20 + 1.6, 32.0))
-    assert small.longest_axis_mm == pytest.approx(0.8)
+    assert small.longest_axis_mm == pytest.approx(2.0)
     assert mask[large.seed] == 1
 
 
@@ -79,9 +79,23 @@ def test_longest_axis_equals_brute_force(kind):
     shape = {"blob": (9, 14, 17), "plane": (1, 20, 22), "line": (1, 1, 90), "point": (1, 1, 1)}[kind]
     rng = np.random.default_rng(3)
     kept = np.argwhere(rng.random(shape) < 0.7) if kind != "point" else np.zeros((1, 3))
-    points = kept * np.array([2.0, 0.8, 0.5])
-    brute = pdist(points).max() if len(points) > 1 else 0.0
-    assert findings.longest_axis(points, 0.8) == pytest.approx(brute + 0.8, rel=2e-3)
+    spacing_mm = np.array([0.5, 0.8, 2.0])
+    points = kept[:, ::-1] * spacing_mm
+    between = squareform(pdist(points))
+    first, second = np.unravel_index(between.argmax(), between.shape)
+    apart = np.abs(points[first] - points[second])
+    ends = apart / between.max() @ spacing_mm if len(points) > 1 else spacing_mm.max()
+    found = findings.longest_axis(kept[:, ::-1], tuple(spacing_mm))
+    assert found == pytest.approx(between.max() + ends, rel=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("count", "axis", "wanted"), [(1, 2, 5.0), (3, 0, 2.1), (3, 2, 15.0), (200, 0, 140.0)]
+)
+def test_a_row_of_voxels_is_as_long_as_its_voxels_together(count, axis, wanted):
+    ijk = np.zeros((count, 3), int)
+    ijk[:, axis] = np.arange(count)
+    assert findings.longest_axis(ijk, (0.7, 0.7, 5.0)) == pytest.approx(wanted)
 
 
 def test_small_marks_go_and_holes_are_filled():

@@ -112,6 +112,21 @@ def test_uneven_spacing_is_resampled_with_a_warning(dicom, tmp_path):
     np.testing.assert_allclose(back, source_hu(volume), atol=1.6)
 
 
+def test_two_slices_nearly_at_one_place_are_uneven_and_neither_is_lost(dicom, tmp_path):
+    volume = read(dicom.series(tmp_path, [0, 1, 2, 3, 3.05, 4, 5, 7, 8, 9]))
+    assert any("unevenly spaced (0.05 to 2.00 mm)" in w for w in volume.facts.warnings)
+    dicom.assert_field(volume, tolerance=1.01)
+    assert len(np.unique(volume.native.slice_positions)) == 10
+
+
+@pytest.mark.parametrize(
+    ("places", "gap_mm"),
+    [(range(0, 12, 2), 2.0), ([0, 2, 4, 10, 12, 16], 6.0), ([0, 1, 2.1, 3.4, 5.2, 6, 8.9], 2.9)],
+)
+def test_the_slice_gap_is_that_of_the_source(dicom, tmp_path, places, gap_mm):
+    assert read(dicom.series(tmp_path, places)).slice_gap_mm == pytest.approx(gap_mm, rel=1e-3)
+
+
 def test_thick_and_thin_ranges_keep_the_detail_of_the_thin_one(dicom, tmp_path):
     volume = read(dicom.series(tmp_path, [*range(10), 14, 19, 24]))
     assert volume.spacing_mm[2] == pytest.approx(1.0)

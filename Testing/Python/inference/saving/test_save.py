@@ -158,7 +158,7 @@ def test_the_patient_appears_when_asked_for(
 ) -> None:
     folder = dicom_folder(tmp_path / "in", made_up_volume())
     saved = save_result(made_up_result(read(folder)), tmp_path / "out", identify=True, dicom_seg=False)
-    assert saved.summary["identity"] == {"input": "in", "patient_id": "MRN-4711"}
+    assert saved.summary["identity"] == {"input": "in", "left_out": [], "patient_id": "MRN-4711"}
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Patient ID MRN-4711" in page
     assert "Garbo" not in page
