@@ -50,15 +50,23 @@ def evaluate(
     from PESemiSegLib.evaluation import tables
     from PESemiSegLib.models.store import Store
 
-    cases = _cases(manifest, phantom or [], split)
     packages = [Store().find(name) for name in model]
+    kinds = {package.info.what.name: package.info.what for package in packages}
+    if len(kinds) > 1:
+        raise ConfigError(f"The models mark {' and '.join(sorted(kinds))}; compare models of one kind.")
+    kind = next(iter(kinds.values()))
+    cases = _cases(manifest, phantom or [], split, kind.name)
     if len({package.sha256 for package in packages}) < len(packages):
         raise ConfigError("One model is given twice; give each once.")
     tables.make_folder(output)
     if jobs > 1 and threads is None:
         threads = max(1, (os.cpu_count() or 1) // jobs)
     settings: dict[str, Any] = {"threads": threads, "precision": precision}
-    if choose:
+    if kind.classes > 2:
+        if choose:
+            raise ConfigError(f"--choose is for emboli; models of {kind.name} have no threshold.")
+        _measure_labels(cases, packages, output, jobs, identify, settings)
+    elif choose:
         if len(packages) > 1:
             raise ConfigError("--choose takes one --model.")
         _choose(cases, packages[0], output, settings)
@@ -68,7 +76,7 @@ def evaluate(
         _measure(cases, packages, output, min_overlap, jobs, identify, settings)
 
 
-def _cases(manifest: Path | None, phantoms: list[Path], split: str) -> list[Case]:
+def _cases(manifest: Path | None, phantoms: list[Path], split: str, kind: str) -> list[Case]:
     from PESemiSegLib.cohorts.folders import from_phantom
     from PESemiSegLib.cohorts.manifest import read_manifest
     from PESemiSegLib.errors import ConfigError, InputError
@@ -78,7 +86,7 @@ def _cases(manifest: Path | None, phantoms: list[Path], split: str) -> list[Case
     if split not in SPLITS:
         raise ConfigError(f"split '{split}' is not one of {', '.join(SPLITS)}")
     if manifest is None:
-        return [case for folder in phantoms for case in from_phantom(folder)]
+        return [case for folder in phantoms for case in from_phantom(folder, kind=kind)]
     return list(read_manifest(manifest).select(None if split == "all" else split))
 
 
@@ -111,6 +119,28 @@ def _measure(
     )
     print(summary)
     console.say(f"the page: {output / PAGE}")
+
+
+def _measure_labels(
+    cases: list[Case],
+    packages: list[ModelPackage],
+    output: Path,
+    jobs: int,
+    identify: bool,
+    settings: dict[str, Any],
+) -> None:
+    from PESemiSegLib.evaluation.label_cases import evaluate_labels, write_label_report
+
+    results = evaluate_labels(
+        cases,
+        packages,
+        jobs=jobs,
+        progress=lambda done, total: console.say(f"case {done}/{total}"),
+        cancelled=console.stopping,
+        **settings,
+    )
+    print(write_label_report(output, packages, results, identify=identify))
+    console.say(f"the tables: {output / 'summary.md'}, {output / 'classes.csv'}")
 
 
 def _agree(

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 _LISTED = 10  # findings shown on the terminal
 
 
+class Kind(StrEnum):
+    """What is marked."""
+
+    emboli = "emboli"
+    arteries = "arteries"
+
+
 class Precision(StrEnum):
     """Arithmetic of the network."""
 
@@ -48,7 +55,13 @@ class LungFilter(StrEnum):
 def segment(
     input: InputPath,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the result.")],
-    model: Annotated[str, typer.Option(help="A model of the store, or the path of a package.")] = "demo",
+    kind: Annotated[
+        Kind, typer.Option(help="What is marked; arteries: aorta and pulmonary artery.")
+    ] = Kind.emboli,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A model of the store, or the path of a package. Default for emboli: demo."),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     precision: Annotated[Precision, typer.Option(help="Arithmetic of the network.")] = Precision.auto,
     engine: Annotated[Engine, typer.Option(help="What runs the network.")] = Engine.auto,
@@ -73,15 +86,20 @@ def segment(
     ] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor cores to use. Default: all.")] = None,
 ) -> None:
-    """Segment pulmonary emboli in a CT pulmonary angiogram. Research use only."""
+    """Segment pulmonary emboli, or the arteries, in a CT pulmonary angiogram. Research use only."""
+    from PESemiSegLib.errors import ConfigError
     from PESemiSegLib.inference.progress import Progress
     from PESemiSegLib.inference.save import save_result
     from PESemiSegLib.inference.staging import require_free
     from PESemiSegLib.models.store import Store
 
     require_free(output, overwrite=overwrite)  # before minutes of work, not after
-    package = Store().find(model)
+    if model is None and kind is not Kind.emboli:
+        raise ConfigError(f"No model for {kind.value} comes with the program; train one and give --model.")
+    package = Store().find(model or "demo")
+    package.require(kind.value)
     settings = {
+        "kind": kind.value,
         "device": device,
         "precision": precision.value,
         "engine": engine.value,
@@ -131,18 +149,22 @@ def _show(result: Result, saved: Saved) -> None:
         print(f"{line.level}: {line.text}")
     for note in saved.notes:
         print(f"note: {note}")
-    if not result.findings:
+    several = len(result.segments) > 1
+    if several:
+        volumes = [f"{f.name} {f.volume_mm3 / 1000:.1f} ml" for f in result.findings]
+        print("; ".join(volumes) or "Nothing was found.")
+    elif not result.findings:
         print("No emboli were found. This does not exclude pulmonary embolism.")
     else:
         count = len(result.findings)
         print(f"{count} finding{'s' if count > 1 else ''}, {result.total_volume_mm3 / 1000:.2f} ml in all")
-    for finding in result.findings[:_LISTED]:
+    for finding in () if several else result.findings[:_LISTED]:
         first, last = (k + 1 for k in finding.slice_range)
         print(
             f"{finding.id:4}  {finding.volume_mm3:9.1f} mm3  {finding.side:<7}  slices {first}-{last}"
             f"  probability {finding.mean_probability:.2f}  confidence {finding.mean_confidence:.2f}"
         )
-    if len(result.findings) > _LISTED:
+    if len(result.findings) > _LISTED and not several:
         print(f"      ... {len(result.findings) - _LISTED} more in findings.csv")
     shown = saved.folder / ("report.html" if "report.html" in saved.files else "findings.csv")
     print(f"Result in {saved.folder}; open {shown}")

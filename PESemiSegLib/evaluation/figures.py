@@ -92,6 +92,11 @@ def patient_means(results: Sequence[CaseResult], figure: Figure) -> dict[str, fl
 
 def pseudonyms(results: Sequence[CaseResult]) -> dict[str, str]:
     """`P01`, `P02` ... in the order the patients come in: what tables and pages call them."""
-    keys = list(by_patient(results))
+    return numbered(list(by_patient(results)))
+
+
+def numbered(keys: Sequence[str]) -> dict[str, str]:
+    """`P01`, `P02` ... for keys in the order they come in first."""
+    keys = list(dict.fromkeys(keys))
     width = max(2, len(str(len(keys))))
     return {key: f"P{number:0{width}d}" for number, key in enumerate(keys, start=1)}

@@ -37,6 +37,14 @@ def read_case(case: Case) -> tuple[Volume, Truth]:
     )
 
 
+def read_labels(case: Case) -> tuple[Volume, np.ndarray]:
+    """The scan and its label map (z, y, x), every value kept; raises InputError as `read_case` does."""
+    if case.mask is None:
+        raise InputError(f"The case of {case.image.name} has no mask to be measured against.")
+    volume = read(case.image)
+    return volume, read_on_grid(case.mask, volume)
+
+
 def _locations(facts: Path) -> dict[int, str]:
     """Central or peripheral, as the made-up patient's facts say; empty where there are none."""
     if not facts.exists():

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PESemiSegLib.errors import PackageError
+from PESemiSegLib.errors import ConfigError, PackageError
 from PESemiSegLib.models.archive import extract
 from PESemiSegLib.models.card import render_card
 from PESemiSegLib.models.info import PACKAGE_FILES, PackageInfo
+from PESemiSegLib.models.kinds import kind_named
 from PESemiSegLib.models.staging import staged_folder
 from PESemiSegLib.models.verify import INFO_NAME, sha256_of, verify_folder
 
@@ -36,6 +37,15 @@ class ModelPackage:
     folder: Path
     sha256: str
     _unpacked: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False, compare=False)
+
+    def require(self, kind: str) -> None:
+        """Raise ConfigError unless the model marks what is asked for, such as "emboli" or "arteries"."""
+        own = self.info.what
+        if own is not kind_named(kind):
+            raise ConfigError(
+                f"The model {self.info.name} marks {own.name}, not {kind}: "
+                f"add --kind {own.name}, or name another model."
+            )
 
     def file(self, name: str) -> Path:
         """Return the path of one file, for engines that read by path.

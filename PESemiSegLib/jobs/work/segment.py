@@ -21,7 +21,7 @@ MASK, CONFIDENCE, LABELS = "mask.npy", "confidence.npy", "labels.npy"
 NEAR, FINDINGS = "near.npy", "findings.json"
 _SETTINGS = {
     *("device", "precision", "engine", "whole", "lung_filter", "threshold", "min_lesion_mm3"),
-    *("fill_holes", "batch", "threads", "strict"),
+    *("fill_holes", "batch", "threads", "strict", "kind"),
 }
 _OTHERS = {"input", "series", "ijk_to_ras", "facts", "model", "settings", "files", "report", "dicom_seg"}
 

@@ -58,8 +58,11 @@ class Method:
     def timeline(self) -> list[str]:
         """See Strategy."""
         start, every = self._config.discriminator_start, self._config.discriminator_every
+        losses, pixels = self._config.losses, "BCE" if self._config.network.outputs == 1 else "cross-entropy"
+        weighted = [(losses.bce, pixels), (losses.dice, "Dice")]
+        parts = [f"{weight:g} {name}" if weight != 1 else name for weight, name in weighted if weight]
         return [
-            "L_seg (0.5 BCE + Dice) on labelled crops from the first iteration",
+            f"L_seg ({' + '.join(parts)}) on labelled crops from the first iteration",
             f"L_D (discriminator, detached features) {self.when(start)}, every {every} iterations",
         ]
 

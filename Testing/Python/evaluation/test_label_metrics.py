@@ -1,0 +1,75 @@
+"""Label maps of several classes: Tan et al.'s figures by hand and by scikit-learn; empty classes; tables."""
+
+import math
+
+import numpy as np
+import pytest
+from sklearn.metrics import confusion_matrix, f1_score, jaccard_score, precision_score
+
+from PESemiSegLib.evaluation.classes import (
+    LabelResult,
+    confusion,
+    label_metrics,
+    label_rows,
+    summarise_labels,
+)
+
+NAMES = ("Aorta", "Pulmonary artery")
+
+
+def test_eight_voxels_by_hand() -> None:
+    """Aorta: TP 2, FP 1, FN 1, TN 4."""
+    truth = np.array([1, 1, 1, 2, 2, 0, 0, 0]).reshape(2, 2, 2)
+    guess = np.array([1, 1, 0, 2, 1, 0, 0, 2]).reshape(2, 2, 2)
+    aorta = label_metrics(guess, truth, NAMES, 500.0)["Aorta"]
+    assert aorta.iou == 2 / 4
+    assert aorta.dice == 4 / 6  # Eq. 8 as printed, 2 TP / (2 TP + FP), would give 4 / 5
+    assert aorta.specificity == 4 / 5
+    assert aorta.precision == 2 / 3
+    assert (aorta.true_ml, aorta.predicted_ml) == (1.5, 1.5)
+
+
+def test_random_label_maps_agree_with_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    truth, guess = rng.integers(0, 3, (2, 5, 7, 6)).astype(np.uint8)
+    np.testing.assert_array_equal(confusion(guess, truth, 3), confusion_matrix(truth.ravel(), guess.ravel()))
+    metrics = label_metrics(guess, truth, NAMES, 1.0)
+    options = {"labels": [1, 2], "average": None}
+    for figure, judge in (("iou", jaccard_score), ("dice", f1_score), ("precision", precision_score)):
+        expected = judge(truth.ravel(), guess.ravel(), **options)
+        assert [getattr(m, figure) for m in metrics.values()] == pytest.approx(list(expected))
+
+
+def test_a_class_that_is_nowhere_has_no_figures_and_does_not_count() -> None:
+    truth = np.array([[[0, 1], [1, 0]]])
+    metrics = label_metrics(truth, truth, NAMES, 1.0)
+    absent = metrics["Pulmonary artery"]
+    assert all(math.isnan(value) for value in (absent.iou, absent.dice, absent.precision))
+    assert absent.specificity == 1.0
+    result = LabelResult("p", "A", metrics, 0.0)
+    assert result.mean("iou") == 1.0
+
+
+def test_wrong_labels_and_shapes_are_refused() -> None:
+    zeros = np.zeros((2, 2, 2), np.uint8)
+    with pytest.raises(ValueError, match="0 to 2"):
+        confusion(zeros + 3, zeros, 3)
+    with pytest.raises(ValueError, match="shape"):
+        confusion(zeros, zeros[:1], 3)
+
+
+def test_the_table_has_a_row_per_class_and_means_over_patients() -> None:
+    """Two scans of one patient weigh as one; nobody's name is written."""
+    full, half = np.ones((1, 2, 2), int), np.array([[[1, 1], [0, 0]]])
+    scans = [("p1", full, full), ("p1", half, full), ("p2", full, full)]
+    results = [
+        LabelResult(patient, "A", label_metrics(guess, truth, NAMES, 1.0), 1.0)
+        for patient, guess, truth in scans
+    ]
+    rows = summarise_labels(results, resamples=50)
+    assert [row["class"] for row in rows] == [*NAMES, "mean"]
+    assert rows[0]["MIOU"].value == pytest.approx((0.75 + 1.0) / 2)
+    assert rows[0]["MIOU"].patients == 2
+    assert math.isnan(rows[1]["Dice"].value)
+    called = {"A/p1": "P01", "A/p2": "P02"}
+    assert [row["patient"] for row in label_rows(results, called)] == ["P01", "P01"] * 2 + ["P02"] * 2
