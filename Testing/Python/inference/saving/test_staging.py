@@ -2,14 +2,12 @@
 
 import json
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from PESemiSegLib.errors import OutputError
-from PESemiSegLib.inference import staging
 from PESemiSegLib.inference.staging import KIND, SEAL, require_free, staged
 
 OWNED = ("a.txt", "b.txt", SEAL)
@@ -116,25 +114,30 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
         put(tmp_path / "out" / "below", a="1")
 
 
-def test_a_stop_while_moving_finishes_the_move(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C in the milliseconds of renaming must not leave old and new files mixed."""
+@pytest.mark.parametrize("problem", [PermissionError, KeyboardInterrupt])
+@pytest.mark.parametrize("step", range(1, 6))
+def test_an_older_result_stays_whole_where_a_file_cannot_be_replaced(
+    problem: type[BaseException], step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table that is open in Excel, or Ctrl-C in the milliseconds of renaming: never old and new mixed."""
     put(tmp_path / "out", a="old", b="old")
     replace, calls = os.replace, []
 
-    def interrupted(source: Path, target: Path) -> None:
+    def refused(source: Path, target: Path) -> None:
         calls.append(source)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
+        if len(calls) == step:
+            raise problem(13, "in use", str(source))
         replace(source, target)
 
-    monkeypatch.setattr(staging.os, "replace", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(os, "replace", refused)
+    with pytest.raises(OutputError if problem is PermissionError else problem, match=r"open|in use"):
         put(tmp_path / "out", overwrite=True, a="new", b="new")
-    assert {n: (tmp_path / "out" / n).read_text() for n in ("a.txt", "b.txt")} == {
-        "a.txt": "new",
-        "b.txt": "new",
-    }
+    assert {n: (tmp_path / "out" / n).read_text() for n in ("a.txt", "b.txt")} == dict.fromkeys(
+        ("a.txt", "b.txt"), "old"
+    )
     assert names(tmp_path / "out") == {"a.txt", "b.txt", SEAL}
+    put(tmp_path / "out", overwrite=True, a="new", b="new")
+    assert (tmp_path / "out" / "b.txt").read_text() == "new"
 
 
 def test_another_run_that_was_faster_is_not_overwritten(tmp_path: Path) -> None:
@@ -144,21 +147,7 @@ def test_another_run_that_was_faster_is_not_overwritten(tmp_path: Path) -> None:
     assert names(tmp_path) == {"out"}
 
 
-def test_what_a_killed_run_left_goes_with_time(tmp_path: Path) -> None:
-    old, fresh, foreign = (
-        tmp_path / name
-        for name in (".pesemiseg-out-aa.partial", ".pesemiseg-out-bb.partial", ".download.partial")
-    )
-    for folder in (old, fresh, foreign):
-        folder.mkdir()
-        (folder / "half.txt").write_text("half")
-    for folder in (old, foreign):
-        os.utime(folder, (time.time() - 7200,) * 2)
-    put(tmp_path / "out", a="1")
-    assert names(tmp_path) == {"out", fresh.name, foreign.name}
-
-
-def test_leftovers_inside_do_not_block_the_folder(tmp_path: Path) -> None:
-    (tmp_path / "out" / ".pesemiseg-out-aa.partial").mkdir(parents=True)
+def test_leftovers_of_a_killed_run_do_not_block_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "out" / ".pesemiseg-aa").mkdir(parents=True)
     put(tmp_path / "out", a="1")
     assert {"a.txt", SEAL} <= names(tmp_path / "out")
