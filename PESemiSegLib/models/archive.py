@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import stat
 import zipfile
 from pathlib import Path, PurePosixPath
-from uuid import uuid4
 
+from PESemiSegLib.atomic import whole_file
 from PESemiSegLib.errors import OutputError, PackageError
 from PESemiSegLib.models.info import PACKAGE_FILES
+from PESemiSegLib.models.staging import taken
 from PESemiSegLib.models.verify import INFO_NAME, MAX_FILE_BYTES
 
 MAX_ENTRIES = 64
@@ -84,17 +84,13 @@ def pack(folder: Path, archive: Path, *, overwrite: bool = False) -> None:
         OutputError: if `archive` exists and `overwrite` is off, or cannot be written.
     """
     if archive.exists() and not overwrite:
-        raise OutputError(f"{archive.name} exists already: choose another name, or ask to overwrite")
-    aside = archive.with_name(f".pesemiseg-{os.getpid()}-{uuid4().hex[:8]}")
+        raise taken(archive)
     try:
-        with zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as target:
+        with whole_file(archive) as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as target:
             for name in (INFO_NAME, *PACKAGE_FILES):
                 entry = zipfile.ZipInfo(name, _EPOCH)
                 entry.external_attr = (stat.S_IFREG | 0o644) << 16
                 entry.compress_type = zipfile.ZIP_DEFLATED
                 target.writestr(entry, (folder / name).read_bytes())
-        aside.replace(archive)
     except OSError as error:
         raise OutputError(f"{archive.name} cannot be written: {error.strerror or error}") from error
-    finally:
-        aside.unlink(missing_ok=True)

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from PESemiSegLib.atomic import discard
 from PESemiSegLib.errors import OutputError, PackageError
 from PESemiSegLib.models.archive import pack
 from PESemiSegLib.models.download import download, is_address
 from PESemiSegLib.models.info import PACKAGE_FILES, is_name
 from PESemiSegLib.models.package import ModelPackage, read_package
-from PESemiSegLib.models.staging import discard, staged_folder
+from PESemiSegLib.models.staging import staged_folder
 from PESemiSegLib.models.verify import INFO_NAME
 from PESemiSegLib.user_data import data_folder
 

@@ -13,7 +13,6 @@ import pytest
 
 from PESemiSegLib.errors import OutputError, PackageError
 from PESemiSegLib.models import download as download_module
-from PESemiSegLib.models import staging
 from PESemiSegLib.models import store as store_module
 from PESemiSegLib.models.archive import pack
 from PESemiSegLib.models.package import read_package
@@ -161,17 +160,37 @@ except OutputError:
     assert Store(tmp_path / "store").find("tiny")
 
 
-def test_two_overwriting_imports_meet(store, package_folder, monkeypatch):
-    """The other process finishes between our removal of the old package and our rename."""
+def test_an_older_package_stays_where_the_new_one_cannot_take_its_place(
+    store, package_folder, info_changed, monkeypatch
+):
+    """A virus scanner, or a viewer with a file open, refuses the last rename."""
     store.import_(package_folder)
-    real = staging.discard
+    true, calls = os.rename, []
 
-    def discard_then_lose(folder):
-        removed = real(folder)
+    def refused(source, target):
+        calls.append(target)
+        if len(calls) == 2:
+            raise PermissionError(13, "in use")
+        true(source, target)
+
+    monkeypatch.setattr(os, "rename", refused)
+    with pytest.raises(OutputError, match="in use"):
+        store.import_(info_changed(threshold=0.25), overwrite=True)
+    assert store.find("tiny").info.threshold == 0.5
+    assert [path.name for path in store.root.iterdir()] == ["tiny"]
+
+
+def test_two_overwriting_imports_meet(store, package_folder, monkeypatch):
+    """The other process finishes between our setting the old package aside and our rename."""
+    store.import_(package_folder)
+    true = os.rename
+
+    def rename_then_lose(source, target):
+        monkeypatch.setattr(os, "rename", true)
+        true(source, target)
         Store(store.root).import_(package_folder)
-        return removed
 
-    monkeypatch.setattr(staging, "discard", discard_then_lose)
+    monkeypatch.setattr(os, "rename", rename_then_lose)
     with pytest.raises(OutputError, match="exists already"):
         store.import_(package_folder, overwrite=True)
     assert store.find("tiny")
