@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import stat
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from PESemiSegLib.atomic import whole_file
@@ -16,6 +17,10 @@ from PESemiSegLib.models.verify import INFO_NAME, MAX_FILE_BYTES
 MAX_ENTRIES = 64
 MAX_TOTAL_BYTES = 2 * MAX_FILE_BYTES
 MAX_RATIO = 200
+_UNREADABLE = (
+    *(zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error),
+    *(NotImplementedError, EOFError, ValueError),
+)
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same package gives the same archive, byte for byte
 
 
@@ -33,7 +38,7 @@ def extract(archive: Path, folder: Path) -> None:
                     shutil.copyfileobj(reader, writer)
     except PackageError as error:
         raise PackageError(f"model package {archive.name}: {error}") from error
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, ValueError) as error:
+    except _UNREADABLE as error:
         raise PackageError(
             f"model package {archive.name} is not a readable .zip, or it is cut off"
         ) from error

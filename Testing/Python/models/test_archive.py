@@ -176,6 +176,15 @@ def test_truncated_archive(good, keep):
     refused(good, "not a readable .zip")
 
 
+def test_compressed_bytes_that_make_no_sense(good):
+    with zipfile.ZipFile(good) as source:
+        entry = source.getinfo("model.json")
+    content = bytearray(good.read_bytes())
+    content[entry.header_offset + 30 + len(entry.filename)] = 0b111  # a block of a type that does not exist
+    good.write_bytes(content)
+    refused(good, "not a readable .zip")
+
+
 def test_random_damage_is_refused_in_one_line(good):
     """One byte changed anywhere: either refused, or (in fields nobody reads) the same package."""
     content, expected = good.read_bytes(), read_package(good).sha256
