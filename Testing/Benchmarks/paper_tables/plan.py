@@ -1,0 +1,169 @@
+"""Which runs the tables are made of: every cell with its network, strategy, hospital, seed and ancestor.
+
+All runs after the first stage start from the same model of their seed, trained on A, and take the same
+further iterations (or minutes): `supervised` with A's labels alone, the oracle with the target's labels too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from scales import Scale
+
+NETWORKS = {
+    "unet": "2D U-Net",
+    "unet25": "2.5D U-Net",
+    "deeplab": "DeepLabv3+",
+    "hrnet": "HRNet",
+    "large": "HRNet Large",
+    "carafe": "HRNet Large + CARAFE",
+    "ours": "HRNet Large + CARAFE w/o stage 4",
+}
+"""The rows of Table 1, in its order."""
+OURS = "ours"
+ADVERSARIAL, FEATURE = "adversarial_mask", "adversarial_feature"
+MIX = "cross_site_mix"
+PEERS = ("pseudo_label", "mean_teacher", "cps", "fixmatch", "unimatch", "bcp")
+STRATEGIES = ("supervised", ADVERSARIAL, FEATURE, *PEERS, MIX, f"fixmatch+{MIX}", f"{FEATURE}+{MIX}")
+ORACLE, CHAIN = "oracle", "adversarial_feature, by way of B"
+SHIFTS = {"B-image": "the scanner of B, drawn as in A", "B-label": "scanned as in A, the annotator of B"}
+_SHIFTED = ("supervised", FEATURE, f"{FEATURE}+{MIX}", f"fixmatch+{MIX}", ORACLE)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: train, then measure on held-out patients.
+
+    name: of its files. network: changes to the preset's. strategy: see `pesemiseg train`; "oracle" is
+    supervised with the target's labels. target: whose unlabelled scans (or, for the oracle, labels) it sees;
+    empty for the first stage. base: the cell whose model it starts from. tests: the sites it is measured on.
+    """
+
+    name: str
+    seed: int
+    strategy: str
+    tests: tuple[str, ...]
+    network: Mapping[str, Any] = field(default_factory=dict)
+    target: str = ""
+    base: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a table: what it is called, its cells (one per seed), and the site of its figures."""
+
+    label: str
+    cells: tuple[str, ...]
+    site: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the paper, or of ours; `reference` is the label of the row the others are compared with."""
+
+    name: str
+    title: str
+    rows: tuple[Row, ...]
+    reference: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All cells by name, ancestors first, and the tables that show them."""
+
+    cells: Mapping[str, Cell]
+    tables: tuple[Table, ...]
+
+    def needed(self, tables: list[str]) -> list[Cell]:
+        """The cells of some tables and their ancestors, in order."""
+        names = {n for table in self.tables if table.name in tables for row in table.rows for n in row.cells}
+        while more := {self.cells[name].base for name in names} - names - {""}:
+            names |= more
+        return [cell for name, cell in self.cells.items() if name in names]
+
+    def is_base(self, cell: Cell) -> bool:
+        """Whether other cells start from this one's model."""
+        return any(other.base == cell.name for other in self.cells.values())
+
+
+def networks(scale: Scale) -> dict[str, dict[str, Any]]:
+    """The networks of Table 1, as changes to the scale's."""
+    carafe, bilinear = {"upsample": "carafe"}, {"upsample": "bilinear"}
+    unet = {"architecture": "unet2d", "width": scale.unet_width} | carafe  # the setting it does not have
+    return {
+        "unet": unet,
+        "unet25": unet | {"context": 3},
+        "deeplab": {"architecture": "deeplabv3plus", "width": scale.deeplab_width} | carafe,
+        "hrnet": {"stem": "quarter", "stage4": True} | bilinear,
+        "large": {"stage4": True} | bilinear,
+        "carafe": {"stage4": True} | carafe,
+        "ours": carafe,
+    }
+
+
+def plan(scale: Scale) -> Plan:
+    """The whole plan of a scale."""
+    cells = {cell.name: cell for cell in _cells(scale)}
+    main, few = range(scale.seeds), range(scale.others)
+    first = [Row(label, _names("A", key, seeds=few), "A") for key, label in NETWORKS.items()]
+    semi = [
+        *(Row(NETWORKS[key], _names("B", key, ADVERSARIAL, seeds=few), "A") for key in _SEMI),
+        Row("ours", _names("B", OURS, ADVERSARIAL, seeds=few), "A"),
+        Row("ours + feature", _names("B", OURS, FEATURE, seeds=few), "A"),
+    ]
+    tables = [
+        Table("T1", "Supervised on A: the ablation of the network", tuple(first)),
+        Table("T2", "Semi-supervised with B's unlabelled scans, measured on A", tuple(semi)),
+        Table("T3", "Supervised and semi-supervised on the source", (first[-1], *semi[-2:])),
+        _adaptation("T4", "Hospital B, many unlabelled scans", "B", STRATEGIES, main),
+        _adaptation("T5", "Hospital C, few unlabelled scans", "C", (*STRATEGIES, CHAIN), main),
+    ]
+    for site, what in SHIFTS.items():
+        tables.append(_adaptation(f"T4 {site}", f"Hospital {site}: {what}", site, _SHIFTED, few))
+    return Plan(cells, tuple(tables))
+
+
+_SEMI = ("unet", "deeplab", "hrnet")
+
+
+def _adaptation(name: str, title: str, site: str, strategies: tuple[str, ...], seeds: range) -> Table:
+    rows = [Row("as trained on A", _names("A", OURS, seeds=seeds), site)]
+    rows += [Row(s, _names(site, OURS, s, seeds=seeds), site) for s in dict.fromkeys((*strategies, ORACLE))]
+    return Table(name, title, tuple(rows), "supervised")
+
+
+def _cells(scale: Scale) -> Iterator[Cell]:
+    main, few = range(scale.seeds), range(scale.others)
+    settings = networks(scale)
+    for key, network in settings.items():
+        for seed in main if key == OURS else few:
+            shifted = tuple(SHIFTS) if seed in few else ()
+            tests = ("A", "B", "C", *shifted) if key == OURS else ("A",)
+            yield Cell(*_names("A", key, seeds=[seed]), seed, "supervised", tests, network)
+    for key in _SEMI:
+        for seed in few:
+            yield _after(key, settings[key], ADVERSARIAL, "B", seed, ("A",))
+    for site, strategies in {"B": STRATEGIES, "C": STRATEGIES, **dict.fromkeys(SHIFTS, _SHIFTED)}.items():
+        for seed in few if site in SHIFTS else main:
+            for strategy in dict.fromkeys((*strategies, ORACLE)):
+                tests = ("A", "B") if site == "B" and strategy in (ADVERSARIAL, FEATURE) else (site,)
+                yield _after(OURS, settings[OURS], strategy, site, seed, tests)
+    for seed in main:
+        (base,) = _names("B", OURS, FEATURE, seeds=[seed])
+        (name,) = _names("C", OURS, CHAIN, seeds=[seed])
+        yield Cell(name, seed, FEATURE, ("C",), settings[OURS], "C", base)
+
+
+def _after(
+    key: str, network: dict[str, Any], strategy: str, site: str, seed: int, tests: tuple[str, ...]
+) -> Cell:
+    (name,), (base,) = _names(site, key, strategy, seeds=[seed]), _names("A", key, seeds=[seed])
+    return Cell(name, seed, strategy, tests, network, site, base)
+
+
+def _names(site: str, key: str, strategy: str = "", *, seeds: Iterable[int]) -> tuple[str, ...]:
+    """Of cells and their files, one per seed."""
+    parts = [site, key, strategy.replace(", ", "-").replace("+", "-").replace(" ", "_")]
+    return tuple(".".join([*filter(None, parts), f"s{seed}"]) for seed in seeds)

@@ -1,0 +1,159 @@
+"""The benchmark of the paper's tables: the plan is whole, cells run once, the page shows what is stored."""
+
+import importlib
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from PESemiSegLib.cohorts.manifest import Case
+from PESemiSegLib.volumes.grid import Grid
+from PESemiSegLib.volumes.write import write_nifti
+
+FOLDER = Path(__file__).resolve().parents[2] / "Benchmarks" / "paper_tables"
+NAMES = ("scales", "plan", "cohort", "running", "rendering")
+
+
+@pytest.fixture(scope="module")
+def tables() -> Any:
+    """The modules of the benchmark by name."""
+    sys.path.insert(0, str(FOLDER))
+    try:
+        return {name: importlib.import_module(name) for name in NAMES}
+    finally:
+        sys.path.remove(str(FOLDER))
+
+
+def _case(folder: Path, site: str, split: str) -> Case:
+    """A small chest with a clot, in the place of a made-up patient."""
+    zz, yy, xx = np.mgrid[:8, :48, :48]
+    hu = np.full(zz.shape, 40.0)
+    for x0 in (14, 34):
+        hu[((yy - 24) / 16) ** 2 + ((xx - x0) / 8) ** 2 < 1] = -850
+        hu[np.hypot(yy - 24, xx - x0) < 4] = 320
+    mask = ((np.hypot(yy - 24, xx - 14) < 3) & (abs(zz - 4) < 2)).astype(np.uint8)
+    hu[mask > 0] = 40
+    noise = np.random.default_rng([ord(site[0]), ord(split[1])]).normal(0, 10, hu.shape)
+    paths = folder / f"{site}-{split}.nii.gz", folder / f"{site}-{split}-mask.nii.gz"
+    if not paths[0].exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, array in zip(paths, ((hu + noise).astype(np.int16), mask), strict=True):
+            write_nifti(path, array, Grid(hu.shape, np.diag([3.0, 3.0, 5.0, 1.0])))
+    return Case(f"{site}-{split}", site, paths[0], paths[1], "labelled", split)
+
+
+def test_every_row_has_its_cells_and_every_cell_its_settings(tables: Any) -> None:
+    for scale in tables["scales"].SCALES.values():
+        whole = tables["plan"].plan(scale)
+        seen: set[str] = set()
+        for cell in whole.cells.values():
+            config = tables["running"].settings(cell, scale)
+            assert not cell.base or cell.base in whole.cells
+            assert bool(cell.target) == bool(cell.base)
+            assert config.seed == cell.seed
+            assert config.semi.cps.second == ("copy" if cell.base else "fresh")
+        for table in whole.tables:
+            for row in table.rows:
+                seen |= set(row.cells)
+                assert all(row.site in whole.cells[name].tests for name in row.cells), row
+        assert seen == set(whole.cells)
+        same = {
+            tables["running"].settings(cell, scale).iterations for cell in whole.cells.values() if cell.base
+        }
+        assert len(same) == 1
+    reduced, full = (tables["scales"].SCALES[name] for name in ("reduced", "full"))
+    assert min(reduced.seeds, full.seeds) >= 3
+    assert [(full.counts[site].train, full.counts[site].test) for site in "ABC"] == [
+        (27, 6),
+        (63, 7),
+        (5, 22),
+    ]
+
+
+def test_image_and_label_shift_are_told_apart(tables: Any) -> None:
+    micro = tables["scales"].MICRO
+    for site, scanner, annotator in (("B-image", "B", "A"), ("B-label", "A", "B")):
+        (recipe,) = tables["cohort"].patients(micro, site, "test")
+        assert (recipe.site, recipe.scanner_site, recipe.label_site) == ("A", scanner, annotator)
+    full = tables["scales"].FULL
+    test, train = (tables["cohort"].patients(full, "C", split) for split in ("test", "train"))
+    assert [recipe.pe for recipe in test] == [True] * 22 + [False] * 11
+    assert not {recipe.name for recipe in test} & {recipe.name for recipe in train}
+
+
+def test_a_cell_is_run_once_and_stored_whole(
+    tables: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, micro = tables["running"], tables["scales"].MICRO
+    monkeypatch.setattr(
+        tables["cohort"], "_cases", lambda scale, site, split, folder: [_case(folder, site, split)]
+    )
+    whole = tables["plan"].plan(micro)
+    first = replace(whole.cells["A.ours.s0"], tests=("A",))
+    second = replace(whole.cells["B.ours.adversarial_feature.s0"], tests=("A",))
+    small = replace(whole, cells={first.name: first, second.name: second}, tables=(whole.tables[2],))
+    places = running.Places(tmp_path / "work", tmp_path / "results")
+    for cell in small.cells.values():
+        assert running.stored(cell, micro, places) is None
+        running.run(cell, small, micro, places, lambda: False)
+        running.tidy(cell, micro, places, keep_model=small.is_base(cell))
+    stored = {cell.name: running.stored(cell, micro, places) for cell in small.cells.values()}
+    assert [entry["iterations"] for entry in stored.values()] == [2, 2]
+    models = [path.parent.name for path in (tmp_path / "work" / "runs").glob("*/model")]
+    assert [name.rsplit("-", 1)[0] for name in models] == ["A.ours.s0"]
+    page = tables["rendering"].render(micro, small, stored)
+    assert "| HRNet Large + CARAFE w/o stage 4 |" in page
+    assert "| ours + feature |" in page
+    assert "Not run yet: ours." in page
+    other = replace(micro, second={**micro.second, "iterations": 3})
+    assert running.stored(first, other, places) is not None
+    assert running.stored(second, other, places) is None
+    assert running.stored(replace(second, tests=("A", "B")), micro, places) is None
+    places.result(second).write_text(places.result(second).read_text()[:-40])
+    assert running.stored(second, micro, places) is None
+
+
+def _result(cell: str, dice: list[float], site: str = "B") -> dict[str, Any]:
+    paper = {"slices": 2, "iou_sum": 0.5, "dice_sum": 1.0, "sensitivity_sum": 1.5}
+    patients = [
+        {"patient": f"p{n}", "dice": value, "emboli": 4, "found": 3, "false_marks": n, "paper": paper}
+        for n, value in enumerate(dice)
+    ]
+    patients.append(patients[0] | {"patient": "free", "dice": None, "emboli": 0, "found": 0})
+    return {
+        "cell": cell,
+        "machine": "a machine",
+        "seconds": 90.0,
+        "parameters": 1_500_000,
+        "figures": {site: {"patients": patients}},
+    }
+
+
+def test_the_page_by_hand(tables: Any) -> None:
+    micro = replace(tables["scales"].MICRO, seeds=2)
+    whole = tables["plan"].plan(micro)
+    values = {
+        "supervised": ([0.2, 0.4], [0.3, 0.5]),
+        "adversarial_feature": ([0.4, 0.6], [0.2, 0.5]),
+        "oracle": ([0.6, 0.8], [0.6, 0.8]),
+    }
+    results = {
+        (name := f"B.ours.{strategy}.s{seed}"): _result(name, dice)
+        for strategy, seeds in values.items()
+        for seed, dice in enumerate(seeds)
+    }
+    page = tables["rendering"].render(micro, whole, json.loads(json.dumps(results)))
+    (line,) = [text for text in page.splitlines() if text.startswith("| adversarial_feature |")]
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    # Patients' means over seeds: 0.3 and 0.55, against 0.25 and 0.45 of supervised and 0.6 and 0.8.
+    assert cells[1].startswith("0.425 [")
+    assert cells[2] == "0.500 0.350"
+    assert cells[3].startswith("+0.075 [")
+    assert cells[5] == "1 of 2"
+    assert cells[6] == "21%"  # (0.425 - 0.35) / (0.7 - 0.35)
+    assert cells[7:10] == ["0.75", "0.3", "0.250 / 0.500 / 0.750"]
+    assert np.isnan(tables["rendering"].closed(0.5, 0.4, 0.4))
