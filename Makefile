@@ -5,14 +5,16 @@ BIN := $(VENV)/bin
 DEMO := out/demo
 WORKERS ?= 2
 
-.PHONY: help setup demo test test-slow lint bench clean
+.PHONY: help setup demo tutorial test test-slow lint bench tables clean
 
 help:
 	@echo "make demo       a made-up patient, segmented, with a report (installs the small base set)"
+	@echo "make tutorial   the commands of Docs/tutorial_adapt.md: two made-up hospitals, a model adapted"
 	@echo "make test       the tests (installs the development set)"
 	@echo "make test-slow  the tests that take minutes each"
 	@echo "make lint       ruff, mypy, import-linter"
 	@echo "make bench      speed and memory, as ratios; writes Docs/benchmark.md"
+	@echo "make tables     Docs/tables.md from the stored results of the paper's experiments"
 	@echo "make setup      the development set alone"
 
 # The base set runs `pesemiseg segment` on a CPU; the development set adds torch, training and the test tools.
@@ -36,6 +38,9 @@ demo: $(VENV)/.base
 	$(BIN)/pesemiseg segment $(DEMO)/patients/A-s7-p0000/ct --overwrite -o $(DEMO)/result
 	@echo "Open $(DEMO)/result/report.html in a browser."
 
+tutorial: setup
+	$(BIN)/python .ci/tutorial.py out/tutorial
+
 test: setup
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
 
@@ -50,6 +55,9 @@ lint: setup
 
 bench: setup
 	$(BIN)/python Testing/Benchmarks/run.py
+
+tables: setup
+	$(BIN)/python Testing/Benchmarks/paper_tables render
 
 clean:
 	rm -rf $(VENV) out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
