@@ -186,6 +186,8 @@ def preset(name: str, stage: str = "supervised", strategy: str | None = None) ->
     if stage == "supervised":
         return with_strategy(PRESETS[name](), strategy)
     config = _SEMI[name]()
+    # Beside a trained network a fresh one would teach nothing but its own start.
+    config = replace(config, semi=replace(config.semi, cps=replace(config.semi.cps, second="copy")))
     if stage == "finetune":
         every = max(1, round(config.validate_every * _SHORT))
         config = replace(
@@ -193,7 +195,6 @@ def preset(name: str, stage: str = "supervised", strategy: str | None = None) ->
             iterations=round(config.iterations * _SHORT),
             validate_every=every,
             checkpoint_every=every,
-            semi=replace(config.semi, cps=replace(config.semi.cps, second="copy")),
         )
     return with_strategy(config, strategy)
 
