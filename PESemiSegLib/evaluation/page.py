@@ -62,7 +62,8 @@ def render(
     sites = sorted({result.site for result in some})
     groups = _groups(models, sites)
     overlap = f" and at least {100 * min_overlap:.0f} % of it" if min_overlap else ""
-    return environment(_TEMPLATES).get_template("evaluation.html").render(
+    template = environment(_TEMPLATES).get_template("evaluation.html")
+    return template.render(
         program=program,
         models=list(models),
         facts=facts,
