@@ -153,7 +153,8 @@ def _opened(case: Case, entry: Entry, options: BuildOptions, labelled: bool) -> 
         raise InputError(f"{placement.misplaced}; the mask is refused")
     path = entry.mask if isinstance(entry.mask, Path) else _written(mask, volume, case, options.masks)
     numbered = entry.instances and int(mask.max()) > 1
-    said = tuple(filter(None, (read_mask.note, placement.doubt)))
+    nothing = "" if mask.any() else "the mask marks nothing: taken for a patient without emboli"
+    said = tuple(filter(None, (read_mask.note, placement.doubt, nothing)))
     return replace(
         case,
         mask=path,

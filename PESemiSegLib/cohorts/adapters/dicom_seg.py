@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from highdicom.seg import Segmentation
 
 _SEG_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+_HALF = 0.5  # of a fractional SEG, probability or occupancy alike
+_FRACTIONAL = "the DICOM SEG is fractional: voxels of at least one half were taken for marked"
 _TAGS = ("SOPClassUID", "SeriesInstanceUID", "ReferencedSeriesSequence", "Modality")
 
 
@@ -84,7 +86,9 @@ def mask_reader(path: Path) -> MaskReader:
             chosen = emboli(_segments(seg), path.name)
             numbers = [segment.number for segment in chosen]
             mask = _by_source(seg, numbers, scan)
-            return Marked(_by_place(seg, numbers, scan) if mask is None else mask)
+            fractional = seg.segmentation_type is hd.seg.SegmentationTypeValues.FRACTIONAL
+            note = _FRACTIONAL if fractional else ""
+            return Marked(_by_place(seg, numbers, scan) if mask is None else mask, note)
         except InputError:
             raise
         except Exception as error:  # highdicom raises whatever a file's contradictions lead to
@@ -120,7 +124,7 @@ def _by_source(seg: Segmentation, numbers: Sequence[int], scan: Volume) -> np.nd
         )
     except (RuntimeError, ValueError, KeyError):
         return None  # frames that derive from several images, or were resampled
-    return scan.from_source(np.asarray(planes).max(axis=-1).astype(np.uint8))
+    return scan.from_source((np.asarray(planes).max(axis=-1) >= _HALF).astype(np.uint8))
 
 
 def _by_place(seg: Segmentation, numbers: Sequence[int], scan: Volume) -> np.ndarray:
@@ -129,10 +133,12 @@ def _by_place(seg: Segmentation, numbers: Sequence[int], scan: Volume) -> np.nda
     marked = np.asarray(volume.array)
     if marked.ndim == 4:
         marked = np.asarray(marked.max(axis=-1))
-    swap = np.eye(4)[
-        [2, 1, 0, 3]
-    ]  # highdicom indexes (slice, row, column), an affine here (column, row, slice)
-    return resampled(marked.astype(np.uint8), np.asarray(volume.affine) @ swap, scan)
+    swap = np.eye(4)[[2, 1, 0, 3]]  # highdicom indexes (slice, row, column), an affine here the other way
+    stored = (marked >= _HALF).astype(np.uint8)
+    mask = resampled(stored, np.asarray(volume.affine) @ swap, scan)
+    if stored.any() and not mask.any():
+        raise InputError("the DICOM SEG marks nothing within the scan; it belongs to another one")
+    return mask
 
 
 def _scan(folder: Path) -> _Found:

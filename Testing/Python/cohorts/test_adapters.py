@@ -218,6 +218,61 @@ def test_dicom_seg_by_place_agrees_with_by_source(tmp_path, sets):
     np.testing.assert_array_equal(_by_place(hd.seg.segread(tmp_path / "seg.dcm"), [1], volume), sets.mask)
 
 
+def _fractional_seg(path: Path, share: np.ndarray, volume) -> Path:
+    """A DICOM SEG that says of each voxel how likely it is embolus, `share` within 0 to 1 (z, y, x)."""
+    import highdicom as hd
+    from pydicom import dcmread
+    from pydicom.sr.coding import Code as Coded
+
+    embolus = hd.seg.SegmentDescription(
+        segment_number=1,
+        segment_label="Embolus",
+        segmented_property_category=Coded("49755003", "SCT", "Morphologically Altered Structure"),
+        segmented_property_type=Coded("55584005", "SCT", "Embolus"),
+        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.MANUAL,
+    )
+    seg = hd.seg.Segmentation(
+        source_images=[dcmread(file) for file in volume.facts.source_files],
+        pixel_array=volume.to_source(share.astype(np.float32)),
+        segmentation_type=hd.seg.SegmentationTypeValues.FRACTIONAL,
+        segment_descriptions=[embolus],
+        series_instance_uid=hd.UID(),
+        series_number=9,
+        sop_instance_uid=hd.UID(),
+        instance_number=1,
+        manufacturer="none",
+        manufacturer_model_name="none",
+        software_versions="0",
+        device_serial_number="0",
+    )
+    path.parent.mkdir(exist_ok=True)
+    seg.save_as(path)
+    return path
+
+
+def test_a_fractional_dicom_seg_marks_from_one_half_and_says_so(tmp_path, sets):
+    import highdicom as hd
+
+    from PESemiSegLib.cohorts.adapters.dicom_seg import _by_place
+
+    root = tmp_path / "set"
+    share = np.where(sets.mask > 0, 0.9, 0.0)
+    share[1:4, 30:33, 12:20] = 0.3  # a rim that is more likely none
+    for name, n, sure in (("p1", 0, 1.0), ("p2", 2, 0.5)):
+        volume = read(sets.dicom(root / name / "ct", sets.chest(n)[0]))
+        _fractional_seg(root / name / "seg/seg.dcm", sure * share, volume)
+    marked, empty = _build(root, "dicom_seg")
+    assert _is_true(marked, sets)
+    assert marked.pe == "yes"
+    assert any("voxels of at least one half" in text for text in marked.problems)
+    assert (empty.role, empty.pe) == ("labelled", "no")
+    assert any("the mask marks nothing" in text for text in empty.problems)
+    seg = hd.seg.segread(_fractional_seg(tmp_path / "p3/seg.dcm", share, volume))
+    np.testing.assert_array_equal(_by_place(seg, [1], volume), sets.mask)
+    with pytest.raises(InputError, match="marks nothing within the scan"):
+        _by_place(seg, [1], read(sets.image(tmp_path / "away.nii.gz", sets.hu, origin=(900, 0, 0))))
+
+
 def test_real_dicom_seg_of_a_liver_is_refused_by_its_terminology(shared_data):
     from PESemiSegLib.cohorts.adapters.dicom_seg import mask_reader
 
