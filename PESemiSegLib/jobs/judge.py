@@ -49,10 +49,10 @@ def judge(seen: Evidence) -> Verdict:
 
 def _ended(status: Status, seen: Evidence) -> Verdict:
     """Success needs three witnesses: the status, the exit code and the files."""
+    if seen.own_child and seen.exit_code is None and seen.silent_s <= SILENCE_S:
+        return Verdict(RUNNING, status.message)  # it has said its last word and is about to end
     if status.state != DONE:
         return Verdict(status.state, status.message)
-    if seen.own_child and seen.exit_code is None and seen.silent_s <= SILENCE_S:
-        return Verdict(RUNNING, status.message)  # it has written its status and is about to end
     code = status.exit_code if seen.exit_code is None else seen.exit_code
     if code != 0:
         return Verdict(FAILED, f"the worker ended with exit code {code} after its work")

@@ -22,7 +22,7 @@ from PESemiSegLib.jobs.folder import Job
 from PESemiSegLib.jobs.interpreter import find_python, spawn, worker_command, worker_environment
 from PESemiSegLib.jobs.lock import FileLock
 from PESemiSegLib.jobs.process import identify, is_alive, kill_tree
-from PESemiSegLib.jobs.status import DONE, LOST, STARTING, Status, next_attempt, read_status
+from PESemiSegLib.jobs.status import DONE, ENDED, LOST, STARTING, Status, next_attempt, read_status
 from PESemiSegLib.jobs.watch import Snapshot, Watch, look
 
 _LOCK_WAIT_S = 2.0
@@ -56,7 +56,11 @@ def start(
                     f"{job.id} is {seen.state}; only a job that ended without success starts again"
                 )
             if _is_there(seen):
-                raise JobError(f"the worker of {job.id} does not answer but lives; cancel it first")
+                ending = seen.status.state in ENDED
+                what = (
+                    "is about to end; try again in a moment" if ending else "does not answer; cancel it first"
+                )
+                raise JobError(f"the worker of {job.id} still lives and {what}")
             return _launch(job, chosen, environment or {})
     except OSError as error:
         raise OutputError(f"{job.id} cannot be started: {error.strerror or error}") from error

@@ -48,6 +48,8 @@ STARTED = Status("starting", 1)
         (Evidence(OVER, 0, results_problem="the result x is not there"), "failed", "x is not there"),
         (Evidence(OVER, 0, asked_to_cancel=True), "done", ""),  # it was faster than the request
         (Evidence(AT_WORK.with_changes(state="failed", message="why"), 99), "failed", "why"),
+        (Evidence(AT_WORK.with_changes(state="paused"), 0, own_child=True), "running", ""),  # about to end
+        (Evidence(AT_WORK.with_changes(state="paused"), 0, exit_code=0, own_child=True), "paused", ""),
         (Evidence(None, 31), "lost", "did not start"),
     ],
 )
