@@ -86,7 +86,8 @@ def _cases(manifest: Path | None, phantoms: list[Path], split: str, kind: str) -
     if split not in SPLITS:
         raise ConfigError(f"split '{split}' is not one of {', '.join(SPLITS)}")
     if manifest is None:
-        return [case for folder in phantoms for case in from_phantom(folder, kind=kind)]
+        cohorts = (from_phantom(folder, validation=0.0, kind=kind) for folder in phantoms)
+        return [case for cohort in cohorts for case in cohort.select()]
     return list(read_manifest(manifest).select(None if split == "all" else split))
 
 

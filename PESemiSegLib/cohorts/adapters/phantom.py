@@ -10,7 +10,10 @@ from PESemiSegLib.cohorts.folders import from_phantom
 
 
 class Phantom:
-    """`A-s7-p0000/` with `ct/` or `ct.nii.gz`, `clot.nii.gz`, `lesions.nii.gz` and `recipe.json`."""
+    """`A-s7-p0000/` with `ct/` or `ct.nii.gz`, `clot.nii.gz`, `lesions.nii.gz` and `recipe.json`.
+
+    Scans without contrast (`A-s7-p0000-noncontrast/`) are left out, with the reason.
+    """
 
     name = "phantom"
     title = "made-up patients"
@@ -21,7 +24,7 @@ class Phantom:
         return folder.is_dir() and next(folder.glob("*/recipe.json"), None) is not None
 
     def entries(self, folder: Path) -> Iterator[Entry]:
-        for case in from_phantom(folder):
+        for case in from_phantom(folder, validation=0.0):
             yield Entry(
                 case.patient,
                 case.image,
@@ -30,4 +33,5 @@ class Phantom:
                 site=case.site,
                 label_style=case.label_style,
                 lesions=case.lesions,
+                problem=case.problems[0] if case.role == "excluded" else "",
             )
