@@ -108,11 +108,11 @@ def discard(path: Path) -> bool:
     return True
 
 
-def sweep(home: Path) -> None:
-    """Remove what killed processes have left aside in `home` more than a day ago."""
+def sweep(home: Path, older_than_s: float = _ABANDONED_S) -> None:
+    """Remove what killed processes have left aside in `home`: by default more than a day ago."""
     for left in home.glob(f"{_MARK}*"):
         with suppress(OSError):
-            if time.time() - left.stat().st_mtime > _ABANDONED_S:
+            if time.time() - left.stat().st_mtime > older_than_s:
                 _remove(left)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from PESemiSegLib.atomic import whole_file
 from PESemiSegLib.cohorts.augment import (
     NO_AUGMENTATION,
     AugmentConfig,
@@ -104,13 +105,11 @@ def sheet(
 
 def save_sheet(figure: Figure, path: Path) -> None:
     """Write the PNG, aside first and then moved. Raises OutputError."""
-    aside = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(aside, format="png", dpi=100)
-        aside.replace(path)
+        with whole_file(path) as aside:
+            figure.savefig(aside, format="png", dpi=100)
     except OSError as error:
-        aside.unlink(missing_ok=True)
         raise OutputError(f"The picture {path.name} cannot be written: {error.strerror}") from error
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from PESemiSegLib.atomic import whole_file
 from PESemiSegLib.errors import InputError, OutputError
 
 _SEPARATORS = ",;\t"
@@ -61,16 +61,13 @@ def read_table(path: Path, known: Collection[str], what: str = "table") -> tuple
 
 def write_table(path: Path, names: Iterable[str], rows: Iterable[Mapping[str, object]], what: str) -> None:
     """Write a CSV with a header, aside first and then moved. Raises OutputError."""
-    aside = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("w", newline="", encoding="utf-8") as file:
+        with whole_file(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(names))
             writer.writeheader()
             writer.writerows(rows)
-        os.replace(aside, path)
     except OSError as error:
-        aside.unlink(missing_ok=True)
         raise OutputError(f"The {what} {path.name} cannot be written: {error.strerror}") from error
 
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from PESemiSegLib.atomic import flush_to_disk, sweep
 from PESemiSegLib.errors import Cancelled
 from PESemiSegLib.jobs import folder as names
 from PESemiSegLib.jobs.events import EventWriter
@@ -66,8 +67,7 @@ class Context:
 
     def begin(self) -> None:
         """Start the heartbeat; sweep what a killed worker has left half written."""
-        for left in self.folder.glob(".*.json.*"):
-            left.unlink(missing_ok=True)
+        sweep(self.folder, older_than_s=0)
         with suppress(OSError):
             self.job.path(_RESERVE).write_bytes(secrets.token_bytes(_RESERVE_BYTES))
         self.event("begin", attempt=self._status.attempt, job=self.job.kind)
@@ -126,7 +126,8 @@ class Context:
         """The last word: results with their sums, then the state, on the disk before this returns."""
         files = []
         for path in results:
-            _flush_to_disk(path)
+            with suppress(OSError):
+                flush_to_disk(path)
             name = path.relative_to(self.folder).as_posix()
             files.append(ResultFile(name, path.stat().st_size, sha256_of(path)))
         message = self.redact(message)
@@ -198,9 +199,3 @@ class Context:
         if isinstance(value, (list, tuple)):
             return [self._clean(item) for item in value]
         return value
-
-
-def _flush_to_disk(path: Path) -> None:
-    """Make a finished file survive a power cut, where the system can be asked for that."""
-    with suppress(OSError), path.open("r+b") as handle:
-        os.fsync(handle.fileno())

@@ -5,32 +5,20 @@ from __future__ import annotations
 import json
 import math
 import os
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
+
+from PESemiSegLib.atomic import BUSY_S, whole_file
 
 MAX_JSON_BYTES = 4 * 2**20
 _TAIL_BYTES = 16 * 1024
-_BUSY_RETRY_S = 0.5  # Windows refuses to replace a file that someone has open, for as long as they read
-T = TypeVar("T")
 
 
-def write_json(path: Path, value: Any, *, durable: bool = False, patience_s: float = _BUSY_RETRY_S) -> None:
+def write_json(path: Path, value: Any, *, durable: bool = False, patience_s: float = BUSY_S) -> None:
     """Replace `path` by this JSON, whole or not at all; `durable`: beyond a power cut. Raises OSError."""
     data = (json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
-    aside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
-    try:
-        with aside.open("wb") as handle:
-            handle.write(data)
-            handle.flush()
-            if durable:
-                os.fsync(handle.fileno())
-        while_busy(lambda: os.replace(aside, path), patience_s)
-    except OSError:
-        aside.unlink(missing_ok=True)
-        raise
+    with whole_file(path, durable=durable, patience_s=patience_s) as aside:
+        aside.write_bytes(data)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -42,18 +30,6 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
-
-
-def while_busy(act: Callable[[], T], patience_s: float = _BUSY_RETRY_S) -> T:
-    """`act()`, again for a moment where Windows says that another program has the file open."""
-    deadline = time.monotonic() + patience_s
-    while True:
-        try:
-            return act()
-        except PermissionError:
-            if os.name != "nt" or time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
 
 
 def tail(path: Path, lines: int = 20) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from PESemiSegLib import __version__
+from PESemiSegLib.atomic import whole_folder
 from PESemiSegLib.errors import ConfigError, JobError, OutputError
 from PESemiSegLib.jobs import places
 from PESemiSegLib.jobs.files import plain, read_json, write_json
@@ -137,19 +137,17 @@ class Job:
             "created_s": self.created_s,
             "outlives": self.outlives,
         }
-        stage = self.folder if own_folder else self.folder.with_name(f".new-{self.id}")
         try:
-            if own_folder and self.folder.exists() and any(self.folder.iterdir()):
-                raise OutputError(f"the folder {self.folder.name} is not empty; give a new one for the job")
-            stage.mkdir(parents=True, exist_ok=own_folder, mode=0o700)
-            write_json(stage / DESCRIPTION, description, durable=True)
-            if own_folder:
-                places.write_pointer(self.id, self.folder)
-            else:
-                os.rename(stage, self.folder)
-        except OSError as error:
             if not own_folder:
-                shutil.rmtree(stage, ignore_errors=True)
+                with whole_folder(self.folder, mode=0o700) as stage:
+                    write_json(stage / DESCRIPTION, description, durable=True)
+                return
+            if self.folder.exists() and any(self.folder.iterdir()):
+                raise OutputError(f"the folder {self.folder.name} is not empty; give a new one for the job")
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_json(self.path(DESCRIPTION), description, durable=True)
+            places.write_pointer(self.id, self.folder)
+        except OSError as error:
             raise OutputError(f"the job folder cannot be made: {error.strerror or error}") from error
 
 

@@ -6,18 +6,17 @@ Standard library only: this runs in Slicer's own process.
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from PESemiSegLib.atomic import discard
 from PESemiSegLib.errors import JobError, OutputError
 from PESemiSegLib.jobs import folder as names
 from PESemiSegLib.jobs import places
-from PESemiSegLib.jobs.files import while_busy, write_json
+from PESemiSegLib.jobs.files import write_json
 from PESemiSegLib.jobs.folder import Job
 from PESemiSegLib.jobs.interpreter import find_python, spawn, worker_command, worker_environment
 from PESemiSegLib.jobs.lock import FileLock
@@ -26,8 +25,6 @@ from PESemiSegLib.jobs.status import DONE, ENDED, LOST, STARTING, Status, next_a
 from PESemiSegLib.jobs.watch import Snapshot, Watch, look
 
 _LOCK_WAIT_S = 2.0
-_STALE_S = 24 * 3600
-_REMOVED = ".removed-"
 
 
 def start(
@@ -134,24 +131,11 @@ def remove(job: Job) -> bool:
         lock.release()  # Windows renames no folder with an open file in it
         if places.remove_pointer(job.id):
             return False
-        aside = job.folder.with_name(f"{_REMOVED}{secrets.token_hex(4)}")
-        while_busy(lambda: os.rename(job.folder, aside))
-        shutil.rmtree(aside, ignore_errors=True)
+        return discard(job.folder)
     except OSError as error:
         raise OutputError(f"{job.id} cannot be removed: {error.strerror or error}") from error
-    _sweep(job.folder.parent)
-    return True
 
 
 def _is_there(seen: Snapshot) -> bool:
     """Whether the worker of the last status certainly lives."""
     return seen.status.process is not None and is_alive(seen.status.process) is True
-
-
-def _sweep(root: Path) -> None:
-    """Delete what programs that were killed have left half made or half removed."""
-    for entry in root.glob(".*"):
-        if entry.name.startswith((_REMOVED, ".new-")):
-            with suppress(OSError):
-                if time.time() - entry.stat().st_mtime > _STALE_S:
-                    shutil.rmtree(entry, ignore_errors=True)

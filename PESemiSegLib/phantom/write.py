@@ -1,13 +1,12 @@
 """Writing a made-up patient: the scan as DICOM series or NIfTI, its exact masks, and the recipe."""
 
 import json
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from PESemiSegLib.atomic import whole_folder
 from PESemiSegLib.errors import ConfigError, OutputError
 from PESemiSegLib.phantom.dicom import write_series
 from PESemiSegLib.phantom.patient import PhantomCase
@@ -31,23 +30,15 @@ def write_case(case: PhantomCase, folder: Path, fmt: Format = "dicom", *, overwr
     if fmt not in ("dicom", "nifti"):
         raise ConfigError(f"there is no format {fmt!r}: choose dicom or nifti")
     folder = Path(folder)
-    if folder.exists() and not overwrite:
-        raise OutputError(f"{folder.name} exists already: choose another folder or allow overwriting")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        with whole_folder(folder, overwrite=overwrite) as aside:
+            _fill(case, aside, fmt)
+    except FileExistsError as error:
+        raise OutputError(
+            f"{folder.name} exists already: choose another folder or allow overwriting"
+        ) from error
     except OSError as error:
         raise output_error(folder, error) from error
-    try:
-        aside.chmod(0o755)
-        _fill(case, aside, fmt)
-        if folder.exists():
-            shutil.rmtree(folder)
-        aside.rename(folder)
-    except OSError as error:
-        raise output_error(folder, error) from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return folder
 
 

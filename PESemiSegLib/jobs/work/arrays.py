@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from PESemiSegLib.atomic import whole_file
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -15,12 +17,9 @@ def save_array(path: Path, array: np.ndarray) -> Path:
 
     from PESemiSegLib.volumes.write import output_error
 
-    aside = path.with_name(f".{path.name}")
     try:
-        with aside.open("wb") as handle:
+        with whole_file(path) as aside, aside.open("wb") as handle:
             np.save(handle, array, allow_pickle=False)
-        aside.replace(path)
     except OSError as error:
-        aside.unlink(missing_ok=True)
         raise output_error(path, error) from error
     return path
