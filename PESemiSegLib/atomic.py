@@ -7,6 +7,7 @@ the rooms turn it into their own words.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 import shutil
@@ -137,6 +138,12 @@ def flush_to_disk(path: Path) -> None:
     """Make a finished file survive a power cut."""
     with path.open("r+b") as handle:
         os.fsync(handle.fileno())
+
+
+def sha256_of(path: Path) -> str:
+    """A file's SHA-256 as lower-case hexadecimal digits: by which it is known to be whole still."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _swap(stage: Path, path: Path, overwrite: bool) -> None:

@@ -78,8 +78,8 @@ def export_model(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Write a model as a .zip that another computer can import."""
+    from PESemiSegLib.atomic import sha256_of
     from PESemiSegLib.models.store import Store
-    from PESemiSegLib.models.verify import sha256_of
 
     archive = Store().export(name, output, overwrite=overwrite)
     print(f"exported {name} to {archive}\nSHA-256 of the file: {sha256_of(archive)}")

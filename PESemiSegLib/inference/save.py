@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from PESemiSegLib import __version__
 from PESemiSegLib.errors import OutputError
 from PESemiSegLib.inference.staging import KIND, SEAL, staged
+from PESemiSegLib.plain import plain
 
 if TYPE_CHECKING:
     from PESemiSegLib.inference.result import Finding, Result
@@ -102,8 +102,8 @@ def summarise(result: Result, *, notes: list[str] | None = None, identify: bool 
     }
     if identify:
         summary["identity"] = _identity(result)
-    plain: dict[str, Any] = _plain(summary)
-    return plain
+    facts: dict[str, Any] = plain(summary)
+    return facts
 
 
 def finding_row(result: Result, finding: Finding) -> dict[str, Any]:
@@ -183,16 +183,3 @@ def _identity(result: Result) -> dict[str, Any]:
             raise OutputError(f"cannot read the patient ID again: {error.strerror}") from error
         identity["patient_id"] = str(header.get("PatientID", ""))
     return identity
-
-
-def _plain(value: Any) -> Any:
-    """Plain JSON types: NumPy scalars become numbers, sequences lists, NaN and infinity None."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if hasattr(value, "item"):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from PESemiSegLib.atomic import flush_to_disk, sweep
+from PESemiSegLib.atomic import flush_to_disk, sha256_of, sweep
 from PESemiSegLib.errors import Cancelled
 from PESemiSegLib.jobs import folder as names
 from PESemiSegLib.jobs.events import EventWriter
@@ -27,7 +27,6 @@ from PESemiSegLib.jobs.status import (
     Status,
     next_attempt,
     read_status,
-    sha256_of,
 )
 
 HEARTBEAT_S = 1.0

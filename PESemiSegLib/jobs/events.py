@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from PESemiSegLib.jobs.files import plain
+from PESemiSegLib.plain import plain
 
 _CHUNK_BYTES = 256 * 1024
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from pathlib import Path
 from typing import Any
 
 from PESemiSegLib.atomic import BUSY_S, whole_file
+from PESemiSegLib.plain import plain
 
 MAX_JSON_BYTES = 4 * 2**20
 _TAIL_BYTES = 16 * 1024
@@ -43,16 +43,3 @@ def tail(path: Path, lines: int = 20) -> tuple[str, ...]:
         return ()
     found = [line.rstrip() for line in text.splitlines() if line.strip()]
     return tuple(found[1:] if size > _TAIL_BYTES else found)[-lines:]
-
-
-def plain(value: Any) -> Any:
-    """Plain JSON types: paths and unknown things become text, numbers of NumPy Python's, NaN None."""
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(item) for item in value]
-    if hasattr(value, "tolist"):  # NumPy's scalars and arrays, torch's tensors
-        return plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)

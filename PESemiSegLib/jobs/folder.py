@@ -15,7 +15,8 @@ from PESemiSegLib import __version__
 from PESemiSegLib.atomic import whole_folder
 from PESemiSegLib.errors import ConfigError, JobError, OutputError
 from PESemiSegLib.jobs import places
-from PESemiSegLib.jobs.files import plain, read_json, write_json
+from PESemiSegLib.jobs.files import read_json, write_json
+from PESemiSegLib.plain import plain
 
 FORMAT = 1
 DESCRIPTION, STATUS, EVENTS, LOG = "job.json", "status.json", "events.jsonl", "log.txt"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from PESemiSegLib.atomic import sha256_of
 from PESemiSegLib.jobs.files import read_json
 from PESemiSegLib.jobs.process import Identity
 
@@ -119,12 +119,6 @@ def results_problem(folder: Path, results: tuple[ResultFile, ...], *, deep: bool
     """What is wrong with the first damaged result; None when all are whole (with `deep`: byte for byte)."""
     found = (file.problem(folder, deep=deep) for file in results)
     return next((problem for problem in found if problem), None)
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file. Raises OSError."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _result(raw: object) -> ResultFile | None:

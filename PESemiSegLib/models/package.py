@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from PESemiSegLib.atomic import sha256_of
 from PESemiSegLib.errors import ConfigError, PackageError
 from PESemiSegLib.models.archive import extract
 from PESemiSegLib.models.card import render_card
 from PESemiSegLib.models.info import PACKAGE_FILES, PackageInfo
 from PESemiSegLib.models.kinds import kind_named
 from PESemiSegLib.models.staging import staged_folder
-from PESemiSegLib.models.verify import INFO_NAME, sha256_of, verify_folder
+from PESemiSegLib.models.verify import INFO_NAME, verify_folder
 
 if TYPE_CHECKING:
     from PESemiSegLib.networks.discriminator import Discriminator

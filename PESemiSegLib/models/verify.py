@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from PESemiSegLib.atomic import sha256_of
 from PESemiSegLib.errors import PackageError
 from PESemiSegLib.models.graph import read_facts
 from PESemiSegLib.models.info import PACKAGE_FILES, PackageInfo
@@ -109,9 +110,3 @@ def _check_graph(graph: Path, inputs: list[str], weights: dict[str, TensorSpan])
             raise PackageError(f"{graph.name} reaches for the file {link.get('location')!r}: refused")
         if (link.get("offset"), link.get("length")) not in places:
             raise PackageError(f"{graph.name} takes bytes from {own} that are no tensor: refused")
-
-
-def sha256_of(path: Path) -> str:
-    """Return a file's SHA-256 as lower-case hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -4,12 +4,11 @@ import json
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from PESemiSegLib.atomic import whole_folder
 from PESemiSegLib.errors import ConfigError, OutputError
 from PESemiSegLib.phantom.dicom import write_series
 from PESemiSegLib.phantom.patient import PhantomCase
+from PESemiSegLib.plain import plain
 from PESemiSegLib.volumes.write import output_error, write_nifti
 
 Format = Literal["dicom", "nifti"]
@@ -50,13 +49,4 @@ def _fill(case: PhantomCase, folder: Path, fmt: Format) -> None:
     for name in MASKS:
         write_nifti(folder / f"{name}.nii.gz", getattr(case, name), case.grid)
     (folder / "recipe.json").write_text(case.recipe.to_json(), encoding="utf-8")
-    (folder / "facts.json").write_text(
-        json.dumps(case.facts, indent=2, default=_plain) + "\n", encoding="utf-8"
-    )
-
-
-def _plain(value: object) -> object:
-    """numpy numbers and arrays as JSON knows them."""
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    raise TypeError(f"{type(value).__name__} is no part of a case's facts")
+    (folder / "facts.json").write_text(json.dumps(plain(case.facts), indent=2) + "\n", encoding="utf-8")

@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from PESemiSegLib.atomic import sha256_of
 from PESemiSegLib.errors import ConfigError, JobError, OutputError
 from PESemiSegLib.jobs import files, places
 from PESemiSegLib.jobs.events import EventReader, EventWriter
 from PESemiSegLib.jobs.files import read_json, tail, write_json
 from PESemiSegLib.jobs.folder import Job
 from PESemiSegLib.jobs.process import Identity
-from PESemiSegLib.jobs.status import ResultFile, Status, read_status, results_problem, sha256_of
+from PESemiSegLib.jobs.status import ResultFile, Status, read_status, results_problem
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

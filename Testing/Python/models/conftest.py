@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from PESemiSegLib.atomic import sha256_of
 from PESemiSegLib.models.info import PackageInfo
 from PESemiSegLib.models.package import write_package
-from PESemiSegLib.models.verify import sha256_of
 from PESemiSegLib.networks.build import build_discriminator, build_segmenter
 from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
 from PESemiSegLib.networks.discriminator import Discriminator

@@ -12,11 +12,11 @@ import zipfile
 import pytest
 import torch
 
+from PESemiSegLib.atomic import sha256_of
 from PESemiSegLib.errors import OutputError, PackageError
 from PESemiSegLib.models.info import PACKAGE_FILES, PackageInfo
 from PESemiSegLib.models.load import load_discriminator, load_segmenter
 from PESemiSegLib.models.package import amend_package, read_package, write_package
-from PESemiSegLib.models.verify import sha256_of
 
 
 def refused(path, pattern):
