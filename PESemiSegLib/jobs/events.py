@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from PESemiSegLib.jobs.files import encode
 from PESemiSegLib.plain import plain
 
 _CHUNK_BYTES = 256 * 1024
@@ -30,7 +31,7 @@ class EventWriter:
         event = {"t": round(time.time(), 3), "kind": kind, **plain(values)}
         line = json.dumps(event, ensure_ascii=False, separators=(",", ":"), allow_nan=False) + "\n"
         with self._lock:
-            data = line.encode()
+            data = encode(line)
             if self._torn:
                 data = b"\n" + data
             self._torn = not self._append(data)

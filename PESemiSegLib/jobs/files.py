@@ -16,9 +16,14 @@ _TAIL_BYTES = 16 * 1024
 
 def write_json(path: Path, value: Any, *, durable: bool = False, patience_s: float = BUSY_S) -> None:
     """Replace `path` by this JSON, whole or not at all; `durable`: beyond a power cut. Raises OSError."""
-    data = (json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    data = encode(json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     with whole_file(path, durable=durable, patience_s=patience_s) as aside:
         aside.write_bytes(data)
+
+
+def encode(json_text: str) -> bytes:
+    """JSON as UTF-8; of a file name that is not (on Linux any bytes may be one) JSON's own escapes remain."""
+    return json_text.encode("utf-8", "backslashreplace")
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -71,7 +71,7 @@ def worker_environment(
     result = {key: value for key, value in environment.items() if own or key not in _FOREIGN}
     given = [os.path.abspath(path) for path in result.get("PYTHONPATH", "").split(os.pathsep) if path]
     result["PYTHONPATH"] = os.pathsep.join([str(LIBRARY_PARENT), *given])  # the worker has another cwd
-    result |= {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
+    result |= {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8:backslashreplace"}
     return result | dict(extra)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from PESemiSegLib.atomic import whole_file
 from PESemiSegLib.user_data import data_folder
 
 POINTER_SUFFIX = ".at"  # a text file that says where a job lies that was given a folder of its own
@@ -36,7 +38,8 @@ def write_pointer(name: str, folder: Path, root: Path | None = None) -> None:
     """Remember a job that lies outside the folder of all jobs. Raises OSError."""
     root = root or jobs_folder()
     root.mkdir(parents=True, exist_ok=True)
-    (root / (name + POINTER_SUFFIX)).write_text(str(folder), encoding="utf-8")
+    with whole_file(root / (name + POINTER_SUFFIX)) as aside:
+        aside.write_bytes(os.fsencode(folder))
 
 
 def remove_pointer(name: str, root: Path | None = None) -> bool:
@@ -49,7 +52,7 @@ def remove_pointer(name: str, root: Path | None = None) -> bool:
 
 def _target(pointer: Path) -> Path | None:
     try:
-        text = pointer.read_text(encoding="utf-8").strip()
+        text = os.fsdecode(pointer.read_bytes()).strip()
     except (OSError, ValueError):
         return None
     return Path(text) if text else None

@@ -223,6 +223,19 @@ def test_a_folder_of_the_users_choice_must_be_empty(home: Path, tmp_path: Path) 
     assert Job.create("sleep", {}, folder=tmp_path / "new").folder == tmp_path / "new"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="file names of any bytes")
+def test_names_that_are_not_utf_8_come_back_as_they_are(home: Path, tmp_path: Path) -> None:
+    """A disk written by an old system: the path still opens, and all of it is still valid JSON."""
+    scan = tmp_path / os.fsdecode("Müller".encode("latin-1"))
+    scan.write_bytes(b"scan")
+    job = Job.create("sleep", {"input": scan}, folder=tmp_path / os.fsdecode(b"job\xfc"))
+    assert Path(Job.open(job.folder).params["input"]).read_bytes() == b"scan"
+    json.loads(job.path("job.json").read_bytes().decode("utf-8", "strict"))
+    assert list(places.known_folders(places.jobs_folder())) == [job.folder]
+    EventWriter(tmp_path / "events").write("read", file=scan.name)
+    assert [event["file"] for event in EventReader(tmp_path / "events").read()] == [scan.name]
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

@@ -68,7 +68,7 @@ def test_another_python_gets_a_clean_environment(tmp_path: Path) -> None:
     assert own["EXTRA"] == "1"
     assert other["PYTHONPATH"] == str(REPOSITORY)
     assert not {"PYTHONHOME", "LD_LIBRARY_PATH"} & set(other)
-    assert other["PYTHONIOENCODING"] == "utf-8"
+    assert other["PYTHONIOENCODING"] == "utf-8:backslashreplace"
 
 
 def test_a_relative_search_path_survives_the_workers_own_folder() -> None:
