@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from PESemiSegLib.jobs.files import encode
+from PESemiSegLib.jobs.files import PRIVATE, encode
 from PESemiSegLib.plain import plain
 
 _CHUNK_BYTES = 256 * 1024
@@ -41,7 +41,7 @@ class EventWriter:
         """Whether all of it was written."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
         try:
-            handle = os.open(self._path, flags, 0o600)
+            handle = os.open(self._path, flags, PRIVATE)
         except OSError:
             return False
         try:

@@ -10,14 +10,18 @@ from typing import Any
 from PESemiSegLib.atomic import BUSY_S, whole_file
 from PESemiSegLib.plain import plain
 
+PRIVATE = 0o600  # of files that may hold paths, and with them names
 MAX_JSON_BYTES = 4 * 2**20
 _TAIL_BYTES = 16 * 1024
 
 
 def write_json(path: Path, value: Any, *, durable: bool = False, patience_s: float = BUSY_S) -> None:
-    """Replace `path` by this JSON, whole or not at all; `durable`: beyond a power cut. Raises OSError."""
+    """Replace `path` by this JSON, whole or not at all, for its owner's eyes; `durable`: beyond a power cut.
+
+    Raises OSError.
+    """
     data = encode(json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-    with whole_file(path, durable=durable, patience_s=patience_s) as aside:
+    with whole_file(path, durable=durable, mode=PRIVATE, patience_s=patience_s) as aside:
         aside.write_bytes(data)
 
 

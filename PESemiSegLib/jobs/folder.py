@@ -7,6 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,9 @@ class Job:
                 return
             if self.folder.exists() and any(self.folder.iterdir()):
                 raise OutputError(f"the folder {self.folder.name} is not empty; give a new one for the job")
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with suppress(OSError):  # a disk without such modes
+                self.folder.chmod(0o700)
             write_json(self.path(DESCRIPTION), description, durable=True)
             places.write_pointer(self.id, self.folder)
         except OSError as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from PESemiSegLib.errors import JobError
+from PESemiSegLib.jobs.files import PRIVATE
 
 PYTHON_VARIABLE = "PESEMISEG_PYTHON"
 LIBRARY_PARENT = Path(__file__).resolve().parents[2]
@@ -85,6 +86,7 @@ def detachment(system: str = os.name) -> dict[str, Any]:
 
 def spawn(command: list[str], environment: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
     """Start a worker with its output in `log`: a pipe blocks it once nobody reads. Raises OSError."""
+    log.touch(mode=PRIVATE)
     with log.open("ab") as output:
         arguments: dict[str, Any] = {
             "stdin": subprocess.DEVNULL,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from PESemiSegLib.atomic import whole_file
+from PESemiSegLib.jobs.files import PRIVATE
 from PESemiSegLib.user_data import data_folder
 
 POINTER_SUFFIX = ".at"  # a text file that says where a job lies that was given a folder of its own
@@ -38,7 +39,7 @@ def write_pointer(name: str, folder: Path, root: Path | None = None) -> None:
     """Remember a job that lies outside the folder of all jobs. Raises OSError."""
     root = root or jobs_folder()
     root.mkdir(parents=True, exist_ok=True)
-    with whole_file(root / (name + POINTER_SUFFIX)) as aside:
+    with whole_file(root / (name + POINTER_SUFFIX), mode=PRIVATE) as aside:
         aside.write_bytes(os.fsencode(folder))
 
 

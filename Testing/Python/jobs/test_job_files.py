@@ -18,6 +18,7 @@ from PESemiSegLib.jobs import files, places
 from PESemiSegLib.jobs.events import EventReader, EventWriter
 from PESemiSegLib.jobs.files import read_json, tail, write_json
 from PESemiSegLib.jobs.folder import Job
+from PESemiSegLib.jobs.interpreter import spawn
 from PESemiSegLib.jobs.process import Identity
 from PESemiSegLib.jobs.status import ResultFile, Status, read_status, results_problem
 
@@ -221,6 +222,21 @@ def test_a_folder_of_the_users_choice_must_be_empty(home: Path, tmp_path: Path) 
         Job.create("sleep", {}, folder=tmp_path / "full")
     assert not (home / "jobs").exists()
     assert Job.create("sleep", {}, folder=tmp_path / "new").folder == tmp_path / "new"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes of Unix")
+@pytest.mark.parametrize("chosen", ["new", "there", None])
+def test_a_job_is_for_its_owners_eyes(home: Path, tmp_path: Path, chosen: str | None) -> None:
+    (tmp_path / "there").mkdir(mode=0o755)
+    job = Job.create("sleep", {"input": "/data/Meier"}, folder=tmp_path / chosen if chosen else None)
+    spawn([sys.executable, "-c", ""], os.environ, job.path("log.txt")).wait(30)
+    pointers = list((home / "jobs").glob("*.at"))
+    assert len(pointers) == (chosen is not None)
+    modes = {
+        path.name: path.stat().st_mode & 0o777 for path in (job.folder, *job.folder.iterdir(), *pointers)
+    }
+    assert set(modes) >= {"job.json", "log.txt"}
+    assert modes == {name: 0o700 if name == job.folder.name else 0o600 for name in modes}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names of any bytes")
