@@ -66,6 +66,7 @@ class Watch:
         from_end: leave out the events that are there already.
         at_once: for a single look: ask the system at once, and take an old heartbeat at its word, where
             otherwise the worker has a few seconds for the next one.
+        deep: read the results of a finished job back, byte for byte, on a thread; else their sizes count.
         clock, wall: monotonic and calendar seconds; replaceable for tests.
     """
 
@@ -77,11 +78,12 @@ class Watch:
         *,
         from_end: bool = False,
         at_once: bool = False,
+        deep: bool = True,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.job, self._process, self._attempt = job, process, attempt
-        self._at_once = at_once
+        self._at_once, self._deep = at_once, deep
         self._clock, self._wall = clock, wall
         self._reader = EventReader(job.path(names.EVENTS), at_end=from_end)
         self._status = Status()
@@ -200,14 +202,14 @@ class Watch:
 
     def _checked(self) -> Verdict:
         """Done once every result was read back; the reading runs beside, since results can be large."""
-        self._check = self._check or _Check(self.job, self._status)
-        if not self._check.over:
-            return Verdict(RUNNING, "checking the results")
-        return (
-            Verdict(FAILED, self._check.problem)
-            if self._check.problem
-            else Verdict(DONE, self._status.message)
-        )
+        if self._deep:
+            self._check = self._check or _Check(self.job, self._status)
+            if not self._check.over:
+                return Verdict(RUNNING, "checking the results")
+            problem = self._check.problem
+        else:
+            problem = results_problem(self.job.folder, self._status.results, deep=False)
+        return Verdict(FAILED, problem) if problem else Verdict(DONE, self._status.message)
 
     def _enforce(self) -> None:
         now = self._clock()
@@ -227,19 +229,16 @@ class _Check:
     """Reads results back on a thread of its own."""
 
     def __init__(self, job: Job, status: Status) -> None:
-        self.over, self.problem = False, ""
+        self.over = False
+        self.problem: str | None = None
         self._job, self._status = job, status
         threading.Thread(target=self._run, name="pesemiseg-check", daemon=True).start()
 
     def _run(self) -> None:
-        self.problem = results_problem(self._job.folder, self._status.results, deep=True) or ""
+        self.problem = results_problem(self._job.folder, self._status.results, deep=True)
         self.over = True
 
 
 def look(job: Job) -> Snapshot:
     """One look at a job, for lists: results by size only, no events, heartbeats taken at their word."""
-    seen = Watch(job, from_end=True, at_once=True).poll()
-    if seen.status.state != DONE or seen.state != RUNNING:
-        return seen
-    problem = results_problem(job.folder, seen.status.results, deep=False)
-    return Snapshot(job, FAILED if problem else DONE, problem or seen.status.message, seen.status)
+    return Watch(job, from_end=True, at_once=True, deep=False).poll()

@@ -1,5 +1,6 @@
 """The verdict on a job, evidence by evidence, and a watch on a clock of its own."""
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from PESemiSegLib.jobs.files import write_json
 from PESemiSegLib.jobs.folder import Job
 from PESemiSegLib.jobs.judge import Evidence, judge
 from PESemiSegLib.jobs.process import Identity
-from PESemiSegLib.jobs.status import Status
+from PESemiSegLib.jobs.status import ResultFile, Status
 from PESemiSegLib.jobs.watch import Watch, look
 
 HERE = Identity(2**22 + 5, "another boot/5", "elsewhere")
@@ -147,11 +148,22 @@ def test_a_job_that_nobody_started(job: Job) -> None:
     assert look(job).state == "created"
 
 
+def test_a_list_reads_no_results(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gigabytes on a slow disk, and files that Windows then could not remove."""
+    from PESemiSegLib.jobs import status as status_module
+
+    monkeypatch.setattr(status_module, "sha256_of", lambda path: pytest.fail("it was read"))
+    monkeypatch.setattr(threading, "Thread", lambda **_: pytest.fail("in a thread"))
+    write_json(job.path(names.STATUS), replace(OVER, results=(ResultFile("mask.npy", 6, ""),)).to_dict())
+    job.path("mask.npy").write_bytes(b"voxels")
+    assert look(job).state == "done"
+    job.path("mask.npy").write_bytes(b"vox")
+    assert (look(job).state, look(job).message) == ("failed", "the result mask.npy has 3 bytes, not 6")
+
+
 def test_damaged_results_are_seen_before_done_is_said(job: Job) -> None:
     import hashlib
     import time
-
-    from PESemiSegLib.jobs.status import ResultFile
 
     data = b"voxels"
     result = ResultFile("mask.npy", len(data), hashlib.sha256(data).hexdigest())
