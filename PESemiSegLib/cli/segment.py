@@ -62,6 +62,13 @@ def segment(
         str | None,
         typer.Option(help="A model of the store, or the path of a package. Default for emboli: demo."),
     ] = None,
+    arteries: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="An artery model: marks off the arteries are dropped, and the clot is told as their share.",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     precision: Annotated[Precision, typer.Option(help="Arithmetic of the network.")] = Precision.auto,
     engine: Annotated[Engine, typer.Option(help="What runs the network.")] = Engine.auto,
@@ -98,6 +105,12 @@ def segment(
         raise ConfigError(f"No model for {kind.value} comes with the program; train one and give --model.")
     package = Store().find(model or "demo")
     package.require(kind.value)
+    tree = None
+    if arteries is not None:
+        if kind is not Kind.emboli:
+            raise ConfigError("--arteries is for emboli; with --kind arteries, give the model as --model.")
+        tree = Store().find(arteries)
+        tree.require(Kind.arteries.value)
     settings = {
         "kind": kind.value,
         "device": device,
@@ -111,7 +124,7 @@ def segment(
         "strict": strict,
     }
     with console.shown_progress() as progress:
-        result = _computed(input, series, package, settings, progress)
+        result = _computed(input, series, package, tree, settings, progress)
         progress(Progress(0, 0, "write"))
         saved = save_result(
             result,
@@ -131,16 +144,20 @@ def _computed(
     input: Path,
     series: str | None,
     package: ModelPackage,
+    tree: ModelPackage | None,
     settings: dict[str, Any],
     progress: ProgressCallback,
 ) -> Result:
+    """The result; with `tree`, an artery model, inside the arteries that it finds, with the clot burden."""
+    from PESemiSegLib.inference.arteries import segment_within
     from PESemiSegLib.inference.progress import Progress
     from PESemiSegLib.inference.segment import segment as run
     from PESemiSegLib.volumes.reader import read
 
     progress(Progress(0, 0, "read"))
     volume = read(input, series=series)
-    return run(volume, package, progress=progress, cancelled=console.stopping, **settings)
+    walk = {"progress": progress, "cancelled": console.stopping, **settings}
+    return run(volume, package, **walk) if tree is None else segment_within(volume, package, tree, **walk)
 
 
 def _show(result: Result, saved: Saved) -> None:
@@ -158,6 +175,10 @@ def _show(result: Result, saved: Saved) -> None:
     else:
         count = len(result.findings)
         print(f"{count} finding{'s' if count > 1 else ''}, {result.total_volume_mm3 / 1000:.2f} ml in all")
+    if result.burden is not None:
+        for name, row in (("arteries", result.burden.total), *result.burden.levels.items()):
+            share = "n/a" if row.share is None else f"{row.share:.1%}"
+            print(f"clot in the {name}: {row.clot_ml:.2f} of {row.artery_ml:.1f} ml ({share})")
     for finding in () if several else result.findings[:_LISTED]:
         first, last = (k + 1 for k in finding.slice_range)
         print(

@@ -12,6 +12,7 @@ from PESemiSegLib.errors import InputError
 from PESemiSegLib.volumes.segments import EMBOLUS, SegmentInfo
 
 if TYPE_CHECKING:
+    from PESemiSegLib.inference.burden import Burden
     from PESemiSegLib.inference.lungs import LungField
     from PESemiSegLib.volumes.volume import Volume
 
@@ -185,6 +186,7 @@ class Result:
     provenance: dict[str, Any]
     lungs: LungField
     segments: tuple[SegmentInfo, ...] = (EMBOLUS,)
+    burden: Burden | None = None  # the clot's share of the arteries, where those were segmented too
 
     @property
     def box(self) -> Box:

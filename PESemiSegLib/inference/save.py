@@ -100,6 +100,8 @@ def summarise(result: Result, *, notes: list[str] | None = None, identify: bool 
         "provenance": result.provenance,
         "notes": notes or [],
     }
+    if result.burden is not None:
+        summary["burden"] = result.burden.to_dict()
     if identify:
         summary["identity"] = _identity(result)
     facts: dict[str, Any] = plain(summary)

@@ -52,6 +52,7 @@ def segment(
     checked: Callable[[InputCheck], None] = lambda check: None,
     slice_done: SliceDone = lambda box, marked: None,
     kind: str = "emboli",
+    region: np.ndarray | None = None,
 ) -> Result:
     """Segment pulmonary emboli (1A.1, 1A.6, 1A.7) and map the discriminator's confidence (1A.3).
 
@@ -75,6 +76,7 @@ def segment(
         slice_done: told each slice as it is finished, see SliceDone.
         kind: what the model must mark. With several classes, such as "arteries", each pixel takes its
             likeliest class; threshold, smallest mark and lung filter are then not used.
+        region: bool (z, y, x) of the working grid, where marks may stand; None: everywhere.
 
     Raises:
         InputError: `strict`, and the check found fault. ConfigError: a setting out of range.
@@ -114,6 +116,8 @@ def segment(
 
     reporter.start("findings")
     grid = volume.grid
+    if region is not None:
+        marked[~region[box.slices]] = 0
     if not several:
         smallest = settings.min_lesion_mm3 or 0.0
         marks.clean(marked, grid.voxel_volume_mm3, min_mm3=smallest, fill_holes=settings.fill_holes)

@@ -4,12 +4,14 @@ import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
+import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
 
 from PESemiSegLib.volumes.dicom_seg import write_dicom_seg
 from PESemiSegLib.volumes.reader import read
+from PESemiSegLib.volumes.segments import AORTA, PULMONARY_ARTERY
 from PESemiSegLib.volumes.volume import Volume, from_array
 
 REFERENCE = {"FrameOfReferenceUID": "1.2.3.9"}
@@ -61,6 +63,25 @@ def test_marks_lie_where_the_mask_has_them(
     outcome = write_dicom_seg(tmp_path / "seg.dcm", mask, volume)
     assert outcome == (True, "")
     np.testing.assert_allclose(places_in_seg(tmp_path / "seg.dcm"), places_in_mask(mask, volume), atol=2e-3)
+
+
+def test_several_classes_become_several_segments(tmp_path: Path, dicom: SimpleNamespace) -> None:
+    volume = read(dicom.series(tmp_path / "in", range(5), **REFERENCE))
+    labels = np.zeros(volume.shape, np.uint8)
+    labels[1:3, 2:5, 2:6], labels[2:4, 6:8, 3:9] = 1, 2
+    assert write_dicom_seg(tmp_path / "seg.dcm", labels, volume, (AORTA, PULMONARY_ARTERY)).written
+    seg = hd.seg.segread(tmp_path / "seg.dcm")
+    numbers = {seg.get_segment_description(n).segment_label: n for n in (1, 2)}
+    assert numbers == {"Aorta": 1, "Pulmonary artery": 2}
+    for value in (1, 2):
+        assert seg.get_segment_description(value).segmented_property_category.value == "123037004"
+        frames = seg.get_pixels_by_source_instance(
+            [pydicom.dcmread(path).SOPInstanceUID for path in volume.facts.source_files],
+            segment_numbers=[value],
+            combine_segments=False,
+            assert_missing_frames_are_empty=True,
+        )[..., 0]
+        np.testing.assert_array_equal(frames, volume.to_source(labels) == value)
 
 
 def test_codes_references_and_patient(tmp_path: Path, dicom: SimpleNamespace) -> None:

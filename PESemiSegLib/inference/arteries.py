@@ -1,0 +1,36 @@
+"""Owns the walk with two models: the arteries first, then the emboli inside them and the clot burden."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from PESemiSegLib.inference.burden import clot_burden, search_region
+from PESemiSegLib.inference.segment import segment
+from PESemiSegLib.volumes.segments import PULMONARY_ARTERY
+
+if TYPE_CHECKING:
+    from PESemiSegLib.inference.result import Result
+    from PESemiSegLib.models.package import ModelPackage
+    from PESemiSegLib.volumes.volume import Volume
+
+_OF_EMBOLI = ("kind", "threshold", "min_lesion_mm3")
+
+
+def segment_within(volume: Volume, package: ModelPackage, tree: ModelPackage, **settings: Any) -> Result:
+    """Segment emboli in and near the pulmonary arteries that the model `tree` finds, and measure their share.
+
+    settings: of `inference.segment`. Where no artery is found, the emboli are searched for everywhere, and
+    there is no burden. Raises what `segment` raises, and ConfigError for a `tree` that marks no arteries.
+    """
+    about = {
+        name: value for name, value in settings.items() if name not in ("kind", "threshold", "min_lesion_mm3")
+    }
+    artery = segment(volume, tree, kind="arteries", **about)
+    found = artery.mask == artery.segments.index(PULMONARY_ARTERY) + 1
+    del artery
+    if not found.any():
+        return segment(volume, package, **settings)
+    result = segment(volume, package, region=search_region(found, volume.spacing_mm), **settings)
+    model = {"name": tree.info.name, "sha256": tree.sha256}
+    return replace(result, burden=clot_burden(result.mask, found, volume.spacing_mm, model))
