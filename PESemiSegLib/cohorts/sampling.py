@@ -188,12 +188,15 @@ class UnlabelledCrops(_Crops):
         super().__init__(bare, config, seed)
 
     def batch(self, iteration: int) -> ImageBatch:
-        """The batch of this iteration, centred on vessels and lung in the ratio of the settings."""
+        """The batch of this iteration, in the ratio of the settings.
+
+        The emboli's share goes to small soft tissue as dense as clot, whatever it is: nothing is known of it.
+        """
         rng = self._generator(iteration)
-        share = self.config.vessels / max(1e-9, 1.0 - self.config.emboli)
         images = []
         for _ in range(self.config.batch):
-            number, anchor = self._draw(VESSEL if rng.random() < share else LUNG, rng)
+            kind = self._kind(rng)
+            number, anchor = self._draw(LOOKALIKE if kind == EMBOLUS else kind, rng)
             volume = self.volumes[number]
             images.append(self._image(volume, int(anchor[0]), self._transform(volume, anchor, rng), rng))
         return ImageBatch(np.stack(images))

@@ -72,14 +72,20 @@ def adversarial_loss(confidence: Tensor, valid: Tensor | None = None) -> Tensor:
 
 
 def trusted_loss(
-    logits: Tensor, trusted: Tensor, bce: float = 1.0, dice: float = 0.0, balance: str = "none"
+    logits: Tensor,
+    trusted: Tensor,
+    bce: float = 1.0,
+    dice: float = 0.0,
+    balance: str = "none",
+    of: Tensor | None = None,
 ) -> Tensor:
     """L_semi: the prediction against its own cut 1[p > 0.5] (the likeliest class), where `trusted` is 1.
 
+    of: logits of another view of the crops, whose cut is the label instead.
     balance: "none" is the mean over trusted pixels; "positive_fraction" the mean of the means over marked and
     over unmarked ones, since of a slice less than 1 % is marked.
     """
-    label = decided(logits.detach())
+    label = decided((logits if of is None else of).detach())
     each, marked = cross_entropy(logits, label), foreground(label)
     groups = (trusted,) if balance == "none" else (trusted * marked, trusted * (1.0 - marked))
     means = [(each * group).sum() / group.sum().clamp_min(1.0) for group in groups]

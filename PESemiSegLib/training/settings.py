@@ -89,6 +89,7 @@ class AdversarialConfig:
     balance: str = "none"  # "positive_fraction": marked and unmarked trusted pixels weigh the same
     semi_bce: float = 1.0
     semi_dice: float = 0.0
+    strong_view: bool = False  # L_semi is asked of a strongly changed view; D judges the crop as drawn
     remain: bool = False  # D_remain: unlabelled predictions are fakes too; with features, D learns the site
     labelled_first: bool = False  # until semi_start, or without unlabelled scans, L_adv of labelled crops
 

@@ -10,13 +10,15 @@ from PESemiSegLib.training.losses import adversarial_loss, trusted_loss
 from PESemiSegLib.training.settings import TrustConfig
 from PESemiSegLib.training.strategies.base import Clock, ImageTensors, LabelledTensors, Outcome
 from PESemiSegLib.training.strategies.method import Method, frozen, unlabelled_figures
+from PESemiSegLib.training.views import strong
 
 
 class Adversarial(Method):
     """L = L_seg(x_l) + a L_adv(x_l) + b L_adv(x_u) + c L_semi(x_u), then D's own step on L_D.
 
-    L_adv = BCE(D([w p, f]), 1) with D frozen; L_semi = p against its own cut where sigma(D([w p, f])) >= T.
-    Of D's features `detach_features` decides; L_D never reaches S.
+    L_adv = BCE(D([w p, f]), 1) with D frozen; L_semi = p against its own cut where sigma(D([w p, f])) >= T;
+    with `strong_view`, p of a strong view against the cut of the crop as drawn: FixMatch with D's confidence
+    in the place of the network's own. Of D's features `detach_features` decides; L_D never reaches S.
     """
 
     def timeline(self) -> list[str]:
@@ -38,7 +40,9 @@ class Adversarial(Method):
             return self._pleasing_step(labelled, clock)
         if unlabelled is None or not (please or believe):
             return self.supervised_step(labelled, clock)
-        known, unknown = self.forward(labelled.image, unlabelled.image)
+        known, unknown, *changed = self.forward(
+            labelled.image, unlabelled.image, *self._changed(unlabelled.image, clock)
+        )
         with frozen(self.learners["discriminator"].module) as judge:
             on_known = judge(probabilities(known.logits), known.features)
             on_unknown = judge(probabilities(unknown.logits), unknown.features)
@@ -53,13 +57,22 @@ class Adversarial(Method):
         marked = foreground(decided(unknown.logits.detach())) > 0
         trusted = trusted_pixels(confidence, s.threshold, marked if s.balance != "none" else None)
         if believe:
-            semi = trusted_loss(unknown.logits, trusted, s.semi_bce, s.semi_dice, s.balance)
+            asked = changed[0] if changed else unknown
+            semi = trusted_loss(asked.logits, trusted, s.semi_bce, s.semi_dice, s.balance, unknown.logits)
             terms["L_semi"] = s.weight_semi * semi
             figures["L_semi"] = float(semi.detach())
         figures["D_on_unlabelled"] = float(confidence.mean())
         figures |= unlabelled_figures(unknown.probability, trusted, "trusted")
         fakes = (unknown.probability, unknown.features.detach()) if s.remain else None
         return self.conclude(labelled, known, terms, figures, clock, fakes)
+
+    def _changed(self, image: Tensor, clock: Clock) -> list[Tensor]:
+        """The strong view of unlabelled crops, where L_semi is asked of one."""
+        s, config = self._config.semi.adversarial, self._config
+        if not s.strong_view or clock.progress < s.semi_start:
+            return []
+        draw = self.draw(clock, image.device, salt=2)
+        return [strong(image, config.semi.strong, config.sampling.hu_window, draw)]
 
     def _pleasing_step(self, labelled: LabelledTensors, clock: Clock) -> Outcome:
         """L = L_seg(x_l) + a L_adv(x_l): the fully supervised stage of Tan et al. (Eq. 2)."""

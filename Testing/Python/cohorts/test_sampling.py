@@ -122,6 +122,16 @@ def test_unlabelled_batches_have_no_mask_field_and_masks_are_dropped() -> None:
     assert crops.batch(0).image.shape == (4, 1, 32, 32)
 
 
+def test_unlabelled_crops_lie_where_labelled_ones_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = replace(PLAIN, batch=50, emboli=0.4, vessels=0.2, lookalikes=0.25)
+    crops, drawn = UnlabelledCrops([_volume()], shares), []
+    monkeypatch.setattr(crops, "_draw", lambda kind, rng: drawn.append(kind) or (0, np.array([4, 30, 30])))
+    for iteration in range(20):
+        crops.batch(iteration)
+    found = [drawn.count(kind) / len(drawn) for kind in (LOOKALIKE, VESSEL, LUNG, EMBOLUS)]
+    np.testing.assert_allclose(found, (0.65, 0.2, 0.15, 0.0), atol=0.05)
+
+
 def test_labelled_sets_refuse_volumes_without_masks_and_empty_sets() -> None:
     with pytest.raises(InputError, match="without a mask"):
         LabelledCrops([replace(_volume(), mask=None)], PLAIN)

@@ -25,6 +25,7 @@ from PESemiSegLib.training.settings import (
     SemiConfig,
     UniMatchConfig,
 )
+from PESemiSegLib.training.strategies import adversarial as adversarial_room
 from PESemiSegLib.training.strategies import bcp as bcp_room
 from PESemiSegLib.training.strategies import build_strategy
 from PESemiSegLib.training.strategies import cross_site_mix as mix_room
@@ -172,6 +173,16 @@ def test_adversarial_terms_by_hand(trust: float | str) -> None:
         positive_fraction_unlabelled=marked.mean(),
         D_on_unlabelled=confidence.mean(),
     )
+
+
+def test_the_strong_view_learns_what_d_trusts_of_the_weak_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adversarial_room, "strong", lambda image, *_: 0.5 * image - 0.1)
+    own = replace(AT_ONCE.adversarial, trust=0.5, strong_view=True)
+    stage = _Stage("adversarial_feature", semi=replace(AT_ONCE, adversarial=own))
+    stage.step()
+    trusted = _sigmoid(_judged(stage.u)) >= 0.5
+    semi = _bce(1.5 * (0.5 * stage.u - 0.1), 1.5 * stage.u > 0, trusted)
+    _close(stage.terms, L_seg=_seg(1.5 * stage.x, stage.m), L_semi=0.7 * semi)
 
 
 def test_d_remain_adds_unlabelled_predictions_to_the_fakes() -> None:
