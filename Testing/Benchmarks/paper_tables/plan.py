@@ -6,8 +6,9 @@ further iterations (or minutes): `supervised` with A's labels alone, the oracle 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from scales import Scale
@@ -29,6 +30,30 @@ PEERS = ("pseudo_label", "mean_teacher", "cps", "fixmatch", "unimatch", "bcp")
 STRATEGIES = ("supervised", ADVERSARIAL, FEATURE, *PEERS, MIX, f"fixmatch+{MIX}", f"{FEATURE}+{MIX}")
 ORACLE, CHAIN = "oracle", "adversarial_feature, by way of B"
 SHIFTS = {"B-image": "the scanner of B, drawn as in A", "B-label": "scanned as in A, the annotator of B"}
+_ADVERSARIAL = "adversarial"
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "T = 0.2, not balanced (as printed)": (
+        FEATURE,
+        {"semi": {_ADVERSARIAL: {"trust": 0.2, "balance": "none"}}},
+    ),
+    "L_semi weighs 1": (FEATURE, {"semi": {_ADVERSARIAL: {"weight_semi": 1.0}}}),
+    "without L_adv": (
+        FEATURE,
+        {"semi": {_ADVERSARIAL: {"weight_labelled": 0.0, "weight_unlabelled": 0.0}}},
+    ),
+    "features attached": (FEATURE, {"discriminator": {"detach_features": False}}),
+    "D at the image's resolution": (FEATURE, {"discriminator": {"feature_resolution": "input"}}),
+    "strong view": (FEATURE, {"semi": {_ADVERSARIAL: {"strong_view": True}}}),
+    "strong view, L_semi weighs 1": (
+        FEATURE,
+        {"semi": {_ADVERSARIAL: {"strong_view": True, "weight_semi": 1.0}}},
+    ),
+    "strong view, L_semi weighs 1, mixed": (
+        f"{FEATURE}+{MIX}",
+        {"semi": {_ADVERSARIAL: {"strong_view": True, "weight_semi": 1.0}}},
+    ),
+}
+"""Our method otherwise, by name: its strategy, and changes to the settings of all cells."""
 _SHIFTED = ("supervised", FEATURE, f"{FEATURE}+{MIX}", f"fixmatch+{MIX}", ORACLE)
 
 
@@ -39,6 +64,7 @@ class Cell:
     name: of its files. network: changes to the preset's. strategy: see `pesemiseg train`; "oracle" is
     supervised with the target's labels. target: whose unlabelled scans (or, for the oracle, labels) it sees;
     empty for the first stage. base: the cell whose model it starts from. tests: the sites it is measured on.
+    changes: to the settings, where it is a variant.
     """
 
     name: str
@@ -48,6 +74,7 @@ class Cell:
     network: Mapping[str, Any] = field(default_factory=dict)
     target: str = ""
     base: str = ""
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -120,6 +147,10 @@ def plan(scale: Scale) -> Plan:
         _adaptation("T4", "Hospital B, many unlabelled scans", "B", STRATEGIES, main),
         _adaptation("T5", "Hospital C, few unlabelled scans", "C", (*STRATEGIES, CHAIN), main),
     ]
+    variants = [Row(label, _names("B", OURS, label, seeds=few), "B") for label in VARIANTS]
+    rows = {row.label: row for row in tables[3].rows}
+    ends = [replace(rows[label], cells=rows[label].cells[: scale.others]) for label in (FEATURE, ORACLE)]
+    tables.append(Table("Variants", "Our method otherwise, on B", (ends[0], *variants, ends[1]), FEATURE))
     for site, what in SHIFTS.items():
         tables.append(_adaptation(f"T4 {site}", f"Hospital {site}: {what}", site, _SHIFTED, few))
     return Plan(cells, tuple(tables))
@@ -150,6 +181,11 @@ def _cells(scale: Scale) -> Iterator[Cell]:
             for strategy in dict.fromkeys((*strategies, ORACLE)):
                 tests = ("A", "B") if site == "B" and strategy in (ADVERSARIAL, FEATURE) else (site,)
                 yield _after(OURS, settings[OURS], strategy, site, seed, tests)
+    for label, (strategy, changes) in VARIANTS.items():
+        for seed in few:
+            (name,) = _names("B", OURS, label, seeds=[seed])
+            variant = _after(OURS, settings[OURS], strategy, "B", seed, ("B",))
+            yield replace(variant, name=name, changes=changes)
     for seed in main:
         (base,) = _names("B", OURS, FEATURE, seeds=[seed])
         (name,) = _names("C", OURS, CHAIN, seeds=[seed])
@@ -165,5 +201,5 @@ def _after(
 
 def _names(site: str, key: str, strategy: str = "", *, seeds: Iterable[int]) -> tuple[str, ...]:
     """Of cells and their files, one per seed."""
-    parts = [site, key, strategy.replace(", ", "-").replace("+", "-").replace(" ", "_")]
+    parts = [site, key, re.sub(r"[^a-z0-9_.]+", "-", strategy.lower()).strip("-")]
     return tuple(".".join([*filter(None, parts), f"s{seed}"]) for seed in seeds)

@@ -30,8 +30,9 @@ All strategies of a table start from the same model of their seed, trained on A,
 ({threshold:g}) and smallest mark ({smallest:g} mm3) for all, chosen on nobody.
 
 Dice: mean over patients with emboli, whole volumes; the 95 % interval is over patients, of their mean over
-seeds. Change: against `supervised`, paired by patient, with the two-sided permutation test. Paper's figures:
-IoU at 0.8, soft Dice and sensitivity at 0.1, over positive slices."""
+seeds. Change: against `supervised` (variants: against `adversarial_feature`), paired by patient, with the
+two-sided permutation test. Paper's figures: IoU at 0.8, soft Dice and sensitivity at 0.1, over positive
+slices."""
 
 
 def render(scale: Scale, plan: Plan, results: Results) -> str:

@@ -56,7 +56,8 @@ def settings(cell: Cell, scale: Scale) -> TrainConfig:
     minutes = changes.pop("minutes", None)
     if scale.matched == "minutes" and minutes:
         changes |= {"max_minutes": minutes}
-    return config.with_overrides(**changes | {"network": network, "sampling": sampling, "seed": cell.seed})
+    config = config.with_overrides(**changes | {"network": network, "sampling": sampling, "seed": cell.seed})
+    return config.with_overrides(**cell.changes)
 
 
 def recipe(cell: Cell, scale: Scale) -> dict[str, Any]:
