@@ -100,10 +100,10 @@ def run(cell: Cell, plan: Plan, scale: Scale, places: Places, cancelled: Callabl
         "program": PESemiSegLib.__version__,
         "machine": describe_machine(scale.device),
         **record,
-        "figures": figures,
+        "figures": _rounded(tables.plain(figures)),
     }
     tables.make_folder(places.results)
-    tables.write_text(places.result(cell), json.dumps(_rounded(tables.plain(result)), indent=1) + "\n")
+    tables.write_text(places.result(cell), tables.to_json(result))
 
 
 def _folder(cell: Cell, scale: Scale, places: Places) -> Path:
