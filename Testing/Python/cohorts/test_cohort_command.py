@@ -94,7 +94,7 @@ def test_made_up_patients_make_a_manifest_like_any_others(tmp_path, sets):
         hu, mask = sets.chest(n)
         for name, array in (("ct", hu), ("clot", mask), ("clot_exact", mask), ("lesions", mask)):
             sets.image(patient / f"{name}.nii.gz", array)
-        (patient / "recipe.json").write_text('{"site": "A"}')
+        (patient / "recipe.json").write_text(f'{{"site": "A", "seed": 0, "patient": {n}}}')
         (patient / "facts.json").write_text('{"lesions": [{"id": 1}], "label_style": "strict"}')
     _run("make", tmp_path / "A", "-o", tmp_path / "m.csv")
     for case in read_manifest(tmp_path / "m.csv"):
