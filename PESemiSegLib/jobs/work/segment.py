@@ -62,25 +62,24 @@ def work(context: Context) -> list[Path]:
     package = Store().find(params.get("model", "demo"))
     volume = _volume(context)
     context.check()
-    slabs = Slabs(context, _to_ras(volume.affine))
-    result = segment(
-        volume,
-        package,
-        progress=tell,
-        cancelled=context.cancelled,
-        checked=tell_check,
-        slice_done=slabs.add,
-        **params.get("settings", {}),
-    )
-    slabs.flush()
-    context.progress("write")
-    written = _save_arrays(result, context.folder)
-    context.check()
-    if params.get("files", True):
-        written += _save_files(result, context)
-    context.event("grid", shape_kji=result.volume.output_grid.shape, ijk_to_ras=_ijk_to_ras(result))
-    context.event("findings", count=len(result.findings), volume_mm3=result.total_volume_mm3)
-    slabs.remove()
+    with Slabs(context, _to_ras(volume.affine)) as slabs:
+        result = segment(
+            volume,
+            package,
+            progress=tell,
+            cancelled=context.cancelled,
+            checked=tell_check,
+            slice_done=slabs.add,
+            **params.get("settings", {}),
+        )
+        slabs.flush()
+        context.progress("write")
+        written = _save_arrays(result, context.folder)
+        context.check()
+        if params.get("files", True):
+            written += _save_files(result, context)
+        context.event("grid", shape_kji=result.volume.output_grid.shape, ijk_to_ras=_ijk_to_ras(result))
+        context.event("findings", count=len(result.findings), volume_mm3=result.total_volume_mm3)
     return written
 
 

@@ -25,8 +25,8 @@ class Slabs:
 
     Each slab is a file `slabs/00017.npy`, uint8 (k, j, i), cut to its marks and written whole before the
     event "slab" names it: `file`, `start_ijk` on the working grid, and that grid's `ijk_to_ras`. A slab
-    without marks has no file. They are for looking at: small marks are still in, and the files go when the
-    job ends. Trouble with writing them is no trouble for the job.
+    without marks has no file. They are for looking at: small marks are still in. The files are there within
+    a `with` of this only, whichever way it ends. Trouble with writing them is no trouble for the job.
 
     Args:
         ijk_to_ras: 4x4 of the working grid. clock: seconds, replaceable for tests.
@@ -39,6 +39,13 @@ class Slabs:
         self._folder = context.folder / SLABS
         self._waiting: list[tuple[Box, np.ndarray]] = []
         self._told = clock()
+
+    def __enter__(self) -> Slabs:
+        self._remove()  # what a killed worker has left
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._remove()
 
     def add(self, box: Box, marked: np.ndarray) -> None:
         """Take a finished slice: `inference.segment.SliceDone`."""
@@ -57,8 +64,7 @@ class Slabs:
             self._write(first.start, last.stop[0] - first.start[0])
         self._waiting.clear()
 
-    def remove(self) -> None:
-        """The result is there: the slabs are not needed any more."""
+    def _remove(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _write(self, start: tuple[int, int, int], count: int) -> None:
