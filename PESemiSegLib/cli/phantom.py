@@ -1,21 +1,26 @@
 """Owns `pesemiseg phantom`: made-up patients for training, testing and trying things out."""
 
-import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from PESemiSegLib.atomic import discard, is_aside
 from PESemiSegLib.cli import console
 from PESemiSegLib.errors import OutputError
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from PESemiSegLib.phantom.patient import PhantomCase
     from PESemiSegLib.phantom.recipe import Recipe
+
+
+_SHEET = "contact_sheet.png"
 
 
 class SiteName(StrEnum):
@@ -66,37 +71,44 @@ def phantom(
     from PESemiSegLib.phantom.cohort import recipes
 
     wanted = recipes(site.value, patients, seed, preset.value)
-    _prepare(output, overwrite)
+    older = _prepare(output, overwrite)
     strips: list[np.ndarray] = []
     for recipe, strip in _made(wanted, output, file_format.value, noncontrast, contact_sheet, jobs):
+        older -= {recipe.name, *([replace(recipe, contrast=False).name] if noncontrast else [])}
         console.say(f"{recipe.name}: {'emboli' if recipe.pe else 'no emboli'}")
         if strip is not None:
             strips.append(strip)
     if strips:
         from PESemiSegLib.phantom.contact_sheet import save_sheet
 
-        save_sheet(strips, output / "contact_sheet.png")
+        save_sheet(strips, output / _SHEET)
+        older.discard(_SHEET)
+    for name in older:
+        discard(output / name)
     typer.echo(
         f"{len(wanted)} made-up patient{'' if len(wanted) == 1 else 's'} in {output} (research use only)"
     )
 
 
-def _prepare(output: Path, overwrite: bool) -> None:
-    """An empty folder, or an OutputError that says why not."""
+def _prepare(output: Path, overwrite: bool) -> set[str]:
+    """Make the folder, or raise an OutputError that says why not; what of ours is in it already.
+
+    Older patients stay until the new ones are there: those take minutes, and may be interrupted.
+    """
     if output.exists() and not output.is_dir():
         raise OutputError(f"{output.name} is a file: choose a folder")
-    if output.is_dir() and any(output.iterdir()):
-        if not overwrite:
-            raise OutputError(f"{output.name} is not empty: choose another folder or add --overwrite")
-        known = [
-            p for p in output.iterdir() if (p / "recipe.json").is_file() or p.name == "contact_sheet.png"
-        ]
-        for path in known:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
     try:
         output.mkdir(parents=True, exist_ok=True)
+        there = list(output.iterdir())
     except OSError as error:
         raise OutputError(f"cannot make the folder {output.name}: {error.strerror}") from error
+    if there and not overwrite:
+        raise OutputError(f"{output.name} is not empty: choose another folder or add --overwrite")
+    return {path.name for path in there if _is_patient(path) or path.name == _SHEET}
+
+
+def _is_patient(path: Path) -> bool:
+    return (path / "recipe.json").is_file() and not is_aside(path)
 
 
 def _made(
@@ -117,10 +129,14 @@ def _make_one(arguments: "tuple[Recipe, Path, str, bool, bool]") -> "np.ndarray 
     from PESemiSegLib.phantom.write import write_case
 
     recipe, output, file_format, noncontrast, sheet = arguments
+
+    def write(case: "PhantomCase") -> None:
+        folder = output / case.recipe.name
+        write_case(case, folder, file_format, overwrite=_is_patient(folder))  # type: ignore[arg-type]
+
     case = make_case(recipe)
-    write_case(case, output / recipe.name, file_format)  # type: ignore[arg-type]
+    write(case)
     pictures = strip(case) if sheet else None
     if noncontrast:
-        twin = make_noncontrast_twin(recipe)
-        write_case(twin, output / twin.recipe.name, file_format)  # type: ignore[arg-type]
+        write(make_noncontrast_twin(recipe))
     return pictures

@@ -72,6 +72,35 @@ def test_overwrite_replaces_patients_and_keeps_what_is_not_one(tmp_path: Path) -
     assert (tmp_path / "mine" / "notes.txt").read_text() == "keep"
 
 
+def test_older_patients_stay_until_the_new_ones_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = ["phantom", "-o", str(tmp_path), "--format", "nifti", "--patients"]
+    assert main([*base, "3", "--contact-sheet"]) == 0
+    older, made = names(tmp_path), []
+    true = patient_module.make_case
+
+    def interrupted(recipe: Recipe) -> PhantomCase:
+        made.append(recipe.name)
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        return true(recipe)
+
+    monkeypatch.setattr(patient_module, "make_case", interrupted)
+    assert main([*base, "2", "--overwrite"]) == 130
+    assert names(tmp_path) == older
+    assert all("ct.nii.gz" in names(tmp_path / name) for name in older if name != "contact_sheet.png")
+    assert main([*base, "1", "--overwrite"]) == 0
+    assert names(tmp_path) == ["A-s0-p0000"]
+
+
+def test_a_foreign_folder_of_a_patients_name_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "A-s0-p0000").mkdir()
+    (tmp_path / "A-s0-p0000" / "notes.txt").write_text("keep")
+    assert main(["phantom", "-o", str(tmp_path), "--patients", "1", "--overwrite"]) == 2
+    assert names(tmp_path / "A-s0-p0000") == ["notes.txt"]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
