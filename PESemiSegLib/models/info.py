@@ -25,6 +25,7 @@ PACKAGE_FILES = (
 """All files of a package beside model.json; none may be missing and no other may be there."""
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
+_DEVICE = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]", re.IGNORECASE)  # Windows' own, also before a dot
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -152,7 +153,10 @@ def _check(info: PackageInfo) -> None:
         known = ", ".join(PACKAGE_KINDS)
         raise PackageError(f"model.json: kind is {info.kind!r}, not {known}: this is another sort of model")
     if not is_name(info.name):
-        raise PackageError(f"model.json: name {info.name!r} must be 1-64 letters, digits, '.', '_' or '-'")
+        raise PackageError(
+            f"model.json: name {info.name!r} must be 1-64 letters, digits, '.', '_' or '-', and none that "
+            "Windows keeps for itself"
+        )
     if info.data_origin not in DATA_ORIGINS:
         raise PackageError(f"model.json: data_origin must be one of {DATA_ORIGINS}, not {info.data_origin!r}")
     for text in ("licence", "intended_use"):
@@ -207,4 +211,6 @@ def _number(name: str, value: Any, low: float, high: float) -> float:
 
 def is_name(name: object) -> bool:
     """Whether `name` may name a package: safe as a folder on every system."""
-    return isinstance(name, str) and _NAME.fullmatch(name) is not None and ".." not in name
+    if not isinstance(name, str) or _NAME.fullmatch(name) is None or ".." in name:
+        return False
+    return _DEVICE.fullmatch(name.partition(".")[0]) is None

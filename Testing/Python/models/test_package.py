@@ -242,6 +242,7 @@ def test_no_permission_is_one_line(damaged, monkeypatch):
         ({"kind": "lung-segmenter"}, "another sort of model"),
         ({"name": "../evil"}, "name '../evil'"),
         ({"name": "a..b"}, "name 'a..b'"),
+        *(({"name": name}, "Windows keeps") for name in ("con", "NUL.txt", "Lpt1.v2")),
         ({"name": ""}, "name ''"),
         ({"name": "x" * 65}, "name 'x"),
         ({"name": 7}, "name 7"),
