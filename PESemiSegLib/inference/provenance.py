@@ -23,7 +23,8 @@ def fingerprint(volume: Volume) -> str:
     """SHA-256 of the HU and the geometry of the working grid; says nothing about the patient."""
     digest = hashlib.sha256(np.ascontiguousarray(volume.hu).data)
     digest.update(np.asarray(volume.shape, dtype="<i8").tobytes())
-    digest.update(np.round(np.asarray(volume.affine, dtype="<f8"), 4).tobytes())
+    rounded = np.round(np.asarray(volume.affine, dtype="<f8"), 4) + 0.0  # of -0.0 and 0.0 one
+    digest.update(rounded.tobytes())
     return digest.hexdigest()
 
 

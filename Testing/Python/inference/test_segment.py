@@ -270,6 +270,9 @@ def test_provenance_tells_how_and_not_who(chest, tiny_package, fake):
 def test_fingerprint_tells_volumes_and_geometries_apart(chest):
     a = fingerprint(chest.volume)
     assert a == fingerprint(from_array(chest.hu.copy(), chest.volume.affine))
+    moved = [chest.volume.affine.copy() for _ in range(2)]
+    moved[0][0, 3], moved[1][0, 3] = -1e-9, 0.0  # rounds to -0.0, whose bytes are others than those of 0.0
+    assert len({fingerprint(from_array(chest.hu, affine)) for affine in moved}) == 1
     changed = chest.hu.copy()
     changed[0, 0, 0] += 1
     assert a != fingerprint(from_array(changed, chest.volume.affine))
