@@ -45,6 +45,9 @@ def make(
     validation: Annotated[float, typer.Option(min=0, max=1, help="Share of the patients.")] = 0.0,
     test: Annotated[float, typer.Option(min=0, max=1, help="Share of the patients.")] = 0.0,
     seed: SeedOption = 0,
+    kind: Annotated[
+        str, typer.Option(help="emboli, or, of made-up patients, arteries: what the masks mark.")
+    ] = "emboli",
     unopened: Annotated[
         bool, typer.Option("--unopened", help="Do not open the scans: quick, but nothing is checked.")
     ] = False,
@@ -52,13 +55,18 @@ def make(
 ) -> None:
     """Make a manifest of a data set; masks that only the data set can read are written beside it as NIfTI."""
     from PESemiSegLib.cohorts.build import BuildOptions, build_manifest
-    from PESemiSegLib.cohorts.manifest import write_manifest
+    from PESemiSegLib.cohorts.folders import from_phantom
+    from PESemiSegLib.cohorts.manifest import with_fingerprints, write_manifest
     from PESemiSegLib.cohorts.splits import split_by_patient
+    from PESemiSegLib.models.kinds import EMBOLI, kind_named
 
     _free(output, overwrite)
     masks = output.parent / f"{output.stem}_masks"
     options = BuildOptions(masks, site, label_style, role.value, open_scans=not unopened)
-    manifest = build_manifest(source, options, layout=layout, progress=_tell)
+    if kind_named(kind) is EMBOLI:
+        manifest = build_manifest(source, options, layout=layout, progress=_tell)
+    else:
+        manifest = with_fingerprints(from_phantom(source, kind=kind))
     manifest = split_by_patient(manifest, validation=validation, test=test, seed=seed)
     write_manifest(manifest, output)
     _summary(manifest)
@@ -101,23 +109,28 @@ def split(
     validation: Annotated[float, typer.Option(min=0, max=1, help="Share of the patients.")] = 0.15,
     test: Annotated[float, typer.Option(min=0, max=1, help="Share of the patients.")] = 0.15,
     folds: Annotated[int, typer.Option(min=0, help="Folds of a cross-validation, instead of --test.")] = 0,
+    labelled: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the training patients that keeps its labels.")
+    ] = 1.0,
     seed: SeedOption = 0,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Split by patient, those with and without PE and of each site alike; the same seed, the same split."""
     from PESemiSegLib.cohorts.manifest import read_manifest, write_manifest
-    from PESemiSegLib.cohorts.splits import k_folds, split_by_patient
+    from PESemiSegLib.cohorts.splits import hide_labels, k_folds, split_by_patient
 
     cases = read_manifest(manifest)
     if not folds:
         _free(output, overwrite)
         drawn = split_by_patient(cases, validation=validation, test=test, seed=seed)
+        drawn = hide_labels(drawn, labelled, seed=seed)
         write_manifest(drawn, output)
         _summary(drawn)
         return
     for number, fold in enumerate(k_folds(cases, folds, seed=seed, validation=validation), start=1):
         path = output / f"fold{number}.csv"
         _free(path, overwrite)
+        fold = hide_labels(fold, labelled, seed=seed)
         write_manifest(fold, path)
         console.say(f"{path.name}: {', '.join(f'{name} {n}' for name, n in fold.counts().items())}")
 
