@@ -150,10 +150,14 @@ def with_fingerprints(manifest: Manifest) -> Manifest:
     return Manifest(tuple(cases), manifest.source_name)
 
 
+def meant(column: str, cell: str) -> str:
+    """A word of the columns role, split or pe as it is written here: `1` and `TRUE` are the pe `yes`."""
+    return _MEANT[column].get(cell.lower(), cell.lower())
+
+
 def _parse(row: Row, folder: Path) -> tuple[Case, list[str]]:
     value = {name: row.cells.get(name, "") for name in (entry.name for entry in fields(Case))}
-    for name, meant in _MEANT.items():
-        value[name] = meant.get(value[name].lower(), value[name].lower())
+    value |= {name: meant(name, value[name]) for name in _MEANT}
     paths = {name: _path(value[name], folder) if value[name] else None for name in _PATHS}
     wrong = [f"{name} is empty" for name in ("patient", "site", "image") if not value[name]]
     for name, allowed in (("role", ROLES), ("split", SPLITS), ("pe", ("", "yes", "no"))):

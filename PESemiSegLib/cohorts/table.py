@@ -32,7 +32,7 @@ def read_table(path: Path, known: Collection[str], what: str = "table") -> tuple
 
     Raises InputError for a file that is no such text.
     """
-    text = _text(path, what).replace("\r\n", "\n").replace("\r", "\n")
+    text = read_text(path, what).replace("\r\n", "\n").replace("\r", "\n")
     number, separator = 1, ""
     if text[:4].lower() == "sep=" and len(text) > 4:  # a line that some spreadsheets put before the header
         separator, text, number = text[4], text.partition("\n")[2], 2
@@ -71,7 +71,8 @@ def write_table(path: Path, names: Iterable[str], rows: Iterable[Mapping[str, ob
         raise OutputError(f"The {what} {path.name} cannot be written: {error.strerror}") from error
 
 
-def _text(path: Path, what: str) -> str:
+def read_text(path: Path, what: str = "table") -> str:
+    """The text of a file in whichever encoding a spreadsheet gave it; InputError where it is none."""
     try:
         data = path.read_bytes()
     except OSError as error:

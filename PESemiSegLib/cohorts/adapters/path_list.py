@@ -7,7 +7,8 @@ from pathlib import Path
 
 from PESemiSegLib.cohorts.adapters.base import Entry, stem
 from PESemiSegLib.cohorts.adapters.seg_nrrd import mask_reader as read_seg_nrrd
-from PESemiSegLib.cohorts.table import read_table
+from PESemiSegLib.cohorts.manifest import meant
+from PESemiSegLib.cohorts.table import read_table, read_text
 from PESemiSegLib.errors import InputError
 
 _COLUMNS = ("image", "mask", "patient", "site", "label_style", "pe")
@@ -33,27 +34,29 @@ class PathList:
         if "image" in header:
             lines = [dict(row.cells) for row in rows]
         elif len(header) == 1:  # no header: the first line is a path too, and as it was written
-            text = folder.read_text(encoding="utf-8-sig", errors="replace")
+            text = read_text(folder, "list")
             lines = [{"image": line.strip().strip('"')} for line in text.splitlines() if line.strip()]
         else:
             raise InputError(f"The list {folder.name} has no column 'image'; add a header.")
         if not lines:
             raise InputError(f"The list {folder.name} is empty.")
-        images = [_path(line["image"], folder.parent) for line in lines]
+        images = [_path(line.get("image", ""), folder.parent) for line in lines]
         names = [stem(image) for image in images]
         repeated = len(set(names)) < len(names)
         for line, image, name in zip(lines, images, names, strict=True):
             mask = _path(line["mask"], folder.parent) if line.get("mask") else None
             lost = [p.name for p in (image, mask) if p is not None and not p.exists()]
+            pe = meant("pe", line.get("pe", ""))
             slicer = mask is not None and mask.name.lower().endswith(".seg.nrrd")
             yield Entry(
                 patient=line.get("patient") or (image.parent.name if repeated else name),
                 image=image,
                 mask=read_seg_nrrd(mask) if mask and slicer else mask,
-                pe=line.get("pe", "") if line.get("pe") in ("yes", "no") else "",
+                pe=pe if pe in ("yes", "no") else "",
+                notes=() if pe in ("", "yes", "no") else (f"pe '{pe}' is not one of yes, no",),
                 site=line.get("site", ""),
                 label_style=line.get("label_style", ""),
-                problem=f"{lost[0]} is not there" if lost else "" if line["image"] else "image is empty",
+                problem=f"{lost[0]} is not there" if lost else "" if line.get("image") else "image is empty",
             )
 
 

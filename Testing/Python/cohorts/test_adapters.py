@@ -328,6 +328,29 @@ def test_lists_with_and_without_a_header(tmp_path, sets, text):
     assert {case.site for case in manifest} == {"list"}
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "cp1252", "utf-16"])
+@pytest.mark.parametrize("text", ["Köln/Ä.nii.gz\r\nKöln/b.nii.gz\r\n", "image\r\nKöln/Ä.nii.gz\r\n"])
+def test_lists_keep_their_paths_in_any_encoding(tmp_path, encoding, text):
+    (tmp_path / "Köln").mkdir()
+    for name in ("Ä.nii.gz", "b.nii.gz"):
+        (tmp_path / "Köln" / name).write_bytes(b"scan")
+    (tmp_path / "list.txt").write_bytes(text.encode(encoding))
+    entries = list(ADAPTERS["list"].entries(tmp_path / "list.txt"))
+    assert [e.problem for e in entries] == [""] * len(entries)
+    assert entries[0].image == tmp_path / "Köln/Ä.nii.gz"
+
+
+def test_lists_understand_pe_as_manifests_do_and_short_rows_are_said(tmp_path):
+    (tmp_path / "a.nii").write_bytes(b"scan")
+    words = ("1", "Yes", "TRUE", "0", "no", "", "maybe")
+    rows = ["patient,pe,image", *(f"p{n},{word},a.nii" for n, word in enumerate(words)), "p7,1"]
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+    entries = list(ADAPTERS["list"].entries(tmp_path / "list.csv"))
+    assert [entry.pe for entry in entries] == ["yes", "yes", "yes", "no", "no", "", "", "yes"]
+    assert entries[6].notes == ("pe 'maybe' is not one of yes, no",)
+    assert [entry.problem for entry in entries] == [""] * 7 + ["image is empty"]
+
+
 def test_folders_that_hold_nothing_and_wrong_names_are_refused(tmp_path):
     with pytest.raises(InputError, match="neither a folder nor a list"):
         adapter_for(tmp_path / "gone")
