@@ -100,7 +100,9 @@ def _row(entry: StoreEntry) -> tuple[str, str, str, str, str]:
     facts = entry.package.info
     network = facts.network_config
     trained_on = "made-up patients only" if facts.is_demo else facts.data_origin
-    return entry.name, f"W{network.width} {network.depth}", trained_on, facts.licence, "verified"
+    size = f"W{network.width} {network.depth}" if network.architecture == "hrnet" else str(network)
+    marks = "" if facts.what.classes == 2 else f"{facts.what.name}: "
+    return entry.name, marks + size, trained_on, facts.licence, "verified"
 
 
 def _brief(entry: StoreEntry) -> dict[str, Any]:

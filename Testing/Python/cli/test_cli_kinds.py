@@ -42,3 +42,11 @@ def test_models_of_two_kinds_are_not_compared(
     models = ["--model", str(tmp_path / "a"), "--model", str(make_tiny_model(tmp_path / "b", spacing_mm=1.0))]
     assert main(["evaluate", "--phantom", str(tmp_path), *models, "-o", str(tmp_path / "out")]) == 2
     assert "The models mark arteries and emboli" in capsys.readouterr().err
+
+    from PESemiSegLib.errors import ConfigError
+    from PESemiSegLib.training.finetune import settings_for
+
+    with pytest.raises(ConfigError, match="train --base"):
+        settings_for(tmp_path / "a")
+    further = settings_for(tmp_path / "a", "cpu_demo", "supervised", stage="semi")
+    assert (further.kind, further.network, further.sampling.classes) == ("arteries", network, 3)
