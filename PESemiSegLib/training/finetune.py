@@ -73,7 +73,7 @@ def settings_for(
     info = read_package(base).info
     if stage == "finetune" and info.what is not EMBOLI:
         raise ConfigError(
-            f"A model of {info.what.name} is not fine-tuned yet, as the comparison with its base is of emboli; "
+            f"A model of {info.what.name} is not fine-tuned yet, as only emboli are compared with a base; "
             "go on from it with `pesemiseg train --base`."
         )
     made_with = str(info.training.get("preset", ""))
