@@ -35,6 +35,8 @@ def two_folders(folder: Path) -> tuple[Path, Path] | None:
 def pairs(folder: Path, is_mask: MaskTest, mask_of: Callable[[Path], Path | MaskReader]) -> Iterator[Entry]:
     """The scans of a folder with their masks, in natural order; ambiguity is a problem of the scan.
 
+    Masks that fit no scan are entries of their own, with that as their problem.
+
     is_mask: which files of a mixed folder are masks (in a folder called masks, all image files are).
     mask_of: what becomes of a mask file.
     """
@@ -96,6 +98,15 @@ def _matched(
         elif len(found) > 1:
             problem = f"{len(found)} masks: {', '.join(path.name for path in found)}"
         yield Entry(name, scan, mask_of(found[0]) if len(found) == 1 else None, problem=problem)
+    for name, found in by_core.items():
+        if name not in names:
+            yield from _without_scan(found)
+
+
+def _without_scan(masks: list[Path], patient: str = "") -> Iterator[Entry]:
+    """Rows that say so: a mask that a slip in its name would drop makes its patient one without labels."""
+    for mask in masks:
+        yield Entry(patient or core(mask), mask, problem=f"{mask.name} is a mask without a scan")
 
 
 def _one_patient(
@@ -107,6 +118,7 @@ def _one_patient(
     if not scans and holds_dicom(folder):
         scans = [folder]
     if not scans:
+        yield from _without_scan(masks, folder.name)
         return
     problem = ""
     if len(scans) > 1:

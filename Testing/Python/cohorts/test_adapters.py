@@ -141,6 +141,26 @@ def test_pairs_that_are_unclear_or_on_another_grid_are_left_out_with_the_reason(
         assert part in text
 
 
+@pytest.mark.parametrize(
+    ("there", "lost"),
+    [
+        (("images/p1.nii", "images/p2.nii", "masks/p1.nii"), "masks/p2_lesion.nii"),
+        (("p1_ct.nii", "p2_ct.nii", "p1_mask.nii"), "p3_mask.nii"),
+        (("p1/ct.nii", "p2/ct.nii", "p1/mask.nii"), "p3/mask.nii"),
+    ],
+)
+def test_a_mask_that_fits_no_scan_is_listed(tmp_path, there, lost):
+    for name in (*there, lost):
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set" / name).write_bytes(b"not looked into")
+    options = BuildOptions(tmp_path / "masks", role="unlabelled", open_scans=False)
+    *scans, left_over = build_manifest(tmp_path / "set", options, layout="pairs")
+    assert [case.role for case in scans] == ["unlabelled"] * 2
+    assert (left_over.role, left_over.image) == ("excluded", tmp_path / "set" / lost)
+    assert left_over.patient == ("p2_lesion" if "lesion" in lost else "p3")
+    assert left_over.problems == (f"{Path(lost).name} is a mask without a scan",)
+
+
 def _slicer(path: Path, sets, volume, segments, labels) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_seg_nrrd(path, labels.astype(np.uint8), volume.grid, segments)
