@@ -20,6 +20,7 @@ from .base import Panel, setEnabled
 from .database_dialog import DatabaseDialog
 from .job_monitor import JobMonitor, abandon
 
+_VALIDATION = 0.1  # share of the patients for the curves of a run
 _PATIENT, _SCAN, _MASK, _ROLE, _SPLIT, _PROBLEM = range(6)
 
 
@@ -121,9 +122,14 @@ class CohortPanel(Panel):
             self._say(_("A folder is being looked through already."))
             return
         self._reviewed = reviewed
+        validation = 0.0 if reviewed else _VALIDATION
         try:
             self._monitor.start(
-                Job.create("cohort", {"sources": [source], "test": test}, folder=cohort_lists.newFolder())
+                Job.create(
+                    "cohort",
+                    {"sources": [source], "test": test, "validation": validation},
+                    folder=cohort_lists.newFolder(),
+                )
             )
             self._say(_("Looking through the folder..."))
         except PESemiSegError as error:

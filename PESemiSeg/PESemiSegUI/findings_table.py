@@ -8,6 +8,7 @@ from slicer.i18n import tr as _
 from . import wording
 from .findings import ACCEPTED, REJECTED, Row
 
+_REJECTED = qt.QColor(140, 140, 140)
 _NUMBER, _VOLUME, _SIDE, _CONFIDENCE, _SLICES, _VERDICT = range(6)
 
 
@@ -59,6 +60,21 @@ class FindingsTable:
                 self.select(index)
         self._quiet = False
 
+    def showVerdict(self, row: Row) -> None:
+        """Bring one finding's row up to date; filling the whole table again would take ten times as long."""
+        for index in range(self.count):
+            if self._widget.item(index, _NUMBER).data(qt.Qt.UserRole) == row.segment:
+                items = [self._widget.item(index, column) for column in range(_VERDICT + 1)]
+                break
+        else:
+            return
+        self._quiet = True
+        colour = qt.QBrush(_REJECTED) if row.verdict == REJECTED else None
+        for item in items:
+            item.setData(qt.Qt.ForegroundRole, colour)
+        items[_VERDICT].setData(qt.Qt.DisplayRole, _verdict(row))  # last: it may move the row
+        self._quiet = False
+
     def _index(self) -> int:
         items = self._widget.selectedItems()
         return items[0].row() if items else -1
@@ -73,19 +89,22 @@ class FindingsTable:
             if row.slice_last > row.slice_first
             else f"{row.slice_first}"
         )
-        verdict = {ACCEPTED: _("accepted"), REJECTED: _("rejected")}.get(row.verdict, "")
         cells = {
             _NUMBER: row.number,
             _VOLUME: round(row.volume_mm3, 1),
             _SIDE: wording.side(row.side),
             _CONFIDENCE: round(row.confidence, 2),
             _SLICES: slices,
-            _VERDICT: verdict,
+            _VERDICT: _verdict(row),
         }
         for column, value in cells.items():
             item = qt.QTableWidgetItem()
             item.setData(qt.Qt.DisplayRole, value)
             item.setData(qt.Qt.UserRole, row.segment)
             if row.verdict == REJECTED:
-                item.setForeground(qt.QBrush(qt.QColor(140, 140, 140)))
+                item.setForeground(qt.QBrush(_REJECTED))
             self._widget.setItem(index, column, item)
+
+
+def _verdict(row: Row) -> str:
+    return {ACCEPTED: _("accepted"), REJECTED: _("rejected")}.get(row.verdict, "")

@@ -178,10 +178,11 @@ class ReviewPanel(Panel):
         if row is None:
             return
         findings.setVerdict(self.segmentation.GetNodeReference(scene.FINDINGS), row.segment, verdict)
-        decided = next(r for r in scene.rowsOf(self.segmentation) if r.segment == row.segment)
+        rows = scene.rowsOf(self.segmentation)
+        decided = next(r for r in rows if r.segment == row.segment)
         scene.showVerdict(self.segmentation, decided)
-        self._fill()
-        self._table.selectSegment(row.segment)
+        self._table.showVerdict(decided)
+        self.ui.summaryLabel.text = self._summary(rows)
         self._updateButtons()
 
     # overlay

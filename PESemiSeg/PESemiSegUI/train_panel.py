@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 from PESemiSegLib.errors import PESemiSegError
 from PESemiSegLib.jobs import runner
 from PESemiSegLib.jobs.folder import Job
-from PESemiSegLib.jobs.status import CANCELLED, DONE, FAILED, LOST, PAUSED
+from PESemiSegLib.jobs.status import CANCELLED, FAILED, LOST, PAUSED
 from PESemiSegLib.jobs.watch import Snapshot, Watch, look
 from PESemiSegLib.training.settings import STRATEGY_NAMES
 
@@ -20,6 +20,7 @@ from .base import Panel, setEnabled
 from .cohort_panel import CohortPanel
 from .curves import Curves
 from .job_monitor import JobMonitor
+from .outcome import Outcome
 
 KINDS = ("finetune", "train")
 PRESETS = ("cpu_demo", "modern", "paper", "mask_only")
@@ -52,11 +53,10 @@ class TrainPanel(Panel):
             (ui.finishButton, self._onFinish),
             (ui.cancelButton, self._onCancel),
             (ui.curvesButton, self._onCurves),
-            (ui.useModelButton, self._onUse),
-            (ui.exportModelButton, self._onExport),
             (ui.removeRunButton, self._onRemove),
         ):
             widget.connect("clicked()", act)
+        self._outcome = Outcome(ui, self._say, self._onUsed)
         ui.nameEdit.connect("textChanged(QString)", self._onName)
         ui.runCombo.connect("currentIndexChanged(int)", self._onRun)
         self.setDevices({})
@@ -88,6 +88,7 @@ class TrainPanel(Panel):
         self._monitor.forget()
         if self._task is not None:
             self._task.forget()
+        self._outcome.forget()
         super().cleanup()
 
     def setDevices(self, facts: dict) -> None:
@@ -151,7 +152,8 @@ class TrainPanel(Panel):
         """Take up a run from its beginning, so that its curves are whole."""
         self._curves, self._seen = Curves(), None
         self.ui.healthLabel.text = ""
-        self.ui.verdictFrame.visible = False
+        self.ui.exampleFrame.visible = False
+        self._outcome.clear()
         self.ui.runCombo.blockSignals(True)
         self.ui.runCombo.setCurrentIndex(self.ui.runCombo.findData(job.id))
         self.ui.runCombo.blockSignals(False)
@@ -170,6 +172,8 @@ class TrainPanel(Panel):
                 self.ui.healthLabel.text = train_texts.health(event)
             elif event["kind"] == "rehearsal":
                 self.ui.planLabel.text = train_texts.plan(event)
+            elif event["kind"] == "example":
+                self._showExample(seen.job, event)
         self._curves.refresh()
         status = seen.status
         self.ui.trainProgress.visible = not seen.ended
@@ -178,13 +182,21 @@ class TrainPanel(Panel):
         self._say(train_texts.progress(seen))
         self._updateButtons()
 
+    def _showExample(self, job: Job, event: dict) -> None:
+        """The slice that was drawn after the last look at the validation."""
+        picture = qt.QPixmap(str(job.folder / "run" / "examples" / Path(event["file"]).name))
+        if picture.isNull():
+            return
+        self.ui.examplePicture.setPixmap(picture)
+        caption = _("Iteration {n}: label blue, model orange")
+        self.ui.exampleCaption.text = caption.format(n=event["iteration"])
+        self.ui.exampleFrame.visible = True
+
     def _onEnd(self, seen: Snapshot) -> None:
         self._seen = seen
         self.ui.trainProgress.visible = False
         self._say(train_texts.ended(seen))
-        if seen.state == DONE and not seen.job.params.get("dry_run"):
-            self.ui.verdictText.text = train_texts.verdict(seen.job)
-            self.ui.verdictFrame.visible = True
+        self._outcome.show(seen)
         self._listRuns(follow=False)
         self.ui.runCombo.blockSignals(True)
         self.ui.runCombo.setCurrentIndex(self.ui.runCombo.findData(seen.job.id))
@@ -218,42 +230,20 @@ class TrainPanel(Panel):
     def _onCurves(self) -> None:
         self._curves.show()
 
-    def _onUse(self) -> None:
-        self._act(lambda: models.store().import_(self._package()).info.name, self._onUsed)
-
     def _onUsed(self, name: str) -> None:
         self._say(_("The Segment panel takes {name} now.").format(name=name))
         self._onModel(name)
-
-    def _onExport(self) -> None:
-        kinds, name = _("Model packages") + " (*.zip)", f"{self._seen.job.params.get('name', 'model')}.zip"
-        chosen = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), _("Export the model"), name, kinds)
-        text = str(chosen[0] if isinstance(chosen, (tuple, list)) else chosen)
-        if text:
-            from PESemiSegLib.models.archive import pack
-
-            pattern = _("Exported to {name}.")
-            package = self._package()
-            self._act(
-                lambda: pack(package, Path(text), overwrite=True),
-                lambda _n: self._say(pattern.format(name=text)),
-            )
 
     def _onRemove(self) -> None:
         if slicer.util.confirmOkCancelDisplay(_("Remove this run with its checkpoints and its model?")):
             job = self._seen.job
             self._seen = None
-            self.ui.verdictFrame.visible = False
-            self._act(lambda: runner.remove(job), lambda _done: self._listRuns())
+            self._outcome.clear()
 
-    def _package(self) -> Path:
-        return self._seen.job.folder / "run" / "model"
+            def failed(error: Exception) -> None:
+                self._say(_("It did not work: {why}").format(why=error))
 
-    def _act(self, work: Callable[[], object], done: Callable[[object], None]) -> None:
-        def failed(error: Exception) -> None:
-            self._say(_("It did not work: {why}").format(why=error))
-
-        self._task = Task(work, done, failed)
+            self._task = Task(lambda: runner.remove(job), lambda _done: self._listRuns(), failed)
 
     # showing
 
@@ -288,9 +278,4 @@ class TrainPanel(Panel):
         setEnabled(ui.cancelButton, "" if at_work else idle, _("Stop; the checkpoint stays"))
         empty = "" if self._curves.names else _("There are no figures yet")
         setEnabled(ui.curvesButton, empty, _("Show the losses and the validation in Slicer's plot view"))
-        usable = "" if state == DONE else _("There is no new model yet")
-        setEnabled(
-            ui.useModelButton, usable, _("Put the new model on the list, and take it in the Segment panel")
-        )
-        setEnabled(ui.exportModelButton, usable, _("One .zip; it holds no patient data"))
         setEnabled(ui.removeRunButton, busy, _("Delete its files"))

@@ -2,8 +2,6 @@
 
 from slicer.i18n import tr as _
 
-from PESemiSegLib.jobs.files import read_json
-from PESemiSegLib.jobs.folder import Job
 from PESemiSegLib.jobs.status import CANCELLED, DONE, PAUSED
 from PESemiSegLib.jobs.watch import Snapshot
 
@@ -46,11 +44,3 @@ def plan(found: dict) -> str:
     size = "" if memory is None else _(", {size} of memory").format(size=wording.size(memory * 1e6))
     first = _("About {time}{memory}.").format(time=wording.duration(3600 * found["hours"]), memory=size)
     return "\n".join([first, *found.get("timeline", ())])
-
-
-def verdict(job: Job) -> str:
-    """Before against after on held-out patients; or that nothing was held out."""
-    found = read_json(job.path("verdict.json"))
-    if found is None:
-        return _("No labelled patient was held out, so nothing says whether the new model is better.")
-    return " ".join(str(sentence) for sentence in found.get("sentences", ()))

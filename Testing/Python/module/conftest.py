@@ -63,7 +63,7 @@ def until(host: Any) -> Callable[..., bool]:
     """Let the application work until something has come about."""
     import slicer
 
-    def wait(condition: Callable[[], bool], seconds: float = 120.0) -> bool:
+    def wait(condition: Callable[[], bool], seconds: float = 400.0) -> bool:
         deadline = time.monotonic() + seconds
         while not condition() and time.monotonic() < deadline:
             slicer.app.processEvents()

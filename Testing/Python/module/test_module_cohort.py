@@ -59,11 +59,12 @@ def write_dicom(folder: Path, hu: np.ndarray, patient: str) -> tuple[str, ...]:
     from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
     folder.mkdir()
-    series = generate_uid()
+    series, study, frame = generate_uid(), generate_uid(), generate_uid()
     for k, plane in enumerate(hu):
         ds = Dataset()
         ds.SOPClassUID, ds.SOPInstanceUID, ds.SeriesInstanceUID = CTImageStorage, generate_uid(), series
-        ds.Modality, ds.PatientID, ds.StudyInstanceUID = "CT", patient, generate_uid()
+        ds.Modality, ds.PatientID, ds.StudyInstanceUID = "CT", patient, study
+        ds.FrameOfReferenceUID = frame
         ds.Rows, ds.Columns, ds.InstanceNumber = *plane.shape, k + 1
         ds.PixelSpacing, ds.SliceThickness = [3, 3], 5
         ds.ImageOrientationPatient, ds.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [-120, -90, 20 + 5 * k]
@@ -81,13 +82,24 @@ def write_dicom(folder: Path, hu: np.ndarray, patient: str) -> tuple[str, ...]:
 
 @pytest.fixture
 def database(chest: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Two patients, three CT series, one MR."""
+    """Two patients, three CT series, one MR; one of the CT series has a DICOM SEG."""
     import slicer
+
+    from PESemiSegLib.volumes.dicom_seg import write_dicom_seg
+    from PESemiSegLib.volumes.reader import read
 
     patients = {"a": "ID-JANE", "b": "ID-JOHN", "c": "ID-JOHN"}
     files = {n: write_dicom(tmp_path / n, chest + i, patients[n]) for i, n in enumerate(patients)}
+    scan = read(tmp_path / "a")
+    mask = (np.abs(scan.hu - 50) < 20) & (np.hypot(*np.ogrid[-28:36, -58:22]) < 2)[None]
+    seg = write_dicom_seg(tmp_path / "seg.dcm", mask.astype(np.uint8), scan)
+    assert seg.written, seg
     content = {
-        "JANE": {"1.1": ("CT", files["a"]), "1.2": ("MR", files["c"])},
+        "JANE": {
+            "1.1": ("CT", files["a"]),
+            "1.2": ("MR", files["c"]),
+            "1.3": ("SEG", (str(tmp_path / "seg.dcm"),)),
+        },
         "JOHN": {"2.1": ("CT", files["b"]), "2.2": ("CT", files["c"])},
     }
     found = Database(content=content)
@@ -110,7 +122,7 @@ def test_series_of_the_database_become_a_cohort(shell: Any, until: Until, databa
     dialog.list.selectAll()
     dialog.addButton.click()
     assert until(lambda: len(panel.cases) == 3), panel.ui.cohortStatus.text
-    assert {case.role for case in panel.cases} == {"unlabelled"}, panel.cases
+    assert [case.role for case in panel.cases].count("labelled") == 1, [c.problems for c in panel.cases]
     assert len({case.key for case in panel.cases}) == 2  # patients
     for case in panel.cases:
         assert not {"JANE", "JOHN", "DOE"} & set(str(case).upper().replace("/", " ").split())

@@ -19,7 +19,7 @@ PANELS = {
     "Segment.ui": "segment_panel.py",
     "Review.ui": "review_panel.py",
     "Cohort.ui": "cohort_panel.py",
-    "Train.ui": "train_panel.py",
+    "Train.ui": "train_panel.py train_settings.py outcome.py",
     "Models.ui": "models_panel.py",
     "Environment.ui": "environment_panel.py",
     "PESemiSeg.ui": "shell.py",
@@ -70,7 +70,7 @@ def test_no_file_has_grown_too_long() -> None:
 @pytest.mark.parametrize("ui", sorted(PANELS))
 def test_every_widget_is_bound_and_every_name_exists(ui: str) -> None:
     root = ElementTree.parse(MODULE / "Resources" / "UI" / ui).getroot()
-    source = (MODULE / "PESemiSegUI" / PANELS[ui]).read_text()
+    source = "\n".join((MODULE / "PESemiSegUI" / name).read_text() for name in PANELS[ui].split())
     names = {widget.get("name"): widget for widget in root.iter("widget")}
     used = set(re.findall(r"\bui\.(\w+)", source))
     assert used <= set(names), used - set(names)
@@ -148,6 +148,14 @@ def test_index_entry_equals_the_cmake_metadata() -> None:
     assert said["HOMEPAGE"] == entry["scm_url"]
     assert said["DEPENDS"].split() == entry["build_dependencies"]
     assert b"\r" not in (REPOSITORY / "PESemiSeg.json").read_bytes()
+    place = entry["scm_url"].removeprefix("https://github.com/")
+    assert place.endswith("/SlicerPESemiSeg")
+    for file in (REPOSITORY / "CMakeLists.txt", MODULE / "PESemiSeg.py"):
+        told = re.findall(
+            r"https://(?:github|raw\.githubusercontent)\.com/([\w.-]+/[\w.-]+)", file.read_text()
+        )
+        assert told, file.name
+        assert set(told) == {place}, file.name
     for address in (said["ICONURL"], *said["SCREENSHOTURLS"].split()):
         name = address.split("/main/")[1]
         data = (REPOSITORY / name).read_bytes()

@@ -1,6 +1,5 @@
-"""Whole runs on the host with real workers: segment, stop, load, close the scene, fine-tune, re-attach."""
+"""Whole runs on the host with real workers: segment, stop, load, close the scene."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -188,79 +187,3 @@ def test_models_come_and_go(shell: Any, until: Until, tmp_path: Path) -> None:
     panel.remove(entry)
     assert until(lambda: "Deleted" in panel.ui.modelsStatus.text, 30)
     assert shell.segment.ui.modelCombo.findData("other") < 0
-
-
-def cohort(folder: Path, chest: np.ndarray) -> None:
-    """Four patients with masks, in pairs of files."""
-    import SimpleITK as sitk
-
-    for number in range(4):
-        noisy = chest + np.random.default_rng(number).integers(-9, 9, chest.shape, dtype=np.int16)
-        zz, yy, xx = np.mgrid[:14, :64, :80]
-        mask = ((np.hypot(yy - 28, xx - 58) < 2) & (abs(zz - 7) < 3)).astype(np.uint8)
-        for name, array in (("ct", noisy), ("mask", mask)):
-            image = sitk.GetImageFromArray(array)
-            image.SetSpacing((3.0, 3.0, 5.0))
-            (folder / f"p{number}").mkdir(parents=True, exist_ok=True)
-            sitk.WriteImage(image, str(folder / f"p{number}" / f"{name}.nii.gz"))
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1200)
-def test_fine_tune_pause_reattach_and_use(
-    shell: Any, until: Until, chest: np.ndarray, tmp_path: Path, host: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import slicer
-
-    pytest.importorskip("torch")
-    cohort(tmp_path / "scans", chest)
-    shell.cohort.addFolder(str(tmp_path / "scans"))
-    assert until(lambda: len(shell.cohort.cases) == 4), shell.cohort.ui.cohortStatus.text
-    assert (
-        "labelled" in shell.train.ui.trainButton.toolTip
-        or "without labels" in shell.train.ui.trainButton.toolTip
-    )
-    shell.cohort.setRole(2, "unlabelled")
-    shell.cohort.setRole(3, "unlabelled")
-    from PESemiSegUI import train_settings
-
-    told = train_settings.params
-
-    def small(*arguments: Any) -> dict:
-        params = told(*arguments)
-        tiny = {"iterations": 40, "checkpoint_every": 5, "validate_every": 10, "validation_batches": 1}
-        return params | {"overrides": tiny, "threads": 1}
-
-    monkeypatch.setattr(train_settings, "params", small)
-    train = shell.train
-    assert train.ui.trainButton.enabled, train.ui.trainButton.toolTip
-    train.ui.dryRunButton.click()
-    assert until(lambda: not train._monitor.active and train._seen is not None)
-    assert "went well" in train.ui.trainStatus.text, train.ui.trainStatus.text
-    assert "About" in train.ui.planLabel.text
-    train.ui.trainButton.click()
-    assert until(lambda: train._curves.names or not train._monitor.active), train.ui.trainStatus.text
-    train.ui.curvesButton.click()
-    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLPlotSeriesNode") > 0
-    train.ui.pauseButton.click()
-    assert until(lambda: not train._monitor.active)
-    assert "Paused" in train.ui.trainStatus.text, train.ui.trainStatus.text
-    assert train.ui.pauseButton.text == "Resume"
-    train.ui.pauseButton.click()
-    assert until(lambda: train._monitor.active and train._seen.active)
-    slicer.mrmlScene.Clear(0)  # training does not mind
-    host.unload_module("PESemiSeg")  # Slicer ends ...
-    host.load_module(
-        Path(__file__).resolve().parents[3] / "PESemiSeg" / "PESemiSeg.py"
-    )  # ... and starts again
-    slicer.util.getModuleWidget("PESemiSeg").shell.environment._probed = True
-    slicer.util.selectModule("PESemiSeg")
-    again = slicer.modules.PESemiSegWidget.shell.train
-    assert again._monitor.active
-    assert until(lambda: not again._monitor.active, 600)
-    assert "ready" in again.ui.trainStatus.text, again.ui.trainStatus.text
-    assert not again.ui.verdictFrame.isHidden()
-    again.ui.useModelButton.click()
-    segment = slicer.modules.PESemiSegWidget.shell.segment
-    assert until(lambda: segment.ui.modelCombo.currentData == "adapted", 30), again.ui.trainStatus.text
-    assert os.path.isdir(Path(os.environ["PESEMISEG_HOME"]) / "models" / "adapted")

@@ -1,0 +1,155 @@
+"""Fine-tuning from the panel with a real worker: paused, killed, found by the next Slicer, judged, used."""
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+Until = Callable[..., bool]
+MODULE = Path(__file__).resolve().parents[3] / "PESemiSeg" / "PESemiSeg.py"
+TINY = {
+    "iterations": 10**6,  # until it is told that it is enough
+    "checkpoint_every": 100,
+    "validate_every": 50,
+    "validation_batches": 1,
+    "sampling": {"batch": 1, "crop": 32},
+    "semi": {"batch": 1},
+    "finish": {"iterations": 1, "batch": 1, "crop": 32},
+}
+
+
+def cohort(folder: Path, chest: np.ndarray) -> None:
+    """Four patients with masks, in pairs of files."""
+    import SimpleITK as sitk
+
+    for number in range(4):
+        noisy = chest + np.random.default_rng(number).integers(-9, 9, chest.shape, dtype=np.int16)
+        zz, yy, xx = np.mgrid[:14, :64, :80]
+        mask = ((np.hypot(yy - 28, xx - 58) < 2) & (abs(zz - 7) < 3)).astype(np.uint8)
+        for name, array in (("ct", noisy), ("mask", mask)):
+            image = sitk.GetImageFromArray(array)
+            image.SetSpacing((3.0, 3.0, 5.0))
+            (folder / f"p{number}").mkdir(parents=True, exist_ok=True)
+            sitk.WriteImage(image, str(folder / f"p{number}" / f"{name}.nii.gz"))
+
+
+@pytest.fixture
+def train(
+    shell: Any,
+    until: Until,
+    chest: np.ndarray,
+    tmp_path: Path,
+    make_tiny_model: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Any:
+    """The Fine-tune page, a tiny base model, four patients: one to train on, one held out, two bare."""
+    from PESemiSegUI import train_settings
+
+    make_tiny_model(Path(os.environ["PESEMISEG_HOME"]) / "models" / "tiny", spacing_mm=3.0)
+    shell.enter()
+    cohort(tmp_path / "scans", chest)
+    shell.cohort.addFolder(str(tmp_path / "scans"))
+    assert until(lambda: len(shell.cohort.cases) == 4), shell.cohort.ui.cohortStatus.text
+    assert "without labels" in shell.train.ui.trainButton.toolTip
+    splits = ("train", "test", "train", "train")
+    shell.cohort.cases = tuple(
+        replace(case, split=split) for case, split in zip(shell.cohort.cases, splits, strict=True)
+    )
+    for index in (2, 3):
+        shell.cohort.setRole(index, "unlabelled")
+    told = train_settings.params
+    monkeypatch.setattr(
+        train_settings, "params", lambda *given: told(*given) | {"overrides": TINY, "threads": 1}
+    )
+    ui = shell.train.ui
+    ui.baseCombo.setCurrentIndex(ui.baseCombo.findData("tiny"))
+    assert ui.trainButton.enabled, ui.trainButton.toolTip
+    return shell.train
+
+
+def restarted(host: Any) -> Any:
+    """Slicer ends and starts again; the Fine-tune page of the new one."""
+    import slicer
+
+    slicer.mrmlScene.Clear(0)  # training does not mind
+    host.unload_module("PESemiSeg")
+    host.load_module(MODULE)
+    slicer.util.getModuleWidget("PESemiSeg").shell.environment._probed = True
+    slicer.util.selectModule("PESemiSeg")
+    return slicer.modules.PESemiSegWidget.shell.train
+
+
+@pytest.mark.timeout(1800)
+def test_fine_tune_pause_kill_reattach_and_use(train: Any, until: Until, host: Any) -> None:
+    import slicer
+
+    pytest.importorskip("torch")
+    ui = train.ui
+    assert "no new model yet" in ui.useModelButton.toolTip
+    ui.trainButton.click()
+    assert until(lambda: train._curves.names), ui.trainStatus.text
+    ui.curvesButton.click()
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLPlotSeriesNode") > 0
+    ui.pauseButton.click()
+    assert until(lambda: not train._monitor.active)
+    assert "Paused" in ui.trainStatus.text, ui.trainStatus.text
+    assert ui.pauseButton.text == "Resume"
+    ui.pauseButton.click()
+    assert until(lambda: train._seen.active and train._seen.status.stage == "train"), ui.trainStatus.text
+    os.kill(train._seen.status.process.pid, signal.SIGKILL)
+    again = restarted(host)
+    assert until(lambda: not again._monitor.active)
+    assert again.ui.pauseButton.text == "Resume", again.ui.trainStatus.text
+    assert not again.ui.useModelButton.enabled
+    again.ui.pauseButton.click()
+    again = restarted(host)
+    assert again._monitor.active  # found again while it is at work
+    assert until(lambda: again._seen is not None and again._seen.status.stage == "train")
+    again.ui.finishButton.click()
+    assert until(lambda: not again._monitor.active), again.ui.trainStatus.text
+    assert "ready" in again.ui.trainStatus.text, again.ui.trainStatus.text
+    assert not again.ui.exampleFrame.isHidden()
+    assert "model orange" in again.ui.exampleCaption.text
+    assert not again.ui.verdictFrame.isHidden()
+    assert again.ui.verdictText.text
+    assert again.ui.pageButton.enabled, again.ui.pageButton.toolTip
+    again.ui.useModelButton.click()
+    segment = slicer.modules.PESemiSegWidget.shell.segment
+    assert until(lambda: segment.ui.modelCombo.currentData == "adapted", 30), again.ui.trainStatus.text
+    assert (Path(os.environ["PESEMISEG_HOME"]) / "models" / "adapted").is_dir()
+
+
+def test_without_a_verdict_the_model_is_not_used(shell: Any, tmp_path: Path) -> None:
+    from types import SimpleNamespace
+
+    from PESemiSegLib.jobs.files import write_json
+    from PESemiSegLib.jobs.folder import Job
+
+    outcome, ui = shell.train._outcome, shell.train.ui
+    job = Job.create("finetune", {"name": "x"})
+    write_json(job.path("verdict.json"), {"verdict": "no labels", "sentences": ["Nobody was held out."]})
+    outcome.show(SimpleNamespace(state="done", job=job))
+    assert "Nobody was held out" in ui.verdictText.text
+    assert not ui.useModelButton.enabled
+    assert "nothing says whether it is better" in ui.useModelButton.toolTip
+    assert ui.exportModelButton.enabled
+    write_json(job.path("verdict.json"), {"verdict": "worse", "sentences": ["It is worse."]})
+    outcome.show(SimpleNamespace(state="done", job=job))
+    assert ui.useModelButton.enabled  # the sentences say how it is; the choice is the user's
+    outcome.show(SimpleNamespace(state="failed", job=job))
+    assert ui.verdictFrame.isHidden()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_dry_run_says_what_it_will_take(train: Any, until: Until) -> None:
+    pytest.importorskip("torch")
+    train.ui.dryRunButton.click()
+    assert until(lambda: not train._monitor.active and train._seen is not None)
+    assert "went well" in train.ui.trainStatus.text, train.ui.trainStatus.text
+    assert "About" in train.ui.planLabel.text
