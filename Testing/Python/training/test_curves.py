@@ -1,0 +1,55 @@
+"""The curves of a run: drawn from its record, the later row of an iteration counts, nothing from nothing."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from PESemiSegLib.training.curves import draw_curves
+from PESemiSegLib.training.log import COLUMNS, RunLog
+
+
+def _record(path: Path, rows: list[dict[str, object]]) -> Path:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def _rows(seed: int, first: int, last: int) -> list[dict[str, object]]:
+    draw = np.random.default_rng(seed)
+    rows: list[dict[str, object]] = []
+    for iteration in range(first, last + 1, 10):
+        loss, trust, dice = draw.random(3).round(3)
+        rows.append({"kind": "health", "iteration": iteration, "L_D": loss, "trusted_share": trust})
+        rows.append({"kind": "validation", "iteration": iteration, "dice": dice})
+    return rows
+
+
+def test_a_run_that_went_back_to_a_checkpoint_is_drawn_as_it_ended(tmp_path: Path) -> None:
+    lost, kept = _rows(1, 30, 50), _rows(2, 30, 60)
+    start = _rows(0, 10, 20)
+    with_lost = _record(tmp_path / "a.csv", start + lost + kept)
+    without = _record(tmp_path / "b.csv", start + kept)
+    pictures = [tmp_path / "a.png", tmp_path / "b.png"]
+    assert draw_curves(with_lost, pictures[0])
+    assert draw_curves(without, pictures[1])
+    first, second = (picture.read_bytes() for picture in pictures)
+    assert first.startswith(b"\x89PNG")
+    assert first == second
+
+
+def test_steps_alone_are_no_curve_and_a_stopped_run_does_not_wait_for_one(tmp_path: Path) -> None:
+    with RunLog(tmp_path, tensorboard=False) as log:
+        log({"kind": "step", "iteration": 10, "seconds": 1.0, "lr": 0.1, "L_seg": 1.0})
+    assert not (tmp_path / "curves.png").exists()
+    try:
+        with RunLog(tmp_path, tensorboard=False) as log:
+            log({"kind": "health", "iteration": 20, "seconds": 2.0, "figures": {"L_seg": 0.5}})
+            raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        assert not (tmp_path / "curves.png").exists()
+    with RunLog(tmp_path, tensorboard=False):
+        pass
+    assert (tmp_path / "curves.png").exists()
