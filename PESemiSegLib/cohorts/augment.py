@@ -103,14 +103,6 @@ def change_intensity(image: np.ndarray, config: AugmentConfig, rng: np.random.Ge
     return image
 
 
-def normalise(image: np.ndarray, hu_window: tuple[float, float]) -> np.ndarray:
-    """HU -> [-1, 1], clipped: the fixed affine map of the window (method 1A.6), float32, in place."""
-    low, high = hu_window
-    image -= np.float32((low + high) / 2.0)
-    image *= np.float32(2.0 / (high - low))
-    return np.clip(image, -1.0, 1.0, out=image)
-
-
 def _cv2() -> Any:
     import cv2  # part of the [train] extra; its own threads would fight the network's
 

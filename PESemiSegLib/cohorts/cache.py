@@ -19,10 +19,10 @@ from PESemiSegLib.cohorts.anchors import find_anchors
 from PESemiSegLib.cohorts.labelmap import read_on_grid
 from PESemiSegLib.cohorts.manifest import Case
 from PESemiSegLib.errors import InputError, OutputError
+from PESemiSegLib.volumes.preprocess import resample_matrix, spacing_differs
 
 _LOG = logging.getLogger(__name__)
 _VERSION = 4
-_TOLERANCE = 0.05  # in-plane spacing this near to the target is used as it is
 _FILES = ("image.npy", "mask.npy", "anchors.npy")
 
 
@@ -131,23 +131,14 @@ def resample_slices(hu: np.ndarray, spacing_mm: tuple[float, float], target_mm: 
 
     Edges stay put. Linear, and as wide as an output pixel where it shrinks. Spacings within 5 % are kept.
     """
-    if max(abs(s / target_mm - 1.0) for s in spacing_mm) <= _TOLERANCE:
+    if not spacing_differs(spacing_mm, target_mm):
         return np.ascontiguousarray(hu, dtype=np.int16)
-    rows = _linear_weights(hu.shape[1], max(16, round(hu.shape[1] * spacing_mm[1] / target_mm)))
-    columns = _linear_weights(hu.shape[2], max(16, round(hu.shape[2] * spacing_mm[0] / target_mm))).T
+    rows = resample_matrix(hu.shape[1], max(16, round(hu.shape[1] * spacing_mm[1] / target_mm)))
+    columns = resample_matrix(hu.shape[2], max(16, round(hu.shape[2] * spacing_mm[0] / target_mm))).T
     out = np.empty((hu.shape[0], rows.shape[0], columns.shape[1]), np.int16)
     for plane, resampled in zip(hu, out, strict=True):
         resampled[:] = np.rint(rows @ plane.astype(np.float32) @ columns)
     return out
-
-
-def _linear_weights(size_in: int, size_out: int) -> np.ndarray:
-    """float32 (size_out, size_in): triangles over pixel areas, rows adding to 1."""
-    scale = size_in / size_out
-    centres = (np.arange(size_out) + 0.5) * scale - 0.5
-    distance = np.abs(np.arange(size_in)[None, :] - centres[:, None]) / max(1.0, scale)
-    weights = np.maximum(0.0, 1.0 - distance)
-    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
 
 
 def resample_mask(

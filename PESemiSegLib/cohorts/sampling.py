@@ -12,13 +12,13 @@ from PESemiSegLib.cohorts.augment import (
     AugmentConfig,
     change_intensity,
     crop_transform,
-    normalise,
     warp,
     warp_labels,
 )
 from PESemiSegLib.cohorts.cache import CachedVolume
 from PESemiSegLib.cohorts.replay import HardSpots
 from PESemiSegLib.errors import ConfigError, InputError
+from PESemiSegLib.volumes.preprocess import window_in_place
 
 _AIR_HU = -1024
 
@@ -145,7 +145,7 @@ class _Crops:
             for k in range(z - reach, z + reach + 1)
         ]
         image = change_intensity(np.stack(planes).astype(np.float32), self.config.augment, rng)
-        return normalise(image, self.config.hu_window)
+        return window_in_place(image, self.config.hu_window)
 
 
 class LabelledCrops(_Crops):

@@ -28,6 +28,11 @@ class Segment:
     code: tuple[str, str] | None = None
 
 
+def called_embolus(name: str) -> bool:
+    """Whether a label's name says embolus, thrombus, clot or PE."""
+    return bool(_NAMES.search(name))
+
+
 def emboli(segments: Sequence[Segment], file_name: str) -> list[Segment]:
     """The segments that are emboli; a single one without a meaning of its own is taken for them.
 
@@ -37,7 +42,7 @@ def emboli(segments: Sequence[Segment], file_name: str) -> list[Segment]:
     if coded:
         return coded
     meaningless = [s for s in segments if s.code is None or s.code in _ANYTHING]
-    named = [s for s in meaningless if _NAMES.search(s.name)]
+    named = [s for s in meaningless if called_embolus(s.name)]
     if named:
         return named
     if len(segments) == 1 and meaningless:

@@ -1,4 +1,4 @@
-"""Owns the way of a slice into the network and back: window, context, in-plane resampling, padding."""
+"""Owns the way of a slice into the network and back: context, padding, and what `volumes.preprocess` does."""
 
 from __future__ import annotations
 
@@ -7,32 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from PESemiSegLib.inference.result import Box
+from PESemiSegLib.volumes.preprocess import resample_matrix, spacing_differs, window
 
 MULTIPLE = 16  # the network's coarsest stride, so of both sides of its input
-SPACING_TOLERANCE = 0.05  # in-plane spacing this near to the package's is used as it is
-
-
-def window(hu: np.ndarray, hu_window: tuple[float, float]) -> np.ndarray:
-    """Map `hu_window` to [-1, 1], clipped; float32. The fixed affine map of 1A.6."""
-    low, high = hu_window
-    out = np.clip(hu, low, high).astype(np.float32)
-    out -= (low + high) / 2
-    out /= (high - low) / 2
-    return out
-
-
-def resample_matrix(size_in: int, size_out: int) -> np.ndarray:
-    """Weights (size_out, size_in) float32 of a linear resampling of one axis, pixel areas aligned.
-
-    When it shrinks, the triangle is as wide as an output pixel, so that noise and edges do not alias; rows
-    sum to 1, also at the borders.
-    """
-    scale = size_in / size_out
-    support = max(1.0, scale)
-    centres = (np.arange(size_out) + 0.5) * scale - 0.5
-    distance = np.abs(np.arange(size_in)[None, :] - centres[:, None]) / support
-    weights = np.maximum(0.0, 1.0 - distance)
-    return np.asarray(weights / weights.sum(1, keepdims=True), dtype=np.float32)
 
 
 def grow_to_multiple(box: Box, full_shape: tuple[int, int, int], multiple: int = MULTIPLE) -> Box:
@@ -93,7 +70,7 @@ class SlicePreparer:
         self._hu, self._box, self._window, self.context = hu, box, hu_window, context
         self._recent: dict[int, np.ndarray] = {}  # neighbouring inputs share all planes but one
         x_mm, y_mm, _ = spacing_mm
-        self.resampled = any(abs(mm / wanted_mm - 1) > SPACING_TOLERANCE for mm in (x_mm, y_mm))
+        self.resampled = spacing_differs((x_mm, y_mm), wanted_mm)
         _, dy, dx = box.shape
         self._y = InPlane.plan(dy, y_mm, wanted_mm, self.resampled)
         self._x = InPlane.plan(dx, x_mm, wanted_mm, self.resampled)

@@ -13,9 +13,8 @@ import numpy as np
 from PESemiSegLib.cohorts.adapters.base import Entry, child, image_files, need, stem
 from PESemiSegLib.cohorts.labelmap import file_mask
 from PESemiSegLib.cohorts.marked import MaskReader
+from PESemiSegLib.cohorts.segment_choice import called_embolus
 from PESemiSegLib.errors import InputError
-
-_EMBOLUS = re.compile(r"embol|(^|[^a-z])pe([^a-z]|$)|clot|thromb", re.IGNORECASE)
 
 
 class NnUNet:
@@ -83,7 +82,7 @@ def _label_value(path: Path) -> int | None:
         raise InputError(f"{path.name} is not that of nnU-Net; mend it or remove it.") from error
     if len(values) <= 1:
         return None
-    named = [value for name, value in values.items() if _EMBOLUS.search(name)]
+    named = [value for name, value in values.items() if called_embolus(name)]
     if len(named) != 1:
         names = ", ".join(values)
         raise InputError(f"{path.name} names the labels {names}; call the one for emboli 'embolus'.")

@@ -161,7 +161,7 @@ def test_without_mask_none_can_be_reached(case: Case, tmp_path: Path) -> None:
 
 def test_resampling_is_the_one_of_inference() -> None:
     """Training and use must see the same pixels: both rooms, one plane, window aside."""
-    from PESemiSegLib.inference.prepare import resample_matrix
+    from PESemiSegLib.volumes.preprocess import resample_matrix
 
     plane = np.random.default_rng(1).integers(-500, 500, (1, 37, 53)).astype(np.int16)
     for spacing, target in ((0.7, 0.9), (1.5, 0.9)):

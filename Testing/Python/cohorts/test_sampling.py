@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from PESemiSegLib.cohorts.anchors import EMBOLUS, LOOKALIKE, LUNG, VESSEL, find_anchors
-from PESemiSegLib.cohorts.augment import NO_AUGMENTATION, AugmentConfig, crop_transform, normalise, warp
+from PESemiSegLib.cohorts.augment import NO_AUGMENTATION, AugmentConfig, crop_transform, warp
 from PESemiSegLib.cohorts.cache import CachedVolume
 from PESemiSegLib.cohorts.prefetch import Prefetcher
 from PESemiSegLib.cohorts.sampling import (
@@ -162,13 +162,19 @@ def test_impossible_settings_are_refused(changes: dict) -> None:
         replace(PLAIN, **changes)
 
 
-def test_the_window_is_the_one_of_inference() -> None:
-    from PESemiSegLib.inference.prepare import window
+@pytest.mark.parametrize("hu_window", [(-160.0, 240.0), (-151.3, 247.9)])
+def test_training_and_use_see_the_same_numbers_of_a_slice(hu_window: tuple[float, float]) -> None:
+    from PESemiSegLib.inference.prepare import SlicePreparer
+    from PESemiSegLib.inference.result import Box
 
-    hu = np.linspace(-1200, 1200, 97).astype(np.int16).reshape(1, 1, 97)
-    np.testing.assert_allclose(
-        normalise(hu.astype(np.float32), (-160, 240)), window(hu, (-160, 240)), atol=1e-6
+    hu = np.random.default_rng(0).integers(-1024, 1500, (5, 64, 64)).astype(np.int16)
+    volume = CachedVolume("A", hu, np.ones(hu.shape, np.uint8), np.array([[LUNG, 2, 9, 40]]), 0.9, 2.0)
+    config = replace(PLAIN, batch=1, crop=64, context=3, hu_window=hu_window)
+    prepared = SlicePreparer(
+        hu, Box.whole(hu.shape), (0.92, 0.88, 2.0), hu_window=hu_window, wanted_mm=0.9, context=3
     )
+    drawn = LabelledCrops([volume], config).batch(0)
+    np.testing.assert_array_equal(drawn.image[0], prepared.input(2))
 
 
 def test_without_augmentation_a_crop_is_the_slices_own_pixels() -> None:

@@ -5,14 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from PESemiSegLib.inference.prepare import (
-    MULTIPLE,
-    SlicePreparer,
-    grow_to_multiple,
-    resample_matrix,
-    window,
-)
+from PESemiSegLib.inference.prepare import MULTIPLE, SlicePreparer, grow_to_multiple
 from PESemiSegLib.inference.result import Box
+from PESemiSegLib.volumes.preprocess import resample_matrix, window
 
 WINDOW = (-160.0, 240.0)
 

@@ -10,10 +10,10 @@ import pytest
 from PESemiSegLib.errors import Cancelled, ConfigError, DeviceError, InputError
 from PESemiSegLib.inference import segment as walk
 from PESemiSegLib.inference.engines.base import EngineInfo
-from PESemiSegLib.inference.prepare import window
 from PESemiSegLib.inference.provenance import fingerprint
 from PESemiSegLib.inference.result import Box
 from PESemiSegLib.inference.segment import segment
+from PESemiSegLib.volumes.preprocess import window
 from PESemiSegLib.volumes.volume import from_array
 
 
