@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from PESemiSegLib.cohorts.fingerprint import fingerprint_of
-from PESemiSegLib.cohorts.table import Row, read_table, write_table
 from PESemiSegLib.errors import InputError
+from PESemiSegLib.table import Row, read_table, write_table
 
 ROLES = ("labelled", "unlabelled", "excluded")
 SPLITS = ("train", "val", "test")

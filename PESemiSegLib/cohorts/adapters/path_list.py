@@ -8,8 +8,8 @@ from pathlib import Path
 from PESemiSegLib.cohorts.adapters.base import Entry, stem
 from PESemiSegLib.cohorts.adapters.seg_nrrd import mask_reader as read_seg_nrrd
 from PESemiSegLib.cohorts.manifest import meant
-from PESemiSegLib.cohorts.table import read_table, read_text
 from PESemiSegLib.errors import InputError
+from PESemiSegLib.table import read_table, read_text
 
 _COLUMNS = ("image", "mask", "patient", "site", "label_style", "pe")
 
