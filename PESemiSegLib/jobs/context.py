@@ -69,7 +69,7 @@ class Context:
         sweep(self.folder, older_than_s=0)
         with suppress(OSError):
             self.job.path(_RESERVE).write_bytes(secrets.token_bytes(_RESERVE_BYTES))
-        self.event("begin", attempt=self._status.attempt, job=self.job.kind)
+        self._events.write("begin", attempt=self._status.attempt, job=self.job.kind)
         self._write()
         self._thread.start()
 

@@ -6,7 +6,6 @@ names become "<input>", "<manifest>" or "<row 3>", which the user can look up an
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -14,17 +13,30 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TextIO
 
-_MAX_NAMES = 20_000
-_SHORTEST = 3  # shorter names would blot out ordinary words
-_COMMON = frozenset({"data", "home", "user", "users", "work", "tmp", "var", "mnt", "media", "root", "share"})
+from PESemiSegLib.errors import InputError
+from PESemiSegLib.table import read_table, read_text
+
+_MAX_FILES = 200_000  # of one folder; names of folders are never left out, and `_SCAN` knows most of the rest
+_SHORTEST = 3  # shorter names would blot out ordinary words: they count as parts of paths and in quotes
+_COMMON = frozenset(
+    {
+        *("data", "home", "user", "users", "work", "tmp", "var", "mnt", "media", "root", "share"),
+        *("image", "images", "mask", "masks", "scan", "scans", "label", "labels", "lesions", "clot"),
+        *("series", "slice", "volume", "dicom", "input", "segmentation", "confidence"),
+    }
+)
+_A_FILE = "<a file of the input>"
+_EXTENSION = re.compile(r"(?:\.seg)?\.(?:dcm|ima|nii(?:\.gz)?|nrrd|nhdr|mha|mhd)$", re.IGNORECASE)
+_SCAN = re.compile(r"[^\s/\\'\"<>|:;,()]+\.(?:dcm|ima|nii(?:\.gz)?|nrrd|nhdr|mha|mhd)(?!\w)", re.IGNORECASE)
+_COLUMNS = ("patient", "image", "mask", "lesions")
 
 
 class Redactor:
-    """Replaces every name that a job's parameters bring along.
+    """Replaces every name that a job's parameters bring along, and what looks like the file of a scan.
 
     Args:
-        params: of the job. Values that are absolute paths count, in lists too; a CSV among them is a manifest
-            whose cells count as well.
+        params: of the job. Values that are absolute paths count, in lists too; so does what lies in a folder
+            among them, the cells of a manifest or list of scans, and what lies in the folders that they name.
         keep: folders whose paths may be named: the job's own.
     """
 
@@ -37,24 +49,26 @@ class Redactor:
         """The text without those names."""
         if not self._paths:
             return text
-        for name, label in self._names:
+        found = [item for word in set(_words(text)) for item in self._names.get(word, ())]
+        for name, label in sorted(found, key=lambda item: len(item[0]), reverse=True):
             if name in text:
-                text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", label.replace("\\", r"\\"), text)
-        return text
+                text = re.sub(_pattern(name), label.replace("\\", r"\\"), text)
+        return _SCAN.sub(lambda token: token[0] if _is_common(token[0]) else _A_FILE, text)
 
     @cached_property
-    def _names(self) -> list[tuple[str, str]]:
-        """(name, label), the longest names first; gathered when the first text comes."""
+    def _names(self) -> dict[str, list[tuple[str, str]]]:
+        """(name, label) by the longest word of the name, which a text must hold; gathered when one comes."""
         found: dict[str, str] = {}
         for key, path in self._paths:
             for name in _of_path(path):
                 found.setdefault(name, f"<{key}>")
             for name, label in _inside(path):
                 found.setdefault(name, label)
-        usable = (
-            item for item in found.items() if len(item[0]) >= _SHORTEST and item[0].lower() not in _COMMON
-        )
-        return sorted(usable, key=lambda item: len(item[0]), reverse=True)[:_MAX_NAMES]
+        index: dict[str, list[tuple[str, str]]] = {}
+        for name, label in found.items():
+            if (words := _words(name)) and not _is_common(name):
+                index.setdefault(max(words, key=len), []).append((name, label))
+        return index
 
 
 class RedactedStream:
@@ -98,34 +112,81 @@ def _paths(value: Any, key: str = "input") -> Iterator[tuple[str, Path]]:
         yield key, Path(value)
 
 
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text)
+
+
+def _pattern(name: str) -> str:
+    """Matches the name as a whole; one of one or two letters only where it must be a name."""
+    text = re.escape(name)
+    if len(name) >= _SHORTEST:
+        return rf"(?<!\w){text}(?!\w)"
+    return rf"(?<=[/\\]){text}(?!\w)|(?<!\w){text}(?=[/\\])|(?<=['\"]){text}(?=['\"])"
+
+
+def _is_common(name: str) -> bool:
+    """Whether a name says nothing of a patient: mask.nii.gz, or the home folder."""
+    return _EXTENSION.sub("", name).lower() in _COMMON
+
+
 def _of_path(path: Path) -> Iterator[str]:
     """The path as one name, and every part of it."""
     yield str(path)
     for part in (path, *path.parents):
-        if part.name:
-            yield part.name
-            yield part.name.split(".")[0]
+        yield from _of_name(part.name)
+
+
+def _of_name(name: str) -> Iterator[str]:
+    """A file's name, and what is left of it as the name of a patient."""
+    yield name
+    yield _EXTENSION.sub("", name)
+    yield name.split(".")[0]
 
 
 def _inside(path: Path) -> Iterator[tuple[str, str]]:
-    """The files of an input folder; the cells of a manifest, by row."""
+    """What lies in an input folder; the names in a table, by row."""
     if path.is_dir():
-        for number, (_, folders, files) in enumerate(os.walk(path)):
-            for name in (*folders, *files):
-                yield name, "<a file of the input>"
-            if number > _MAX_NAMES:
-                return
-    elif path.suffix.lower() == ".csv":
-        yield from _of_manifest(path)
+        for name in _of_folder(path):
+            yield name, _A_FILE
+    elif path.suffix.lower() in (".csv", ".tsv", ".txt"):
+        for row, cell in _cells(path):
+            for name in _of_cell(cell, path.parent):
+                yield name, f"<row {row}>"
 
 
-def _of_manifest(path: Path) -> Iterator[tuple[str, str]]:
+def _of_folder(folder: Path) -> Iterator[str]:
+    seen = 0
+    for _, folders, files in os.walk(folder):
+        yield from folders
+        seen += len(files)
+        if seen <= _MAX_FILES:
+            for name in files:
+                yield from _of_name(name)
+
+
+def _cells(path: Path) -> Iterator[tuple[int, str]]:
+    """The row, counted as a spreadsheet does, and the cell, of all that may be a name or path."""
     try:
-        with path.open(newline="", encoding="utf-8-sig", errors="replace") as handle:
-            for number, row in enumerate(csv.DictReader(handle), start=1):
-                for column in ("patient", "image", "mask"):
-                    cell = row.get(column) or ""
-                    for name in _of_path(Path(cell)) if column != "patient" else [cell]:
-                        yield name, f"<row {number}>"
-    except (OSError, csv.Error):
+        header, rows = read_table(path, (*_COLUMNS, "site", "role", "split"))
+        if set(header) & set(_COLUMNS):
+            yield from ((row.number, row.cells.get(name, "")) for row in rows for name in _COLUMNS)
+            return
+    except InputError:
+        pass  # not quite a table: its lines then
+    try:
+        lines = read_text(path).splitlines()
+    except InputError:
         return
+    for number, line in enumerate(lines, start=1):
+        yield from ((number, cell.strip().strip('"')) for cell in (line, *re.split("[,;\t]", line)))
+
+
+def _of_cell(cell: str, folder: Path) -> Iterator[str]:
+    """A patient, or a path relative to the table, maybe as Windows writes it, and what lies in it."""
+    if not cell:
+        return
+    yield cell
+    path = Path(os.path.normpath(folder / cell.replace("\\", "/")))
+    yield from _of_path(path)
+    if path.is_dir():
+        yield from _of_folder(path)

@@ -189,10 +189,55 @@ def test_redaction_of_manifests_folders_and_lists(tmp_path: Path) -> None:
     )
     redact = Redactor({"manifest": str(manifest), "inputs": [str(scans)], "model": "demo"})
     assert redact("MEIER0001.dcm: cut short") == "<a file of the input>: cut short"
-    assert redact(f"no such file {scans}/x") == "no such file <inputs>/x"
-    assert redact("Mueller 77 and Mueller_ct.nii.gz differ") == "<row 1> and <row 1> differ"
-    assert redact("m_Yildiz.nrrd, 'Yildiz (2).nrrd'") == "<row 2>, '<row 2>'"
+    assert redact(f"no such file {scans}/lost") == "no such file <inputs>/lost"
+    assert redact("Mueller 77 and Mueller_ct.nii.gz differ") == "<row 2> and <row 2> differ"
+    assert redact("m_Yildiz.nrrd, 'Yildiz (2).nrrd'") == "<row 3>, '<row 3>'"
     assert redact("the demo model reads slices") == "the demo model reads slices"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_redaction_reads_the_tables_that_the_cohorts_read(
+    tmp_path: Path, encoding: str, separator: str
+) -> None:
+    """As spreadsheets save them, with a case folder whose files only a reader's error names."""
+    (tmp_path / "Özil" / "SE1").mkdir(parents=True)
+    (tmp_path / "Özil" / "SE1" / "OEZIL_0001").touch()
+    table = tmp_path / "liste.csv"
+    rows = (" Patient", "Image", "Mask", "Lesions"), ("Jane Roe", "Özil\\SE1", "", "Kaya_l.nrrd")
+    table.write_bytes("\r\n".join(separator.join(row) for row in rows).encode(encoding))
+    redact = Redactor({"manifest": str(table)})
+    for name in ("Jane Roe", "Özil", "SE1", "OEZIL_0001", "Kaya_l.nrrd", "Kaya_l", "Özil\\SE1"):
+        assert redact(f"{name}: cut short") == "<row 2>: cut short", name
+    assert "Özil" not in redact(f"no {tmp_path}/Özil/SE1/OEZIL_0002.dcm")
+
+
+@pytest.mark.parametrize("ending", ["txt", "tsv", "csv"])
+def test_redaction_of_a_list_of_paths(tmp_path: Path, ending: str) -> None:
+    (tmp_path / f"scans.{ending}").write_text(
+        "/mnt/a/Meier.Hans.nii.gz\n\nKaya, Ayse.mha\n", encoding="utf-8"
+    )
+    redact = Redactor({"sources": [{"path": str(tmp_path / f"scans.{ending}")}]})
+    for line, name in ((1, "Meier.Hans.nii.gz"), (1, "Meier.Hans"), (3, "Kaya, Ayse.mha"), (3, "Kaya, Ayse")):
+        assert redact(f"{name} is not there") == f"<row {line}> is not there"
+
+
+def test_redaction_knows_every_folder_and_what_looks_like_a_scan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of slices hide no folder's name, and files that came later are not named either."""
+    from PESemiSegLib.jobs import redact as module
+
+    monkeypatch.setattr(module, "_MAX_FILES", 10)
+    for number in range(30):
+        (tmp_path / "in" / "AB" / "MEI").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / "AB" / "MEI" / f"a_long_name_of_a_slice_{number}").touch()
+    redact = Redactor({"input": str(tmp_path / "in")})
+    assert redact("the folder MEI is empty") == "the folder <a file of the input> is empty"
+    assert redact("a/AB/x, 'AB', AB of it") == "a/<a file of the input>/x, '<a file of the input>', AB of it"
+    assert redact("Roe_Jane.dcm, x/Roe.NII.GZ!") == "<a file of the input>, x/<a file of the input>!"
+    own = "cannot write segmentation.seg.nrrd; the mask of scan 3 is empty; the data of image.nii.gz"
+    assert redact(own) == own
 
 
 def test_redaction_of_what_is_written_in_pieces(tmp_path: Path) -> None:
