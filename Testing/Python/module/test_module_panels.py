@@ -144,6 +144,23 @@ def test_a_result_lies_under_the_transform_of_its_volume(shell: Any, tmp_path: P
     np.testing.assert_allclose(world, expected[:3])
 
 
+def test_a_result_joins_the_study_of_its_volume(shell: Any, tmp_path: Path) -> None:
+    """DICOM export goes by the study; the items are made by the application when nodes come."""
+    import slicer
+    from PESemiSegUI import scene, self_test
+
+    volume = slicer.util.addVolumeFromArray(np.zeros(self_test._SHAPE, np.int16), np.asarray(MATRIX), "CT")
+    hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
+    patient = hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), "patient")
+    study = hierarchy.CreateStudyItem(patient, "study")
+    hierarchy.SetItemParent(hierarchy.GetItemByDataNode(volume), study)
+    (tmp_path / "job").mkdir()
+    self_test.writeResult(tmp_path / "job", MATRIX)
+    node = scene.importResult(volume, tmp_path / "job", "segment-000000000000")
+    for other in (node, node.GetNodeReference(scene.NEAR), node.GetNodeReference(scene.FINDINGS)):
+        assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(other)) == study, other.GetName()
+
+
 def test_self_test_in_every_form(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import slicer
     import slicer.testing

@@ -34,7 +34,7 @@ def start() -> Any:
     watch.install()
     module.build()
     ctk_widgets.build()
-    from .application import app, io_manager, layout, main_window, modules
+    from .application import app, io_manager, layout, main_window, modules, subject_hierarchy
 
     _parts.update(logic=None, testing=True)
     application = app.qSlicerApplication(_parts)
@@ -48,6 +48,7 @@ def start() -> Any:
     _parts.update(io=io_manager.qSlicerIOManager(), modules=modules.qSlicerModuleManager(None))
     _parts["io"]._h_parts = _parts
     scene.register_modules(_parts["modules"], logics)
+    _parts["subjects"] = subject_hierarchy.SubjectHierarchy(mrml)
     import slicer.i18n
     import slicer.parameterNodeWrapper
     import slicer.ScriptedLoadableModule
