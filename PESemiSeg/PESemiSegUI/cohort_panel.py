@@ -230,20 +230,26 @@ class CohortPanel(Panel):
         """Change what one scan is for; without a mask it cannot be labelled."""
         case = self.cases[index]
         if role == "labelled" and case.mask is None:
-            self._boxes[index].blockSignals(True)
-            self._boxes[index].setCurrentIndex(ROLES.index(case.role))
-            self._boxes[index].blockSignals(False)
+            self._showRole(index, case.role)
             self._say(_("{patient} has no mask, so it cannot be labelled.").format(patient=case.key))
             return
         self.cases = (*self.cases[:index], replace(case, role=role), *self.cases[index + 1 :])
+        self._showRole(index, role)
         self._say(self._summary())
         self._onChange()
+
+    def _showRole(self, index: int, role: str) -> None:
+        self._boxes[index].blockSignals(True)
+        self._boxes[index].setCurrentIndex(ROLES.index(role))
+        self._boxes[index].blockSignals(False)
 
     def _summary(self) -> str:
         if not self.cases:
             return _("Add the scans of your hospital, and labelled patients that stay in the loop.")
         count = self.counts()
-        return _("{labelled} patients with labels, {unlabelled} without, {held_out} held out").format(**count)
+        return _("Patients: {labelled} with labels, {unlabelled} without, {held_out} held out").format(
+            **count
+        )
 
     def _say(self, text: str) -> None:
         self.ui.cohortStatus.text = text

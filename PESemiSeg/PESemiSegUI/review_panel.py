@@ -115,7 +115,7 @@ class ReviewPanel(Panel):
         if not rows:
             return segment_texts.noFinding()
         kept = [row for row in rows if row.verdict != REJECTED]
-        text = _("{n} findings, {volume} mm³ in all").format(
+        text = _("Findings: {n}, {volume} mm³ in all").format(
             n=len(kept), volume=f"{sum(row.volume_mm3 for row in kept):.0f}"
         )
         if len(kept) < len(rows):
@@ -272,7 +272,7 @@ class ReviewPanel(Panel):
         open_ = sum(1 for row in scene.rowsOf(self.segmentation) if not row.verdict)
         text = _("The scan goes to the cohort of the Fine-tune page, without rejected findings.")
         if open_:
-            text += " " + _("{n} findings without a verdict count as emboli.").format(n=open_)
+            text += " " + _("Findings without a verdict, {n}, count as emboli.").format(n=open_)
         self._say(text)
         self._onKept(folder)
 

@@ -35,7 +35,7 @@ def progress(news: News) -> str:
 def finished(news: News) -> str:
     """What was found, with what the input check had to say."""
     rows = scene.rowsOf(news.segmentation)
-    text = _("{n} findings").format(n=len(rows)) if rows else noFinding()
+    text = _("Findings: {n}.").format(n=len(rows)) if rows else noFinding()
     if news.sentences:
         text += " " + _("Mind the input check: {what}").format(what=" ".join(news.sentences))
     return text

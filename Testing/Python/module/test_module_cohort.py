@@ -161,7 +161,7 @@ def test_a_reviewed_scan_goes_to_the_cohort(
     for _again in range(2):  # the second time the mask takes the place of the first one
         shell.cohort.ui.cohortStatus.text = ""
         shell.review.keepForTraining()
-        assert until(lambda: "1 patients with labels" in shell.cohort.ui.cohortStatus.text), (
+        assert until(lambda: "1 with labels" in shell.cohort.ui.cohortStatus.text), (
             shell.cohort.ui.cohortStatus.text
         )
         (case,) = shell.cohort.cases

@@ -62,6 +62,7 @@ def train(
     )
     for index in (2, 3):
         shell.cohort.setRole(index, "unlabelled")
+        assert shell.cohort.ui.cohortTable.cellWidget(index, 3).currentText == "unlabelled"
     told = train_settings.params
     monkeypatch.setattr(
         train_settings, "params", lambda *given: told(*given) | {"overrides": TINY, "threads": 1}
