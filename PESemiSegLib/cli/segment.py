@@ -176,9 +176,9 @@ def _show(result: Result, saved: Saved) -> None:
         count = len(result.findings)
         print(f"{count} finding{'s' if count > 1 else ''}, {result.total_volume_mm3 / 1000:.2f} ml in all")
     if result.burden is not None:
-        for name, row in (("arteries", result.burden.total), *result.burden.levels.items()):
+        for name, row in (("all", result.burden.total), *result.burden.levels.items()):
             share = "n/a" if row.share is None else f"{row.share:.1%}"
-            print(f"clot in the {name}: {row.clot_ml:.2f} of {row.artery_ml:.1f} ml ({share})")
+            print(f"clot in {name} arteries: {row.clot_ml:.2f} of {row.artery_ml:.1f} ml ({share})")
     for finding in () if several else result.findings[:_LISTED]:
         first, last = (k + 1 for k in finding.slice_range)
         print(

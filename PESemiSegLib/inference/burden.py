@@ -1,7 +1,7 @@
 """Owns the clot burden: what share of the pulmonary arteries is filled with clot, by the vessels' calibre.
 
 The levels are told by the tree's local diameter, since a mask has no branches: central (trunk, right and left
-artery), lobar, and segmental and beyond. Like the artery mask itself, they are estimates.
+artery), lobar, and segmental and smaller. Like the artery mask itself, they are estimates.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ segmental arteries 4 to 7."""
 REACH_MM = 3.0
 """A mark so near to the artery mask still lies within the search region: both outlines are uncertain."""
 
-LEVELS = ("central", "lobar", "segmental and beyond")
+LEVELS = ("central", "lobar", "segmental and smaller")
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def test_shares_by_hand() -> None:
     assert burden.total.artery_ml == pytest.approx(tree.sum() * voxel_ml)
     assert burden.total.share == pytest.approx(clot.sum() / tree.sum())
     assert burden.levels["central"].share == 0.0
-    for name, tube in (("lobar", np.s_[:, :, 34:56]), ("segmental and beyond", np.s_[:, :, 56:])):
+    for name, tube in (("lobar", np.s_[:, :, 34:56]), ("segmental and smaller", np.s_[:, :, 56:])):
         row = burden.levels[name]
         assert row.clot_ml == pytest.approx(clot[tube].sum() * voxel_ml, rel=0.1), name
         assert row.artery_ml == pytest.approx(tree[tube].sum() * voxel_ml, rel=0.15), name

@@ -135,3 +135,6 @@ def test_emboli_are_kept_near_the_arteries_and_told_as_their_share(
     save_result(found, tmp_path / "out")
     summary = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
     assert summary["burden"]["total"]["share"] == pytest.approx(found.burden.total.share)
+    assert '<h2 id="burden">Clot burden</h2>' in (tmp_path / "out" / "report.html").read_text(
+        encoding="utf-8"
+    )
