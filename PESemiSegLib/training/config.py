@@ -13,8 +13,7 @@ from PESemiSegLib.cohorts.sampling import SamplingConfig
 from PESemiSegLib.errors import ConfigError
 from PESemiSegLib.models.kinds import kind_named
 from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
-from PESemiSegLib.training.settings import SemiConfig, split_strategy
-from PESemiSegLib.training.settings import require as _require
+from PESemiSegLib.training.settings import SemiConfig, require, split_strategy
 
 T = TypeVar("T")
 OPTIMISERS = ("adamw", "adam", "sgd")
@@ -35,9 +34,9 @@ class OptimiserConfig:
     clip_norm: float = 5.0  # largest gradient norm; 0 = no clipping
 
     def __post_init__(self) -> None:
-        _require(self.kind in OPTIMISERS, f"optimiser '{self.kind}' is not one of {', '.join(OPTIMISERS)}")
-        _require(0 < self.lr < 10, f"lr={self.lr} must lie within 0 to 10")
-        _require(
+        require(self.kind in OPTIMISERS, f"optimiser '{self.kind}' is not one of {', '.join(OPTIMISERS)}")
+        require(0 < self.lr < 10, f"lr={self.lr} must lie within 0 to 10")
+        require(
             min(self.weight_decay, self.warmup_iterations, self.poly_power, self.clip_norm) >= 0,
             "negative setting",
         )
@@ -57,14 +56,14 @@ class LossConfig:
     background_weight: float = 1.0  # weight in L_D of pixels far from every mark
 
     def __post_init__(self) -> None:
-        _require(self.dice_over in ("sample", "batch"), "dice_over is 'sample' or 'batch'")
-        _require(
+        require(self.dice_over in ("sample", "batch"), "dice_over is 'sample' or 'batch'")
+        require(
             min(self.bce, self.dice) >= 0 and self.bce + self.dice > 0,
             "bce and dice must be >= 0, not both 0",
         )
-        _require(0.5 < self.real_label <= 1, "real_label must lie within 0.5 to 1")
-        _require(0 <= self.soften_mask_pixels <= 5, "soften_mask_pixels must lie within 0 to 5")
-        _require(0 <= self.background_weight <= 1, "background_weight must lie within 0 to 1")
+        require(0.5 < self.real_label <= 1, "real_label must lie within 0.5 to 1")
+        require(0 <= self.soften_mask_pixels <= 5, "soften_mask_pixels must lie within 0 to 5")
+        require(0 <= self.background_weight <= 1, "background_weight must lie within 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -77,11 +76,11 @@ class FinishConfig:
     crop: int = 256  # larger than in training: D standardises its features over what it sees
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             self.iterations >= 0 and self.batch >= 1 and self.most_time >= 0,
             "finish needs iterations >= 0, batch >= 1 and most_time >= 0",
         )
-        _require(self.crop >= 32 and self.crop % 16 == 0, "finish.crop is a multiple of 16 from 32")
+        require(self.crop >= 32 and self.crop % 16 == 0, "finish.crop is a multiple of 16 from 32")
 
 
 @dataclass(frozen=True)
@@ -115,25 +114,25 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _require(0.2 <= self.spacing_mm <= 5, f"spacing_mm={self.spacing_mm} must lie within 0.2 to 5")
-        _require(
+        require(0.2 <= self.spacing_mm <= 5, f"spacing_mm={self.spacing_mm} must lie within 0.2 to 5")
+        require(
             self.iterations >= 1 and self.max_minutes >= 0, "iterations must be >= 1 and max_minutes >= 0"
         )
-        _require(0 <= self.discriminator_start <= 1, "discriminator_start is a share of the run, 0 to 1")
-        _require(
+        require(0 <= self.discriminator_start <= 1, "discriminator_start is a share of the run, 0 to 1")
+        require(
             min(self.discriminator_every, self.validate_every, self.checkpoint_every, self.validation_batches)
             >= 1,
             "discriminator_every, validate_every, checkpoint_every and validation_batches must be >= 1",
         )
-        _require(0 <= self.ema_decay < 1, "ema_decay must lie within 0 to 1")
-        _require(self.keep in ("last", "best"), "keep is 'last' or 'best'")
-        _require(self.precision in PRECISIONS, f"precision is one of {', '.join(PRECISIONS)}")
-        _require(
+        require(0 <= self.ema_decay < 1, "ema_decay must lie within 0 to 1")
+        require(self.keep in ("last", "best"), "keep is 'last' or 'best'")
+        require(self.precision in PRECISIONS, f"precision is one of {', '.join(PRECISIONS)}")
+        require(
             self.network.context == self.sampling.context,
             f"network.context={self.network.context} and sampling.context={self.sampling.context} differ",
         )
         classes = kind_named(self.kind).classes
-        _require(
+        require(
             self.network.classes == self.sampling.classes == classes,
             f"the kind '{self.kind}' has {classes} classes; set network.classes and sampling.classes to it",
         )
@@ -143,12 +142,12 @@ class TrainConfig:
         own, _ = split_strategy(self.strategy)
         if own.startswith("adversarial"):
             kind = "mask_only" if own == "adversarial_mask" else "feature"
-            _require(
+            require(
                 self.discriminator.kind == kind,
                 f"the strategy {own} needs a discriminator of kind '{kind}', not '{self.discriminator.kind}'",
             )
             begin = min(self.semi.adversarial.adversarial_start, self.semi.adversarial.semi_start)
-            _require(
+            require(
                 self.discriminator_start <= begin,
                 "discriminator_start must not lie behind adversarial_start and semi_start",
             )

@@ -10,9 +10,9 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +21,7 @@ from PESemiSegLib.cohorts.sampling import LabelledBatch, LabelledCrops
 from PESemiSegLib.networks.outputs import empty_mask, probabilities
 from PESemiSegLib.training import parallel
 from PESemiSegLib.training.config import LossConfig, TrainConfig
+from PESemiSegLib.training.layout import tensor_on
 from PESemiSegLib.training.learner import Learner
 from PESemiSegLib.training.losses import discriminator_loss, near_marks, soften
 
@@ -85,9 +86,7 @@ def lessons(
     def draw(step: int) -> LabelledBatch:
         return larger.batch(step * parallel.size() + parallel.rank())
 
-    def placed(array: np.ndarray) -> Tensor:
-        return torch.from_numpy(array).to(device, memory_format=torch.channels_last)
-
+    placed = partial(tensor_on, device)
     with Prefetcher(draw, first, settings.iterations) as batches:
         for step, batch in enumerate(batches, start=first):
             discriminator.schedule(step, step / settings.iterations)

@@ -27,6 +27,7 @@ from PESemiSegLib.training.ema import WeightAverage
 from PESemiSegLib.training.finish import lessons
 from PESemiSegLib.training.health import HealthMonitor
 from PESemiSegLib.training.keep import Best, part
+from PESemiSegLib.training.layout import module_on, tensor_on
 from PESemiSegLib.training.learner import Learner, NonFiniteLoss
 from PESemiSegLib.training.start import fresh_networks
 from PESemiSegLib.training.strategies import build_strategy
@@ -75,9 +76,9 @@ class Trainer:
         self.device = torch.device(device)
         self._listen, self._cancelled, self._enough = listen, cancelled, enough
         segmenter, discriminator = networks or fresh_networks(config)
-        self.segmenter = Learner("segmenter", self._placed(segmenter), config.segmenter_optimiser)
+        self.segmenter = Learner("segmenter", module_on(self.device, segmenter), config.segmenter_optimiser)
         self.discriminator = Learner(
-            "discriminator", self._placed(discriminator), config.discriminator_optimiser
+            "discriminator", module_on(self.device, discriminator), config.discriminator_optimiser
         )
         self.strategy = build_strategy(self.segmenter, self.discriminator, config)
         self.average = WeightAverage(self.segmenter.module, config.ema_decay)
@@ -205,8 +206,8 @@ class Trainer:
         with self.average.applied() as segmenter, torch.inference_mode():
             for index in range(self.config.validation_batches):
                 batch = crops.batch(index)
-                mask = marks_of(self._tensor(batch.mask)) > 0.5
-                prediction = marks_of(decided(segmenter(self._tensor(batch.image)))) > 0.5
+                mask = marks_of(tensor_on(self.device, batch.mask)) > 0.5
+                prediction = marks_of(decided(segmenter(tensor_on(self.device, batch.image)))) > 0.5
                 found = [m.sum((0, 2, 3)) for m in (prediction & mask, prediction, mask)]
                 counts += torch.stack(found).cpu()
         hits, marked, true = counts
@@ -272,14 +273,8 @@ class Trainer:
     def _placed_batches(
         self, labelled: LabelledBatch, unlabelled: ImageBatch | None
     ) -> tuple[LabelledTensors, ImageTensors | None]:
-        known = LabelledTensors(self._tensor(labelled.image), self._tensor(labelled.mask))
-        return known, None if unlabelled is None else ImageTensors(self._tensor(unlabelled.image))
-
-    def _placed(self, module: torch.nn.Module) -> torch.nn.Module:
-        return module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    def _tensor(self, array: np.ndarray) -> Tensor:
-        return torch.from_numpy(array).to(self.device, memory_format=torch.channels_last)
+        known = LabelledTensors(tensor_on(self.device, labelled.image), tensor_on(self.device, labelled.mask))
+        return known, None if unlabelled is None else ImageTensors(tensor_on(self.device, unlabelled.image))
 
     def _say(self, kind: str, **values: Any) -> None:
         if parallel.rank() == 0:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 
-import torch
 from torch import nn
 
 from PESemiSegLib.networks.build import build_segmenter
 from PESemiSegLib.networks.outputs import decided, foreground
 from PESemiSegLib.training.config import TrainConfig
+from PESemiSegLib.training.layout import module_on
 from PESemiSegLib.training.learner import Learner
 from PESemiSegLib.training.settings import CpsConfig
 from PESemiSegLib.training.strategies.base import Clock, ImageTensors, LabelledTensors, Outcome
@@ -70,4 +70,4 @@ class CrossPseudoSupervision(Method):
         if self.schedule.second == "copy":
             module = copy.deepcopy(first)  # type: ignore[assignment]
             module.head.load_state_dict(fresh.head.state_dict())
-        return module.to(next(first.parameters()).device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return module_on(next(first.parameters()).device, module)

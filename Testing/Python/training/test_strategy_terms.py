@@ -1,29 +1,24 @@
 """Every strategy's terms against float64 worked out by hand, on networks of one weight."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
-from PESemiSegLib.training.config import OptimiserConfig, TrainConfig
+from PESemiSegLib.training.config import OptimiserConfig, TrainConfig, from_plain
 from PESemiSegLib.training.ema import WeightAverage
 from PESemiSegLib.training.learner import Learner
 from PESemiSegLib.training.settings import (
     MIX,
-    AdversarialConfig,
     BcpConfig,
-    CpsConfig,
-    CrossSiteMixConfig,
-    FixMatchConfig,
-    MeanTeacherConfig,
-    PseudoLabelConfig,
     SemiConfig,
-    UniMatchConfig,
 )
 from PESemiSegLib.training.strategies import adversarial as adversarial_room
 from PESemiSegLib.training.strategies import bcp as bcp_room
@@ -33,19 +28,7 @@ from PESemiSegLib.training.strategies import fixmatch as fixmatch_room
 from PESemiSegLib.training.strategies import unimatch as unimatch_room
 from PESemiSegLib.training.strategies.base import Clock, ImageTensors, LabelledTensors
 
-AT_ONCE = SemiConfig(
-    batch=3,
-    adversarial=AdversarialConfig(
-        weight_labelled=0.3, weight_unlabelled=0.2, weight_semi=0.7, adversarial_start=0.0, semi_start=0.0
-    ),
-    pseudo_label=PseudoLabelConfig(start=0.0, ramp=0.0, weight=0.4, threshold=0.7),
-    mean_teacher=MeanTeacherConfig(start=0.0, ramp=0.0, weight=0.4, noise=0.0),
-    cps=CpsConfig(start=0.0, ramp=0.0, weight=0.4),
-    fixmatch=FixMatchConfig(start=0.0, ramp=0.0, weight=0.4, threshold=0.7),
-    unimatch=UniMatchConfig(start=0.0, ramp=0.0, weight=0.4, threshold=0.7, dropout=0.0),
-    bcp=BcpConfig(start=0.0, weight=0.4),
-    cross_site_mix=CrossSiteMixConfig(start=0.0, threshold=0.6),
-)
+AT_ONCE = from_plain(SemiConfig, yaml.safe_load(Path(__file__).with_name("at_once.yaml").read_text()))
 
 
 class _Scale(nn.Module):
