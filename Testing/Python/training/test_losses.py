@@ -144,5 +144,5 @@ def test_fakes_may_be_more_than_masks() -> None:
 
 
 def test_sure_pixels_are_those_far_from_a_half() -> None:
-    probability = torch.tensor([0.04, 0.06, 0.5, 0.94, 0.96])
-    assert sure_pixels(probability, 0.95).tolist() == [1, 0, 0, 0, 1]
+    probability = torch.tensor([0.04, 0.06, 0.5, 0.94, 0.96]).view(1, 1, 1, -1)
+    assert sure_pixels(probability, 0.95).flatten().tolist() == [1, 0, 0, 0, 1]
