@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from PESemiSegLib.inference.result import Box
-from PESemiSegLib.volumes.preprocess import resample_matrix, spacing_differs, window
+from PESemiSegLib.volumes.preprocess import resample_matrix, spacing_differs, window_in_place
 
 MULTIPLE = 16  # the network's coarsest stride, so of both sides of its input
 
@@ -97,8 +97,9 @@ class SlicePreparer:
 
     def _plane(self, k: int) -> np.ndarray:
         _, y, x = self._box.slices
-        plane = window(self._hu[k, y, x], self._window)
-        if self._y.into is not None and self._x.into is not None:
+        plane = self._hu[k, y, x].astype(np.float32)
+        if self._y.into is not None and self._x.into is not None:  # HU first, as in training
             plane = self._y.into @ plane @ self._x.into.T
+        plane = window_in_place(plane, self._window)
         pad = (self._y.padded - self._y.net_size, self._x.padded - self._x.net_size)
         return np.pad(plane, ((0, pad[0]), (0, pad[1])), mode="edge") if any(pad) else plane

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from PESemiSegLib.cohorts.cache import resample_slices
 from PESemiSegLib.inference.prepare import MULTIPLE, SlicePreparer, grow_to_multiple
 from PESemiSegLib.inference.result import Box
 from PESemiSegLib.volumes.preprocess import resample_matrix, window
@@ -108,6 +109,14 @@ def test_there_and_back_keeps_a_smooth_picture_in_place(mm):
     error = np.abs(back - window(smooth, WINDOW))[4:-4, 4:-4]
     assert error.max() < 0.09
     assert error.mean() < 0.02
+
+
+def test_a_resampled_slice_is_the_one_that_training_saw():
+    """HU first, then the window: at the edge of lung the other order differs by most of the window."""
+    hu = volume((3, 70, 90))
+    trained = window(resample_slices(hu, (0.7, 0.7), 0.9), WINDOW)
+    used = preparer(hu, wanted_mm=0.9, context=3).input(1)
+    np.testing.assert_allclose(used[:, : trained.shape[1], : trained.shape[2]], trained, atol=0.51 / 200)
 
 
 def test_resampled_pixels_have_the_package_size():
