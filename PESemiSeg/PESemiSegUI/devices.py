@@ -26,6 +26,21 @@ def fillForTraining(combo, probe: dict) -> None:
     combo.addItem(_("CPU (slow)"), "cpu")
 
 
+def fillPrecision(combo, probe: dict, device: str) -> None:
+    """The precisions that a device computes in; automatic means the first device that can be used."""
+    before = combo.currentData if combo.count else "auto"
+    usable = [facts for facts in probe.get("devices", ()) if facts.get("usable")]
+    facts = next((item for item in usable if device in ("auto", item["device"])), {})
+    combo.clear()
+    combo.addItem(_("automatic"), "auto")
+    combo.addItem("float32", "fp32")
+    if facts.get("bf16"):
+        combo.addItem("bfloat16", "bf16")
+    if facts.get("device", "cpu") != "cpu":
+        combo.addItem("float16", "fp16")
+    combo.setCurrentIndex(max(0, combo.findData(before)))
+
+
 def whyNot(probe: dict, device: str) -> str:
     """Why a device cannot be used, or why the automatic choice leaves a GPU aside."""
     for facts in probe.get("devices", ()):

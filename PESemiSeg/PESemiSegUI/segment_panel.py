@@ -40,13 +40,6 @@ class SegmentPanel(Panel):
         ui.runAnywayButton.connect("clicked()", self._onRunAnyway)
         ui.dismissButton.connect("clicked()", self._onDismiss)
         ui.copyReportButton.connect("clicked()", self._onCopyReport)
-        for name, text in (
-            ("auto", _("automatic")),
-            ("fp32", "float32"),
-            ("bf16", "bfloat16"),
-            ("fp16", "float16"),
-        ):
-            ui.precisionCombo.addItem(text, name)
         ui.modelMark.setStyleSheet(_AMBER)
         self.setDevices(machine.rememberedProbe())
 
@@ -150,6 +143,7 @@ class SegmentPanel(Panel):
     def _onDevice(self, _index: int) -> None:
         device = self.ui.deviceCombo.currentData
         machine.setValue("device", "" if device == "auto" else str(device))
+        devices.fillPrecision(self.ui.precisionCombo, self._probe, device)
         note = devices.whyNot(self._probe, device)
         self.ui.deviceNote.text = note
         self.ui.deviceNote.visible = bool(note)

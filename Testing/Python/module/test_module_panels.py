@@ -57,6 +57,28 @@ def test_buttons_say_why_they_are_disabled(shell: Any) -> None:
     assert "never seen a real scan" in shell.segment.ui.modelMark.text
 
 
+def test_devices_and_precisions_are_those_of_this_computer(shell: Any) -> None:
+    cpu = {"device": "cpu", "name": "Xeon", "usable": True, "bf16": False}
+    gpu = {"device": "cuda:0", "name": "H200", "usable": True, "bf16": True, "memory_gib": 139}
+    old = {"device": "cuda:1", "name": "K80", "usable": False, "why": "too old for this PyTorch"}
+    panel = shell.segment
+
+    def precisions() -> list[str]:
+        box = panel.ui.precisionCombo
+        return [box.itemData(index) for index in range(box.count)]
+
+    panel.setDevices({"devices": [cpu]})
+    assert precisions() == ["auto", "fp32"]
+    panel.setDevices({"devices": [gpu, old, cpu]})
+    assert precisions() == ["auto", "fp32", "bf16", "fp16"]
+    panel.ui.deviceCombo.setCurrentIndex(panel.ui.deviceCombo.findData("cpu"))
+    assert precisions() == ["auto", "fp32"]
+    panel.ui.deviceCombo.setCurrentIndex(panel.ui.deviceCombo.findData("cuda:1"))
+    assert "too old" in panel.ui.deviceNote.text
+    assert not panel.ui.segmentButton.enabled
+    panel.setDevices({})
+
+
 def test_verdicts_and_navigation(shell: Any, tmp_path: Path) -> None:
     import slicer
     from PESemiSegUI import findings, scene

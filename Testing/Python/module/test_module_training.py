@@ -1,6 +1,7 @@
-"""Fine-tuning from the panel with a real worker: paused, killed, found by the next Slicer, judged, used."""
+"""Fine-tuning from the panel with a real worker: killed, found by the next Slicer, judged, used."""
 
 import os
+import shlex
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -86,7 +87,7 @@ def restarted(host: Any) -> Any:
 
 
 @pytest.mark.timeout(1800)
-def test_fine_tune_pause_kill_reattach_and_use(train: Any, until: Until, host: Any) -> None:
+def test_fine_tune_kill_reattach_and_use(train: Any, until: Until, host: Any) -> None:
     import slicer
 
     pytest.importorskip("torch")
@@ -96,12 +97,8 @@ def test_fine_tune_pause_kill_reattach_and_use(train: Any, until: Until, host: A
     assert until(lambda: train._curves.names), ui.trainStatus.text
     ui.curvesButton.click()
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLPlotSeriesNode") > 0
-    ui.pauseButton.click()
-    assert until(lambda: not train._monitor.active)
-    assert "Paused" in ui.trainStatus.text, ui.trainStatus.text
-    assert ui.pauseButton.text == "Resume"
-    ui.pauseButton.click()
-    assert until(lambda: train._seen.active and train._seen.status.stage == "train"), ui.trainStatus.text
+    assert until(lambda: train._seen.status.stage == "train"), ui.trainStatus.text
+    assert ui.pauseButton.enabled
     os.kill(train._seen.status.process.pid, signal.SIGKILL)
     again = restarted(host)
     assert until(lambda: not again._monitor.active)
@@ -146,11 +143,42 @@ def test_without_a_verdict_the_model_is_not_used(shell: Any, tmp_path: Path) -> 
     assert ui.verdictFrame.isHidden()
 
 
+def test_the_copied_command_is_understood_by_the_command_line(shell: Any) -> None:
+    import typer
+    from PESemiSegUI import train_settings
+
+    from PESemiSegLib.cli.main import build_app
+
+    ui = shell.train.ui
+    ui.presetCombo.setCurrentIndex(ui.presetCombo.findData("modern"))
+    ui.strategyCombo.setCurrentIndex(2)
+    ui.nameEdit.text = "ours"
+    words = shlex.split(train_settings.command(ui, Path("a list.csv"), Path("bare.csv")))
+    assert words[:2] == ["pesemiseg", "finetune"]
+    found = (
+        typer.main.get_command(build_app()).commands["finetune"].make_context("finetune", words[2:]).params
+    )
+    assert (Path(found["base"]) / "model.json").exists()
+    assert (str(found["labelled"]), str(found["unlabelled"])) == ("a list.csv", "bare.csv")
+    assert (found["preset"], found["name"], found["minutes"]) == ("modern", "ours", 120.0)
+    assert found["strategy"] == ui.strategyCombo.currentData
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_dry_run_says_what_it_will_take(train: Any, until: Until) -> None:
+def test_dry_run_pause_and_resume(train: Any, until: Until) -> None:
     pytest.importorskip("torch")
-    train.ui.dryRunButton.click()
+    ui = train.ui
+    ui.dryRunButton.click()
     assert until(lambda: not train._monitor.active and train._seen is not None)
     assert "went well" in train.ui.trainStatus.text, train.ui.trainStatus.text
     assert "About" in train.ui.planLabel.text
+    ui.trainButton.click()
+    assert until(lambda: train._seen is not None and train._seen.status.stage == "train"), ui.trainStatus.text
+    ui.pauseButton.click()
+    assert until(lambda: not train._monitor.active)
+    assert "Paused" in ui.trainStatus.text, ui.trainStatus.text
+    assert ui.pauseButton.text == "Resume"
+    reached = train._seen.status.done
+    ui.pauseButton.click()  # at once: the worker may still be about to end
+    assert until(lambda: train._seen.active and train._seen.status.done > reached), ui.trainStatus.text
