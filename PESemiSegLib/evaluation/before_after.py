@@ -38,13 +38,14 @@ def case_lines(verdict: Verdict) -> list[str]:
     names = pseudonyms(verdict.before)
     lines = []
     for before, after in zip(verdict.before, verdict.after, strict=True):
-        emboli = len(before.lesions.lesions)
-        lines.append(
-            f"{names[before.key]}, site {before.site}: "
-            f"Dice {written(before.overlap.dice)} before, {written(after.overlap.dice)} after; "
-            f"emboli found {before.lesions.found} and {after.lesions.found} of {emboli}; "
-            f"false marks {before.lesions.false_marks} and {after.lesions.false_marks}"
-        )
+        told = []
+        if before.annotated:
+            told.append(f"Dice {written(before.overlap.dice)} before, {written(after.overlap.dice)} after")
+        if emboli := len(before.lesions.lesions):
+            told.append(f"emboli found {before.lesions.found} and {after.lesions.found} of {emboli}")
+        told = told or ["no PE"]
+        told.append(f"false marks {before.lesions.false_marks} and {after.lesions.false_marks}")
+        lines.append(f"{names[before.key]}, site {before.site}: {'; '.join(told)}")
     return lines
 
 

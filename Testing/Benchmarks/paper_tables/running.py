@@ -20,6 +20,7 @@ from PESemiSegLib.errors import ConfigError
 from PESemiSegLib.evaluation import tables
 from PESemiSegLib.evaluation.case import CaseResult
 from PESemiSegLib.evaluation.evaluate import evaluate_models
+from PESemiSegLib.evaluation.figures import PER_PATIENT
 from PESemiSegLib.evaluation.froc import sensitivity_at
 from PESemiSegLib.phantom.recipe import GENERATOR_VERSION
 from PESemiSegLib.training.config import TrainConfig, from_plain, to_plain
@@ -174,9 +175,16 @@ def _measured(
 
 
 def _patient(result: CaseResult) -> dict[str, Any]:
-    row = result.row()
-    names = ("pe", "dice", "iou", "sensitivity", "precision", "nsd_2mm", "emboli", "found", "false_marks")
-    return {name: row[name] for name in names} | {"patient": row["patient"], "paper": asdict(result.paper)}
+    """One scan's figures; NaN where one is not defined, as Dice is without an annotated embolus."""
+    kept = ("dice", "iou", "sensitivity", "precision", "nsd_2mm")
+    return {
+        "patient": result.patient,
+        "pe": not result.pe_free,
+        "emboli": len(result.lesions.lesions),
+        "found": result.lesions.found,
+        "false_marks": result.lesions.false_marks,
+        "paper": asdict(result.paper),
+    } | {figure.key: figure.of(result) for figure in PER_PATIENT if figure.key in kept}
 
 
 def _rounded(value: Any) -> Any:

@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import wilcoxon
 
 from PESemiSegLib.evaluation.agreement import agreement_of, summarise_agreement
+from PESemiSegLib.evaluation.before_after import case_lines
 from PESemiSegLib.evaluation.bootstrap import bootstrap_share
 from PESemiSegLib.evaluation.figures import COMPARED, Figure
 from PESemiSegLib.evaluation.paired import paired, permutation_p, rank_biserial, wilcoxon_p
@@ -62,6 +63,26 @@ def test_the_verdict_in_words(make_result) -> None:  # type: ignore[no-untyped-d
     assert few.word == "no difference shown"
     assert "With 4 patients no difference could have been shown" in str(few)
     assert "p1" not in str(better)
+
+
+def test_each_scan_and_each_site_in_words(make_result) -> None:  # type: ignore[no-untyped-def]
+    before = [
+        make_result("p1", 4, 1, site="A"),
+        make_result("p2", 2, 2, site="B"),
+        make_result("p3", 0, 0, 1),
+    ]
+    after = [make_result("p1", 4, 3, site="A"), make_result("p2", 2, 1, site="B"), make_result("p3", 0, 0, 0)]
+    verdict = judge(before, after)
+    assert case_lines(verdict) == [
+        "P01, site A: Dice 0.40 before, 0.86 after; emboli found 1 and 3 of 4; false marks 0 and 0",
+        "P02, site B: Dice 1.00 before, 0.67 after; emboli found 2 and 1 of 2; false marks 0 and 0",
+        "P03, site A: no PE; false marks 1 and 0",
+    ]
+    assert "Of 6 emboli, 3 found before and 4 after: 2 gained, 1 lost." in verdict.sentences
+    assert [text[:21] for text in verdict.sentences[-2:]] == [
+        "Site A alone: Dice: 0",
+        "Site B alone: Dice: 1",
+    ]
 
 
 def test_scans_without_pe_are_judged_by_false_marks(make_result) -> None:  # type: ignore[no-untyped-def]

@@ -147,7 +147,7 @@ def test_the_page_by_hand(tables: Any) -> None:
         for seed, dice in enumerate(seeds)
     }
     page = tables["rendering"].render(micro, whole, json.loads(json.dumps(results)))
-    (line,) = [text for text in page.splitlines() if text.startswith("| adversarial_feature |")]
+    line = next(text for text in page.splitlines() if text.startswith("| adversarial_feature |"))
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     # Patients' means over seeds: 0.3 and 0.55, against 0.25 and 0.45 of supervised and 0.6 and 0.8.
     assert cells[1].startswith("0.425 [")
