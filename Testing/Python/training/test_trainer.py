@@ -18,6 +18,7 @@ from PESemiSegLib.training import trainer as trainer_room
 from PESemiSegLib.training.checkpoint import load_checkpoint
 from PESemiSegLib.training.config import FinishConfig, LossConfig, OptimiserConfig, TrainConfig
 from PESemiSegLib.training.finish import teach
+from PESemiSegLib.training.layout import tensor_on
 from PESemiSegLib.training.learner import NonFiniteLoss
 from PESemiSegLib.training.strategies.base import Clock, LabelledTensors
 from PESemiSegLib.training.trainer import CHECKPOINT, Crops, Event, Trainer
@@ -57,7 +58,7 @@ def _crops(config: TrainConfig = CONFIG) -> Crops:
 
 def _batch(trainer: Trainer, index: int = 0) -> LabelledTensors:
     batch = trainer.crops.train.batch(index)
-    return LabelledTensors(trainer._tensor(batch.image), trainer._tensor(batch.mask))
+    return LabelledTensors(tensor_on(trainer.device, batch.image), tensor_on(trainer.device, batch.mask))
 
 
 @pytest.fixture(autouse=True)
