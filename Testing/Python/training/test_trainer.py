@@ -104,13 +104,13 @@ def test_s_learns_the_same_with_and_without_d_beside_it(tmp_path: Path) -> None:
 def test_one_batch_can_be_learnt_by_heart(tmp_path: Path) -> None:
     trainer = Trainer(replace(CONFIG, discriminator_start=1.0), _crops(), tmp_path)
     batch = next(b for b in (_batch(trainer, i) for i in range(20)) if b.mask.sum() > 20)
-    losses = []
-    for iteration in range(50):
+    losses, steps = [], 60
+    for iteration in range(steps):
         for group in trainer.segmenter.optimiser.param_groups:
-            group["lr"] = 1e-2
+            group["lr"] = 1e-2 * (1 - iteration / steps)  # comes to rest, whatever the last digits of the input
         losses.append(trainer.strategy.step(batch, None, Clock(iteration, 0.0)).figures["L_seg"])
     assert losses[0] > 0.8
-    assert losses[-1] < 0.2
+    assert losses[-1] < 0.2, losses[::6]
 
 
 @pytest.mark.parametrize("kind", ["adamw", "sgd"])
