@@ -107,7 +107,7 @@ def test_one_batch_can_be_learnt_by_heart(tmp_path: Path) -> None:
     losses, steps = [], 60
     for iteration in range(steps):
         for group in trainer.segmenter.optimiser.param_groups:
-            group["lr"] = 1e-2 * (1 - iteration / steps)  # comes to rest, whatever the last digits of the input
+            group["lr"] = 1e-2 * (1 - iteration / steps)  # comes to rest, whatever the last digits
         losses.append(trainer.strategy.step(batch, None, Clock(iteration, 0.0)).figures["L_seg"])
     assert losses[0] > 0.8
     assert losses[-1] < 0.2, losses[::6]
