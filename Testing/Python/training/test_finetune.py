@@ -109,13 +109,11 @@ def test_a_model_is_adapted_judged_and_its_base_is_left_alone(
 ) -> None:
     before, run = _digests(base.folder), tmp_path / "run"
     options = _options(cohort, base, run)
-    with pytest.raises(Cancelled):
-        finetune(CONFIG, options, cancelled=lambda: True)
-    assert not (run / "model").exists()
-    again, trained = replace(options, resume=True), run / "model" / "model.json"
-    with pytest.raises(Cancelled):  # this time once the model is there, while it is compared with its base
-        finetune(CONFIG, again, cancelled=trained.exists, segmenting={"threads": 1})
+    trained = run / "model" / "model.json"
+    with pytest.raises(Cancelled):  # once the model is there, while it is compared with its base
+        finetune(CONFIG, options, cancelled=trained.exists, segmenting={"threads": 1})
     assert "has not" in json.loads(trained.read_text())["metrics"]["note"]
+    again = replace(options, resume=True)
     judged: list[tuple[int, int]] = []
     adapted = finetune(CONFIG, again, judging=lambda *step: judged.append(step), segmenting={"threads": 1})
     package = adapted.package

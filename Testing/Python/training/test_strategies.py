@@ -191,7 +191,7 @@ def test_batches_have_their_own_sizes_and_no_mask_can_be_reached(tmp_path: Path)
 
 @pytest.mark.parametrize("strategy", ALL)
 def test_a_stopped_run_goes_on_bit_for_bit(tmp_path: Path, strategy: str) -> None:
-    config = _config(strategy)
+    config = _config(strategy, iterations=3)
     for name in ("whole", "parts"):
         (tmp_path / name).mkdir()
     whole = _trainer(config, tmp_path / "whole")
@@ -224,9 +224,9 @@ def test_one_batch_can_be_learnt_by_heart(tmp_path: Path, strategy: str) -> None
     for learner in trainer.strategy.learners.values():
         for group in learner.optimiser.param_groups:
             group["lr"] = 2e-2
-    for iteration in range(16):
+    for iteration in range(10):
         trainer.strategy.step(known, unknown, Clock(iteration, 0.5))
-    assert loss() < 0.7 * before
+    assert loss() < 0.75 * before
 
 
 def test_the_end_can_be_called_and_the_best_networks_are_kept(tmp_path: Path) -> None:
