@@ -26,6 +26,7 @@ _COMMON = frozenset(
     }
 )
 _A_FILE = "<a file of the input>"
+_OF_A_PACKAGE = "model.json"  # a model's own files are nobody's scans, and "model" is an ordinary word
 _EXTENSION = re.compile(r"(?:\.seg)?\.(?:dcm|ima|nii(?:\.gz)?|nrrd|nhdr|mha|mhd)$", re.IGNORECASE)
 _SCAN = re.compile(r"[^\s/\\'\"<>|:;,()]+\.(?:dcm|ima|nii(?:\.gz)?|nrrd|nhdr|mha|mhd)(?!\w)", re.IGNORECASE)
 _COLUMNS = ("patient", "image", "mask", "lesions")
@@ -145,7 +146,7 @@ def _of_name(name: str) -> Iterator[str]:
 
 def _inside(path: Path) -> Iterator[tuple[str, str]]:
     """What lies in an input folder; the names in a table, by row."""
-    if path.is_dir():
+    if path.is_dir() and not (path / _OF_A_PACKAGE).is_file():
         for name in _of_folder(path):
             yield name, _A_FILE
     elif path.suffix.lower() in (".csv", ".tsv", ".txt"):

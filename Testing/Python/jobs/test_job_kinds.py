@@ -240,6 +240,12 @@ def test_redaction_knows_every_folder_and_what_looks_like_a_scan(
     assert redact(own) == own
 
 
+def test_redaction_leaves_the_words_of_a_model_alone(tmp_path: Path, model: Path) -> None:
+    redact = Redactor({"base": str(model), "input": str(tmp_path / "Meier_Hans")})
+    sentence = "No difference was shown between the model before and the model after"
+    assert redact(f"{sentence}, Meier_Hans.") == f"{sentence}, <input>."
+
+
 def test_redaction_of_what_is_written_in_pieces(tmp_path: Path) -> None:
     with (tmp_path / "log").open("w") as log:
         stream = RedactedStream(log, Redactor({"input": "/data/Meier_Hans"}))
