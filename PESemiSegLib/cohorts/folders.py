@@ -36,7 +36,7 @@ def from_phantom(
     Raises InputError for a folder without patients, ConfigError for impossible shares.
     """
     folder = Path(folder)
-    recipes = sorted(folder.glob("*/recipe.json"))
+    recipes = sorted(folder.glob("[!.]*/recipe.json"))  # hidden: what a killed `phantom` was writing
     if not recipes:
         raise InputError(
             f"{folder.name} holds no made-up patients; give the folder that `pesemiseg phantom` wrote."

@@ -36,6 +36,13 @@ def test_patients_with_and_without_emboli_are_split_alike_and_by_the_seed(cohort
     assert from_phantom(cohort, validation=0.25, test=0.25, seed=4) != manifest
 
 
+def test_a_patient_that_was_never_finished_is_left_out(cohort: Path, tmp_path: Path) -> None:
+    whole = shutil.copytree(cohort, tmp_path / "cohort")
+    (whole / ".half-written").mkdir()
+    (whole / ".half-written" / "recipe.json").write_text("{}", encoding="utf-8")
+    assert len(from_phantom(whole)) == len(from_phantom(cohort))
+
+
 def test_the_manifest_survives_the_disk_with_its_lesions(cohort: Path, tmp_path: Path) -> None:
     manifest = from_phantom(cohort)
     write_manifest(manifest, tmp_path / "m.csv")
