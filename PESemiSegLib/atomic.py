@@ -124,12 +124,14 @@ def is_aside(path: Path) -> bool:
 
 def while_busy(act: Callable[[], T], patience_s: float = BUSY_S) -> T:
     """`act()`, again for a moment where Windows says that another program has the file open."""
-    deadline = time.monotonic() + patience_s
+    deadline: float | None = None  # from the first refusal on
     while True:
         try:
             return act()
         except PermissionError:
-            if os.name != "nt" or time.monotonic() > deadline:
+            now = time.monotonic()
+            deadline = now + patience_s if deadline is None else deadline
+            if os.name != "nt" or now > deadline:
                 raise
             time.sleep(0.02)
 

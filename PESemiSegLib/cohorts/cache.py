@@ -6,7 +6,6 @@ import errno
 import hashlib
 import json
 import logging
-import os
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from PESemiSegLib.atomic import whole_folder
 from PESemiSegLib.cohorts.anchors import find_anchors
 from PESemiSegLib.cohorts.labelmap import read_on_grid
 from PESemiSegLib.cohorts.manifest import Case
@@ -98,28 +98,23 @@ class SliceCache:
         rng = np.random.default_rng(int(hashlib.sha256(stamp.encode()).hexdigest()[:8], 16))
         anchors = find_anchors(image, label, (self.spacing_mm, slice_mm), rng, self.classes)
         arrays = {"image.npy": image, "mask.npy": label, "anchors.npy": anchors}
-        aside = entry.with_name(f"{entry.name}.{os.getpid()}.part")
         try:
-            aside.mkdir(parents=True, exist_ok=True)
-            sizes = {}
-            for name, array in arrays.items():
-                if array is not None:
-                    np.save(aside / name, array)
-                    sizes[name] = (aside / name).stat().st_size
-            index = {
-                "version": _VERSION,
-                "stamp": stamp,
-                "site": case.site,
-                "spacing_mm": self.spacing_mm,
-                "slice_mm": slice_mm,
-                "sizes": sizes,
-            }
-            (aside / "index.json").write_text(json.dumps(index))
-            if entry.exists():
-                shutil.rmtree(entry)
-            os.replace(aside, entry)
+            with whole_folder(entry, overwrite=True) as aside:
+                sizes = {}
+                for name, array in arrays.items():
+                    if array is not None:
+                        np.save(aside / name, array)
+                        sizes[name] = (aside / name).stat().st_size
+                index = {
+                    "version": _VERSION,
+                    "stamp": stamp,
+                    "site": case.site,
+                    "spacing_mm": self.spacing_mm,
+                    "slice_mm": slice_mm,
+                    "sizes": sizes,
+                }
+                (aside / "index.json").write_text(json.dumps(index))
         except OSError as error:
-            shutil.rmtree(aside, ignore_errors=True)
             free = shutil.disk_usage(self.folder).free if self.folder.exists() else 0
             full = error.errno == errno.ENOSPC or free < image.nbytes
             advice = "the disk is full; free some space or choose another folder" if full else str(error)

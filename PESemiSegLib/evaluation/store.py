@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import PESemiSegLib
+from PESemiSegLib.atomic import whole_file
 from PESemiSegLib.cohorts.manifest import Case, fingerprint_of
 from PESemiSegLib.errors import InputError, OutputError
 from PESemiSegLib.evaluation.case import CaseResult, Measuring
@@ -65,13 +65,11 @@ class ResultStore:
         record = asdict(result)
         del record["patient"], record["site"]
         path = self.folder / f"{key}.json"
-        aside = path.with_suffix(f".{os.getpid()}.part")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            aside.write_text(json.dumps(_without_nan(record), allow_nan=False), encoding="utf-8")
-            os.replace(aside, path)
+            with whole_file(path) as aside:
+                aside.write_text(json.dumps(_without_nan(record), allow_nan=False), encoding="utf-8")
         except OSError as error:
-            aside.unlink(missing_ok=True)
             raise OutputError(f"A case's result cannot be stored: {error.strerror}.") from error
 
 

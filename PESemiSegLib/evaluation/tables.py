@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from PESemiSegLib.atomic import whole_file
 from PESemiSegLib.errors import OutputError
 
 Row = Mapping[str, Any]
@@ -64,13 +63,10 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file, aside first, then moved into place; raises OutputError."""
-    aside = path.with_name(f".{path.name}.part")
     try:
-        aside.write_bytes(content)
-        os.replace(aside, path)
+        with whole_file(path) as aside:
+            aside.write_bytes(content)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            aside.unlink(missing_ok=True)
         raise OutputError(f"{path.name} cannot be written: {error.strerror}.") from error
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from PESemiSegLib.atomic import sweep, whole_file
 from PESemiSegLib.errors import InputError, OutputError
 
 FORMAT = 1
@@ -25,15 +25,11 @@ def save_checkpoint(path: Path, tensors: dict[str, Tensor], scalars: dict[str, A
         {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
         metadata={"state": json.dumps(scalars | {"format": FORMAT})},
     )
-    aside = path.with_name(path.name + ".part")
+    sweep(path.parent)  # a kill while writing leaves a whole checkpoint aside
     try:
-        with aside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
+        with whole_file(path, durable=True) as aside:
+            aside.write_bytes(data)
     except OSError as error:
-        aside.unlink(missing_ok=True)
         raise OutputError(f"The checkpoint {path.name} cannot be written: {error.strerror}.") from error
 
 

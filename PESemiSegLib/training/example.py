@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from PESemiSegLib.atomic import whole_file
 from PESemiSegLib.networks.outputs import decided, foreground
 
 if TYPE_CHECKING:
@@ -87,6 +88,5 @@ def _outline(mask: np.ndarray) -> np.ndarray:
 def _save(path: Path, pixels: np.ndarray) -> None:
     from PIL import Image
 
-    aside = path.with_name(f".{path.name}")
-    Image.fromarray(pixels).save(aside, "PNG")
-    aside.replace(path)
+    with whole_file(path) as aside:
+        Image.fromarray(pixels).save(aside, "PNG")
