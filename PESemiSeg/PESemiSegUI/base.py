@@ -2,6 +2,8 @@
 
 import slicer
 
+from .background import Task
+
 
 class Panel:
     """One page of the module.
@@ -17,6 +19,7 @@ class Panel:
         self.widget.setMRMLScene(slicer.mrmlScene)
         self.parameters = None
         self._tag = None
+        self._task: Task | None = None  # what runs on a thread for this page, one at a time
 
     def bind(self, parameters) -> None:
         """A scene begins: connect the widgets to its parameter node, and show its state."""
@@ -42,6 +45,8 @@ class Panel:
 
     def cleanup(self) -> None:
         """The module goes: stop timers, decide the fate of running jobs."""
+        if self._task is not None:
+            self._task.forget()
         self.unbind()
 
 

@@ -32,7 +32,6 @@ class CohortPanel(Panel):
         self._onChange = onChange
         self.cases: tuple[Case, ...] = ()
         self._monitor = JobMonitor(self._onNews, self._onEnd)
-        self._task: Task | None = None
         self._boxes: list = []  # the role boxes of the table's rows
         self._dialog: DatabaseDialog | None = None
         self._reviewed = False  # whether what is looked through now was reviewed here
@@ -50,11 +49,7 @@ class CohortPanel(Panel):
 
     def cleanup(self) -> None:
         """The module goes."""
-        job = self._monitor.job
-        self._monitor.forget()
-        abandon(job)
-        if self._task is not None:
-            self._task.forget()
+        self._monitor.abandon()
         super().cleanup()
 
     def counts(self) -> dict[str, int]:

@@ -28,7 +28,6 @@ class EnvironmentPanel(Panel):
         self._onProbe, self._requirements = onProbe, requirements
         self._monitor = JobMonitor(self._onNews, self._onEnd)
         self._probed = False
-        self._task: Task | None = None
         ui = self.ui
         ui.pythonPath.currentPath = machine.python() or ""
         ui.wheelPath.currentPath = machine.value("wheels")
@@ -50,11 +49,7 @@ class EnvironmentPanel(Panel):
 
     def cleanup(self) -> None:
         """The module goes."""
-        job = self._monitor.job
-        self._monitor.forget()
-        abandon(job)
-        if self._task is not None:
-            self._task.forget()
+        self._monitor.abandon()
         super().cleanup()
 
     def probe(self) -> None:

@@ -60,6 +60,12 @@ class JobMonitor:
         self._timer.stop()
         self._watch = None
 
+    def abandon(self) -> None:
+        """Look no more, and let the job end: nobody waits for it."""
+        job = self.job
+        self.forget()
+        abandon(job)
+
     def cancel(self) -> None:
         """Ask the job to stop; its end is reported as any other."""
         if self._watch is not None:

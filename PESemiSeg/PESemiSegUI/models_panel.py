@@ -19,7 +19,6 @@ class ModelsPanel(Panel):
         super().__init__(path, page)
         self._onChange = onChange
         self._entries: list[models.Entry] = []
-        self._task: Task | None = None
         ui = self.ui
         ui.modelsTable.connect("itemSelectionChanged()", self._onRow)
         ui.useButton.connect("clicked()", self._onUse)
@@ -30,12 +29,6 @@ class ModelsPanel(Panel):
     def enter(self) -> None:
         """A job may have made a model meanwhile."""
         self.refresh()
-
-    def cleanup(self) -> None:
-        """The module goes."""
-        if self._task is not None:
-            self._task.forget()
-        super().cleanup()
 
     def refresh(self) -> None:
         """Read the list again; the row of the model in use is chosen."""

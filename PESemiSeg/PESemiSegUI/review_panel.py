@@ -20,7 +20,6 @@ class ReviewPanel(Panel):
     def __init__(self, path: str, page, onReviewed: Callable[[Path], None]):
         super().__init__(path, page)
         self._onKept = onReviewed
-        self._task: Task | None = None
         self._uncertain = -1  # which of the least certain slices was shown last
         self._shortcuts: list[qt.QShortcut] = []
         ui = self.ui
@@ -79,8 +78,6 @@ class ReviewPanel(Panel):
     def cleanup(self) -> None:
         """The module goes."""
         self.exit()
-        if self._task is not None:
-            self._task.forget()
         super().cleanup()
 
     def showResult(self, segmentation) -> None:

@@ -36,7 +36,6 @@ class TrainPanel(Panel):
         self._curves = Curves()
         self._seen: Snapshot | None = None
         self._facts: dict = {}
-        self._task: Task | None = None
         self._jobs: list[Job] = []
         ui = self.ui
         ui.presetCombo.addItem(_("the base model's own"), "")
@@ -86,8 +85,6 @@ class TrainPanel(Panel):
         if self._monitor.active and self._monitor.job.params.get("dry_run"):
             self._monitor.cancel()
         self._monitor.forget()
-        if self._task is not None:
-            self._task.forget()
         self._outcome.forget()
         super().cleanup()
 
