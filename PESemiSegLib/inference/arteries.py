@@ -23,9 +23,7 @@ def segment_within(volume: Volume, package: ModelPackage, tree: ModelPackage, **
     settings: of `inference.segment`. Where no artery is found, the emboli are searched for everywhere, and
     there is no burden. Raises what `segment` raises, and ConfigError for a `tree` that marks no arteries.
     """
-    about = {
-        name: value for name, value in settings.items() if name not in ("kind", "threshold", "min_lesion_mm3")
-    }
+    about = {name: value for name, value in settings.items() if name not in _OF_EMBOLI}
     artery = segment(volume, tree, kind="arteries", **about)
     found = artery.mask == artery.segments.index(PULMONARY_ARTERY) + 1
     del artery
