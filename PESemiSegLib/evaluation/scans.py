@@ -24,7 +24,7 @@ def auc_interval(results: Sequence[CaseResult], resamples: int = 2000) -> Interv
     drawn = draw_counts(len(patients), resamples)[:, owner]  # how often each scan is drawn
     with_pe, without = drawn[:, positive], drawn[:, ~positive]
     pairs = with_pe.sum(1) * without.sum(1)
-    wins = ((with_pe @ _wins(positive, score)) * without).sum(1)
+    wins = ((with_pe @ pair_wins(positive, score)) * without).sum(1)
     low, high = tails(wins[pairs > 0] / pairs[pairs > 0])
     return Interval(value, low, high, len(patients))
 
@@ -34,11 +34,11 @@ def auc(positive: np.ndarray, score: np.ndarray) -> float:
 
     scikit-learn's `roc_auc_score`, which has no form for thousands of resamples at once.
     """
-    wins = _wins(positive, score)
+    wins = pair_wins(positive, score)
     return float(wins.mean()) if wins.size else math.nan
 
 
-def _wins(positive: np.ndarray, score: np.ndarray) -> np.ndarray:
+def pair_wins(positive: np.ndarray, score: np.ndarray) -> np.ndarray:
     """1, 0.5 or 0 for every pair of a scan with PE (rows) and one without (columns)."""
     with_pe, without = score[positive][:, None], score[~positive][None]
     return (with_pe > without) + 0.5 * (with_pe == without)
