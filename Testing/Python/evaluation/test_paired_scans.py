@@ -47,7 +47,7 @@ def test_delong_is_its_definition(seed: int) -> None:
 
 
 def test_a_case_worked_by_hand() -> None:
-    # Two scans with PE, two without. First: 0.9, 0.4 to 0.5, 0.1, so V10 = 1, 0.5 and V01 = 0.5, 1: area 0.75.
+    # Two scans with PE, two without. First: 0.9, 0.4 to 0.5, 0.1, so V10 = 1, 0.5, V01 = 0.5, 1: area 0.75.
     # Second: 0.2, 0.9 to 0.5, 0.1, so V10 = 0.5, 1 and V01 = 0.5, 1: area 0.75 again. Differences V10 are
     # -0.5, 0.5 with variance 0.5, V01 are 0, 0: variance 0.5 / 2 = 0.25, half width 1.96 * 0.5.
     positive = np.array([1, 1, 0, 0], bool)
