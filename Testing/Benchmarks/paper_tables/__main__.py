@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
 import sys
-import threading
 from pathlib import Path
 
+import many
 import running
 from plan import Plan, plan
 from rendering import render
 from running import Places
 from scales import SCALES, Scale
 
-from PESemiSegLib.errors import Cancelled, PESemiSegError
+from PESemiSegLib.errors import Cancelled
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 _LOG = logging.getLogger("paper_tables")
@@ -31,35 +30,16 @@ def main(arguments: list[str] | None = None) -> int:
     whole = plan(scale)
     code = 0
     if given.action == "run":
-        code = run(scale, whole, places, given.only or [table.name for table in whole.tables])
+        cells = whole.needed(given.only or [table.name for table in whole.tables])
+        try:
+            code = 1 if many.run(many.Work(whole, scale, places), cells, given.workers) else 0
+        except Cancelled as stopped:
+            _LOG.info("%s", stopped)
+            code = 130
     given.page.parent.mkdir(parents=True, exist_ok=True)
     given.page.write_text(render(scale, whole, load(scale, whole, places)), encoding="utf-8")
     _LOG.info("written: %s", given.page)
     return code
-
-
-def run(scale: Scale, whole: Plan, places: Places, only: list[str]) -> int:
-    """Every cell of these tables, one after another; what fails is told, and the rest goes on."""
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    cells = whole.needed(only)
-    failed = 0
-    for done, cell in enumerate(cells):
-        if running.stored(cell, scale, places) is not None:
-            continue
-        _LOG.info("run %d of %d: %s", done + 1, len(cells), cell.name)
-        try:
-            running.run(cell, whole, scale, places, stop.is_set)
-        except Cancelled:
-            _LOG.info("stopped; the same command goes on")
-            return 130
-        except PESemiSegError as error:
-            _LOG.error("%s: %s", cell.name, error)
-            failed += 1
-            continue
-        running.tidy(cell, scale, places, keep_model=whole.is_base(cell))
-    return 1 if failed else 0
 
 
 def load(scale: Scale, whole: Plan, places: Places) -> dict[str, dict[str, object]]:
@@ -79,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("action", choices=("run", "render"))
     parser.add_argument("--preset", choices=sorted(SCALES), default="reduced")
     parser.add_argument("--only", nargs="+", help='tables, such as T4 T5 "T4 B-image"')
+    parser.add_argument("--workers", type=int, default=1, help="runs at once, each in a process of its own")
     parser.add_argument("--work", type=Path, default=REPOSITORY / "out" / "tables")
     parser.add_argument("--results", type=Path, default=Path(__file__).with_name("results"))
     parser.add_argument("--page", type=Path, default=REPOSITORY / "Docs" / "tables.md")

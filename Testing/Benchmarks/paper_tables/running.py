@@ -41,6 +41,11 @@ class Places:
     work: Path
     results: Path
 
+    @property
+    def patients(self) -> Path:
+        """Where the made-up scans are."""
+        return self.work / "patients"
+
     def result(self, cell: Cell) -> Path:
         """Where a cell's figures are."""
         return self.results / f"{cell.name}.json"
@@ -126,9 +131,8 @@ def _trained(
         _trained(plan.cells[cell.base], plan, scale, places, cancelled)
         base = _folder(plan.cells[cell.base], scale, places) / MODEL
     folder.mkdir(parents=True, exist_ok=True)
-    patients = places.work / "patients"
     options = RunOptions(
-        manifest=cohort.manifest(scale, cell, patients, folder / "manifest.csv"),
+        manifest=cohort.manifest(scale, cell, places.patients, folder / "manifest.csv"),
         folder=folder,
         cache=places.work / "cache",
         resume=(folder / CHECKPOINT).exists(),
@@ -163,7 +167,7 @@ def _measured(
 
     folder = _folder(cell, scale, places)
     (results,) = evaluate_models(
-        cohort.held_out(scale, site, places.work / "patients"),
+        cohort.held_out(scale, site, places.patients),
         [read_package(folder / MODEL)],
         folder=folder / "cases",
         cancelled=cancelled,

@@ -64,6 +64,7 @@ REDUCED = Scale(
     second={"iterations": 500, "checkpoint_every": 250, "validate_every": 250},
     unet_width=8,
     deeplab_width=8,
+    threads=1,
 )
 FULL = Scale(
     name="full",

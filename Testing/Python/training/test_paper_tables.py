@@ -15,7 +15,7 @@ from PESemiSegLib.volumes.grid import Grid
 from PESemiSegLib.volumes.write import write_nifti
 
 FOLDER = Path(__file__).resolve().parents[2] / "Benchmarks" / "paper_tables"
-NAMES = ("scales", "plan", "cohort", "running", "rendering")
+NAMES = ("scales", "plan", "cohort", "running", "many", "rendering")
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +115,18 @@ def test_a_cell_is_run_once_and_stored_whole(
     assert running.stored(replace(second, tests=("A", "B")), micro, places) is None
     places.result(second).write_text(places.result(second).read_text()[:-40])
     assert running.stored(second, micro, places) is None
+
+
+def test_no_cell_runs_beside_its_ancestor(tables: Any) -> None:
+    whole = tables["plan"].plan(tables["scales"].MICRO)
+    cells = list(reversed(whole.needed(["T5"])))
+    generations = list(tables["many"].generations(cells))
+    assert sorted(cell.name for group in generations for cell in group) == sorted(c.name for c in cells)
+    number = {cell.name: n for n, group in enumerate(generations) for cell in group}
+    assert all(number[cell.base] < number[cell.name] for cell in cells if cell.base)
+    assert [len(group) for group in generations][::2] == [1, 1]  # the first model, and the way by B
+    # What a stored model starts from need not run again.
+    assert list(tables["many"].generations(cells[:1])) == [cells[:1]]
 
 
 def _result(cell: str, dice: list[float], site: str = "B") -> dict[str, Any]:
