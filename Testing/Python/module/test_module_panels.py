@@ -57,6 +57,22 @@ def test_buttons_say_why_they_are_disabled(shell: Any) -> None:
     assert "never seen a real scan" in shell.segment.ui.modelMark.text
 
 
+def test_every_page_fits_a_narrow_panel_whatever_things_are_called(shell: Any) -> None:
+    """Slicer's panel scrolls sideways where a page is wider than it, and one page makes all as wide."""
+    import slicer
+
+    name = "Thorax with contrast agent, pulmonary angiogram 1.0 mm soft tissue kernel"
+    volume = slicer.util.addVolumeFromArray(np.zeros((4, 8, 8), np.int16), np.eye(4), name)
+    panel = shell.segment
+    panel.ui.inputSelector.setCurrentNode(volume)
+    panel.setDevices({"devices": [{"device": "cpu", "name": name, "usable": True, "bf16": False}]})
+    panel.ui.modelCombo.addItem(64 * "m", "m")
+    shell.train.ui.baseCombo.addItem(64 * "m", "m")
+    slicer.app.processEvents()
+    widths = {page.objectName: page.minimumSizeHint.width() for page in (p.widget for p in shell.panels)}
+    assert max(widths.values()) <= 390, widths
+
+
 def test_devices_and_precisions_are_those_of_this_computer(shell: Any) -> None:
     cpu = {"device": "cpu", "name": "Xeon", "usable": True, "bf16": False}
     gpu = {"device": "cuda:0", "name": "H200", "usable": True, "bf16": True, "memory_gib": 139}
