@@ -46,7 +46,7 @@ def make(
     test: Annotated[float, typer.Option(min=0, max=1, help="Share of the patients.")] = 0.0,
     seed: SeedOption = 0,
     kind: Annotated[
-        str, typer.Option(help="emboli, or, of made-up patients, arteries: what the masks mark.")
+        str, typer.Option(help="emboli, or, of made-up patients, arteries or opacities: what the masks mark.")
     ] = "emboli",
     unopened: Annotated[
         bool, typer.Option("--unopened", help="Do not open the scans: quick, but nothing is checked.")

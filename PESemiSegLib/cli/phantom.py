@@ -64,13 +64,17 @@ def phantom(
     noncontrast: Annotated[
         bool, typer.Option("--noncontrast", help="Also each patient's scan without contrast.")
     ] = False,
+    opacities: Annotated[
+        bool,
+        typer.Option("--opacities", help="Ground glass and consolidations in most patients' lungs, mapped."),
+    ] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Patients to build at the same time.")] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is in the folder.")] = False,
 ) -> None:
     """Make up CT pulmonary angiograms: scans, exact masks, and recipes that reproduce them bit for bit."""
     from PESemiSegLib.phantom.cohort import recipes
 
-    wanted = recipes(site.value, patients, seed, preset.value)
+    wanted = recipes(site.value, patients, seed, preset.value, opacities=opacities)
     older = _prepare(output, overwrite)
     strips: list[np.ndarray] = []
     for recipe, strip in _made(wanted, output, file_format.value, noncontrast, contact_sheet, jobs):

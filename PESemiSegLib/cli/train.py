@@ -77,7 +77,8 @@ def train(
     if manifest is None:
         manifest = _phantom_manifest(phantom or [], output, settings.kind)
     if unlabelled:
-        manifest = gather(manifest, unlabelled, output / "data", keep=(output / CHECKPOINT).exists())
+        begun = (output / CHECKPOINT).exists()
+        manifest = gather(manifest, unlabelled, output / "data", keep=begun, kind=settings.kind)
     options = RunOptions(
         manifest=manifest,
         folder=output,

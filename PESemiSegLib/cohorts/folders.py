@@ -11,7 +11,7 @@ from PESemiSegLib.cohorts.splits import split_by_patient
 from PESemiSegLib.errors import InputError
 
 _NO_CONTRAST = "without contrast, and in another breath than its mask: no CTPA"
-_MASKS = {"": "clot.nii.gz", "exact": "clot_exact.nii.gz", "arteries": "arteries.nii.gz"}
+_OTHER_PHASE = "the scan of this patient without contrast is taken"
 
 
 def from_phantom(
@@ -27,11 +27,12 @@ def from_phantom(
     """One case per scan that `pesemiseg phantom` wrote, split by patient, PE and PE-free alike, seeded.
 
     The patient is that of the recipe, whatever the folder is called. Scans without contrast are in no cohort
-    of CTPA: they are there with the role `excluded`, for `phase_pairs`.
+    of CTPA: they are there with the role `excluded`, for `phase_pairs`. Of opacities it is the other way
+    round: where a patient has a scan without contrast, that one is taken.
 
     validation, test: their shares of the patients; the rest is for training. exact_labels: the exact clots
-    rather than what the site's annotator drew. kind: what the masks mark, "emboli" or "arteries" (aorta and
-    pulmonary artery, exact).
+    rather than what the site's annotator drew. kind: what the masks mark, one of `models.kinds`; but for
+    emboli they are exact, and the file is called as the kind.
 
     Raises InputError for a folder without patients, ConfigError for impossible shares.
     """
@@ -41,8 +42,10 @@ def from_phantom(
         raise InputError(
             f"{folder.name} holds no made-up patients; give the folder that `pesemiseg phantom` wrote."
         )
-    style = "arteries" if kind == "arteries" else "exact" if exact_labels else ""
+    style = kind if kind != "emboli" else "exact" if exact_labels else ""
     cases = tuple(_case(path.parent, role, style) for path in recipes)
+    if kind == "opacities":
+        cases = _without_contrast_first(cases)
     return split_by_patient(Manifest(cases, folder.name), validation=validation, test=test, seed=seed)
 
 
@@ -70,14 +73,31 @@ def _case(folder: Path, role: str, style: str) -> Case:
         raise InputError(f"{folder.name} is not a complete made-up patient; make it again.") from error
     image = next((p for p in (folder / "ct.nii.gz", folder / "ct") if p.exists()), folder / "ct.nii.gz")
     case = Case(patient, site, image, role=role, pe="yes" if lesions else "no")
-    if not contrast:
+    if not contrast and style != "opacities":
         return replace(case, role="excluded", problems=(_NO_CONTRAST,))
-    mask = folder / _MASKS[style]
+    mask = folder / ({"": "clot", "exact": "clot_exact"}.get(style, style) + ".nii.gz")
     if role == "labelled" and not mask.exists():
-        raise InputError(f"{folder.name} has no {mask.name}; an older version made it: make it again.")
+        why = "without --opacities" if style == "opacities" else "by an older version"
+        raise InputError(f"{folder.name} has no {mask.name}: it was made {why}; make it again.")
     return replace(
         case,
         mask=mask if role == "labelled" else None,
         label_style="exact" if style else str(facts.get("label_style", "")),
-        lesions=None if style == "arteries" else folder / "lesions.nii.gz",
+        lesions=folder / "lesions.nii.gz" if style in ("", "exact") else None,
     )
+
+
+def _without_contrast_first(cases: tuple[Case, ...]) -> tuple[Case, ...]:
+    """Of patients with two scans, the one with contrast is left out: their maps show the same lesions."""
+    plain = {case.key for case in cases if _is_plain(case)}
+    return tuple(
+        replace(case, role="excluded", mask=None, problems=(_OTHER_PHASE,))
+        if case.key in plain and not _is_plain(case)
+        else case
+        for case in cases
+    )
+
+
+def _is_plain(case: Case) -> bool:
+    recipe = json.loads((case.image.parent / "recipe.json").read_text(encoding="utf-8"))
+    return not recipe.get("contrast", True)

@@ -8,7 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from PESemiSegLib.errors import ConfigError
-from PESemiSegLib.volumes.segments import AORTA, EMBOLUS, PULMONARY_ARTERY, SegmentInfo
+from PESemiSegLib.volumes.segments import (
+    AORTA,
+    CONSOLIDATION,
+    EMBOLUS,
+    GROUND_GLASS,
+    HEALTHY_LUNG,
+    PULMONARY_ARTERY,
+    SegmentInfo,
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,13 @@ class Kind:
 
 EMBOLI = Kind("emboli", "pe-segmenter", "pulmonary embolism", (EMBOLUS,))
 ARTERIES = Kind("arteries", "artery-segmenter", "aorta and pulmonary artery", (AORTA, PULMONARY_ARTERY))
-KINDS = {kind.name: kind for kind in (EMBOLI, ARTERIES)}
+OPACITIES = Kind(
+    "opacities",
+    "opacity-segmenter",
+    "ground-glass opacity and consolidation",
+    (GROUND_GLASS, CONSOLIDATION, HEALTHY_LUNG),
+)
+KINDS = {kind.name: kind for kind in (EMBOLI, ARTERIES, OPACITIES)}
 PACKAGE_KINDS = {kind.package: kind for kind in KINDS.values()}
 
 

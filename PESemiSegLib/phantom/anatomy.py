@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from PESemiSegLib.phantom.heart import Heart, Tube, build_heart, mediastinum_fie
 from PESemiSegLib.phantom.hilum import stem_tubes
 from PESemiSegLib.phantom.lungs import Chest, atlas_coords, build_chest
 from PESemiSegLib.phantom.mimics import Mimicry, build_mimics
+from PESemiSegLib.phantom.opacities import Opacities, draw_opacities
 from PESemiSegLib.phantom.parameters import PatientParameters
 from PESemiSegLib.phantom.vessels import Vessels, grow_vessels
 
@@ -29,6 +30,7 @@ class Anatomy:
     clots: list[Clot]
     mimicry: Mimicry
     distal_loss: np.ndarray  # per artery node, 0..1: contrast missing behind occluding clots
+    opacities: Opacities | None = None
 
 
 def organ_generator(patient: PatientParameters, organ: str) -> np.random.Generator:
@@ -50,6 +52,12 @@ def build_anatomy(patient: PatientParameters) -> Anatomy:
     skeleton = build_skeleton(patient, chest, organ_generator(patient, "bones"))
     mimicry = build_mimics(patient, chest, vessels, clots, organ_generator(patient, "mimics"))
     return Anatomy(patient, chest, heart, column, vessels, skeleton, clots, mimicry, loss)
+
+
+def with_opacities(anatomy: Anatomy, pattern: str, rng: np.random.Generator) -> Anatomy:
+    """The same patient with lesions in the lungs, and without other airless lung, which no map would hold."""
+    mimicry = replace(anatomy.mimicry, patches=())
+    return replace(anatomy, mimicry=mimicry, opacities=draw_opacities(pattern, anatomy.chest, rng))
 
 
 def _strain(patient: PatientParameters) -> float:

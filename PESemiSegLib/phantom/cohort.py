@@ -7,6 +7,7 @@ from PESemiSegLib.phantom.parameters import EMBOLUS_KINDS
 from PESemiSegLib.phantom.recipe import Recipe
 
 _FREE_SHARE = 0.35
+_PATTERNS_OF_FIVE = ("mixed", "ground_glass", "mixed", "ground_glass", "none")
 
 
 def free_count(patients: int) -> int:
@@ -17,10 +18,14 @@ def free_count(patients: int) -> int:
     return int(patients * _FREE_SHARE + 0.5) if patients >= 3 else patients // 2
 
 
-def recipes(site: str, patients: int, seed: int, preset: str = "standard") -> list[Recipe]:
+def recipes(
+    site: str, patients: int, seed: int, preset: str = "standard", *, opacities: bool = False
+) -> list[Recipe]:
     """The recipes of a cohort: 30-40 % without emboli, in an order that tells nothing.
 
     With five patients with emboli or more, every kind of embolus occurs. The same seed gives the same cohort.
+    opacities: of five patients one has healthy lungs, two have ground glass, two consolidations too, in an
+    order that has nothing to do with emboli.
 
     Raises ConfigError for an unknown site or preset, or a number of patients below 1.
     """
@@ -34,7 +39,23 @@ def recipes(site: str, patients: int, seed: int, preset: str = "standard") -> li
         if len(positive) >= len(EMBOLUS_KINDS)
         else {}
     )
+    patterns = _opacity_patterns(site, patients, seed)
     return [
-        Recipe(site, seed, patient, preset, pe=patient not in free, kind=kinds.get(patient))
+        Recipe(
+            site,
+            seed,
+            patient,
+            preset,
+            pe=patient not in free,
+            kind=kinds.get(patient),
+            opacities=patterns[patient] if opacities else None,
+        )
         for patient in range(patients)
     ]
+
+
+def _opacity_patterns(site: str, patients: int, seed: int) -> list[str]:
+    """A pattern a patient: every five hold two "mixed", two "ground_glass" and one "none", shuffled."""
+    rng = np.random.default_rng([seed, ord(site[0]), 0x0FAC])
+    fives = [rng.permutation(_PATTERNS_OF_FIVE) for _ in range(0, patients, len(_PATTERNS_OF_FIVE))]
+    return [str(pattern) for pattern in np.concatenate(fives)[:patients]]

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from PESemiSegLib.phantom.anatomy import build_anatomy
+from PESemiSegLib.phantom.anatomy import build_anatomy, with_opacities
 from PESemiSegLib.phantom.breathing import Breath
 from PESemiSegLib.phantom.imaging import image_scene
 from PESemiSegLib.phantom.labels import annotate
@@ -25,7 +25,8 @@ class PhantomCase:
     hu int16; clot uint8 as the annotator of the site drew it; clot_exact uint8; artery uint8, lumen with
     clots; lesions int16, instance ids of the exact clots; aorta uint8, lumen without its branches; facts: per
     lesion kind, level, volume_mm3 and so on, bolus and scanner. For the non-contrast twin the masks are those
-    of the contrast scan.
+    of the contrast scan. opacities uint8, ground glass 1, consolidation 2, healthy lung 3, as they lie in
+    this scan, twin or not; None for a recipe without any.
     """
 
     hu: np.ndarray
@@ -37,6 +38,7 @@ class PhantomCase:
     recipe: Recipe
     facts: dict[str, Any] = field(default_factory=dict)
     aorta: np.ndarray | None = None
+    opacities: np.ndarray | None = None
 
     @property
     def arteries(self) -> np.ndarray:
@@ -53,15 +55,18 @@ def make_case(recipe: Recipe) -> PhantomCase:
     """Build the patient of a recipe; the same recipe gives the same bits."""
     parameters, acquisition, grid = plan(recipe)
     anatomy = build_anatomy(parameters)
+    if recipe.opacities is not None:
+        anatomy = with_opacities(anatomy, recipe.opacities, recipe.rng("opacities"))
     scene = render(anatomy, grid, recipe.rng("scene"))
     clot, missed = _annotated(recipe, scene, grid)
     breath = None
-    hu, facts = scene.hu, scene.facts
+    hu, facts, opacities = scene.hu, scene.facts, scene.opacities
     if not recipe.contrast:
         before = replace(anatomy, patient=parameters.without_contrast())
         plain = render(before, grid, recipe.rng("scene"))
         breath = Breath.draw(recipe.rng("breathing"))
         hu, facts = _after(breath, plain.hu, grid, parameters), plain.facts
+        opacities = None if opacities is None else _map_after(breath, opacities, grid, parameters)
     image = image_scene(hu, acquisition, recipe.rng("image"), landmarks(parameters, grid))
     return PhantomCase(
         hu=image,
@@ -79,6 +84,7 @@ def make_case(recipe: Recipe) -> PhantomCase:
             "breath": asdict(breath) if breath else None,
         },
         aorta=scene.aorta,
+        opacities=opacities,
     )
 
 
@@ -134,3 +140,13 @@ def _after(breath: Breath, hu: np.ndarray, grid: Grid, parameters: PatientParame
     z_mm = grid.origin[2] + grid.spacing_mm[2] * np.arange(z)
     y_mm = grid.origin[1] + grid.spacing_mm[1] * np.arange(y)
     return breath.apply(hu, z_mm, y_mm, parameters.scan_range_mm)
+
+
+def _map_after(breath: Breath, labels: np.ndarray, grid: Grid, parameters: PatientParameters) -> np.ndarray:
+    """A label map (z, y, x) after the breath: each voxel takes the label that fills most of it."""
+    best, moved = np.full(labels.shape, -1.0, np.float32), np.zeros_like(labels)
+    for value in np.unique(labels):
+        share = _after(breath, (labels == value).astype(np.float32), grid, parameters)
+        larger = share > best
+        best[larger], moved[larger] = share[larger], value
+    return moved

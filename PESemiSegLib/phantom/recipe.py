@@ -6,12 +6,13 @@ from dataclasses import asdict, dataclass, fields
 import numpy as np
 
 from PESemiSegLib.errors import ConfigError, InputError
+from PESemiSegLib.phantom.opacities import PATTERNS
 from PESemiSegLib.phantom.parameters import EMBOLUS_KINDS
 
 GENERATOR_VERSION = 2
 """Raised whenever the same recipe would give another patient."""
 
-_STREAMS = ("anatomy", "scene", "scanner", "image", "annotator", "breathing")
+_STREAMS = ("anatomy", "scene", "scanner", "image", "annotator", "breathing", "opacities")
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,9 @@ class Recipe:
 
     site: whose patient, scanner and annotator; seed and patient: which one; preset: the size of the images;
     pe: whether there are emboli (None: by chance); kind: one of them, at least, is of that kind; contrast
-    False: the non-contrast twin. scanner_site and label_site replace the hospital's scanner or annotator
-    alone: same anatomy, other image or label style.
+    False: the non-contrast twin. opacities: "none", "ground_glass" or "mixed" lungs, with their exact map;
+    without it there is no map, and the patient is the one of before there were opacities. scanner_site and
+    label_site replace the hospital's scanner or annotator alone: same anatomy, other image or label style.
 
     Raises ConfigError for values that no generator knows.
     """
@@ -33,6 +35,7 @@ class Recipe:
     pe: bool | None = None
     kind: str | None = None
     contrast: bool = True
+    opacities: str | None = None
     scanner_site: str | None = None
     label_site: str | None = None
     version: int = GENERATOR_VERSION
@@ -52,6 +55,8 @@ class Recipe:
             raise ConfigError(
                 f"kind is one of {', '.join(EMBOLUS_KINDS)}, in a patient with emboli (pe true)"
             )
+        if self.opacities is not None and self.opacities not in PATTERNS:
+            raise ConfigError(f"opacities is one of {', '.join(PATTERNS)}, not {self.opacities!r}")
         for name in ("seed", "patient"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
@@ -77,7 +82,10 @@ class Recipe:
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=2) + "\n"
+        values = asdict(self)
+        if self.opacities is None:
+            del values["opacities"]  # as before there were any
+        return json.dumps(values, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "Recipe":

@@ -13,6 +13,7 @@ from PESemiSegLib.phantom.bones import paint_skeleton
 from PESemiSegLib.phantom.emboli import burden_index, clot_facts
 from PESemiSegLib.phantom.fields import Axes
 from PESemiSegLib.phantom.hilum import CENTRAL
+from PESemiSegLib.phantom.opacity_painting import opacity_facts, paint_opacities
 from PESemiSegLib.phantom.painting import (
     aorta_lumen,
     paint_airway_lumen,
@@ -44,6 +45,7 @@ class Scene:
     lesions: Array  # int16 ids of the clots, 0 elsewhere
     aorta: Array  # uint8, lumen without its branches
     facts: dict[str, Any] = field(default_factory=dict)
+    opacities: Array | None = None  # uint8 map of opacities.py, of patients that may have some
 
 
 def build_scene(patient: PatientParameters, grid: Grid, rng: np.random.Generator | None = None) -> Scene:
@@ -62,6 +64,8 @@ def render(anatomy: Anatomy, grid: Grid, rng: np.random.Generator | None = None)
     axes = Axes.of(grid)
     texture = rng if rng is not None else organ_generator(patient, "texture")
     hu = paint_background(axes, patient, anatomy.chest, anatomy.mimicry.patches, texture)
+    lesions = anatomy.opacities
+    opacities = None if lesions is None else paint_opacities(hu, axes, patient, anatomy.chest, lesions)
     canvas = Canvas(axes)
     if not patient.arms_up:
         paint_arms(hu, axes, canvas, patient)
@@ -75,6 +79,9 @@ def render(anatomy: Anatomy, grid: Grid, rng: np.random.Generator | None = None)
     paint_airway_lumen(hu, canvas, anatomy, artery)
     scene = Scene(hu, grid, *truth[:2], artery, truth[2], aorta_lumen(canvas, anatomy, artery))
     scene.facts = _facts(anatomy, scene)
+    if lesions is not None and opacities is not None:
+        scene.opacities = opacities
+        scene.facts["opacities"] = opacity_facts(lesions, opacities, grid.voxel_volume_mm3)
     return scene
 
 

@@ -118,9 +118,9 @@ class _Painter:
             if abs(z - p.centre[2]) < 1.6 * p.radius:
                 away = np.hypot(np.hypot(x - p.centre[0], y - p.centre[1]), z - p.centre[2])
                 air += (p.hu + 20.0 * grain - air) * coverage(away - p.radius * (1.0 + 0.16 * patch), 7.0)
-        if patient.mimics.effusion_mm > 0:
-            low = np.clip((y - 15.0) / 70.0, 0, 1) * np.clip((-10.0 - z) / 90.0, 0, 1)
-            air += (12.0 - air) * coverage(1.0 - lung - 2.2 * patient.mimics.effusion_mm * low, 1.5)
+        fluid = effusion_mm(lung, y, z, patient)
+        if fluid is not None:
+            air += (12.0 - air) * coverage(fluid, 1.5)
         plane[box] += (air - plane[box]) * coverage(lung, self.width)
 
     def _abdomen(self, x: Array, y: Array, z: float, seam: Array, dome: Array, inner: Array) -> Array:
@@ -134,6 +134,14 @@ class _Painter:
         out += (40.0 - out) * coverage(stomach, 2.5)
         out += (-950.0 - out) * coverage(np.maximum(stomach + 4.0, y + 30.0), 2.0)
         return out
+
+
+def effusion_mm(lung: Array, y: Array, z: float, patient: PatientParameters) -> Array | None:
+    """Distance to the fluid behind the lungs on a slice (y, x), mm, negative inside; None: there is none."""
+    if patient.mimics.effusion_mm <= 0:
+        return None
+    low = np.clip((y - 15.0) / 70.0, 0, 1) * np.clip((-10.0 - z) / 90.0, 0, 1)
+    return 1.0 - lung - 2.2 * patient.mimics.effusion_mm * low
 
 
 def _around(mask: Array) -> tuple[slice, slice]:

@@ -21,8 +21,9 @@ def write_case(case: PhantomCase, folder: Path, fmt: Format = "dicom", *, overwr
 
     ``ct/`` (a DICOM series) or ``ct.nii.gz``; ``clot.nii.gz`` as the site's annotator drew it; the exact
     ``clot_exact``, ``artery``, ``lesions`` (instance ids) and ``arteries`` (aorta 1, pulmonary artery 2) as
-    .nii.gz; ``recipe.json``, which reproduces all of it, and ``facts.json``. Written aside and moved into
-    place. Returns the folder.
+    .nii.gz; ``opacities.nii.gz`` (ground glass 1, consolidation 2, healthy lung 3) where the recipe asks for
+    them; ``recipe.json``, which reproduces all of it, and ``facts.json``. Written aside and moved into place.
+    Returns the folder.
 
     Raises OutputError if it exists or cannot be written, ConfigError for another format.
     """
@@ -48,5 +49,7 @@ def _fill(case: PhantomCase, folder: Path, fmt: Format) -> None:
         write_nifti(folder / "ct.nii.gz", case.hu, case.grid, description="made-up CT pulmonary angiogram")
     for name in MASKS:
         write_nifti(folder / f"{name}.nii.gz", getattr(case, name), case.grid)
+    if case.opacities is not None:
+        write_nifti(folder / "opacities.nii.gz", case.opacities, case.grid)
     (folder / "recipe.json").write_text(case.recipe.to_json(), encoding="utf-8")
     (folder / "facts.json").write_text(json.dumps(plain(case.facts), indent=2) + "\n", encoding="utf-8")

@@ -15,12 +15,19 @@ MANIFEST = "manifest.csv"
 
 
 def gather(
-    labelled: Path, unlabelled: Sequence[Path], folder: Path, site: str = "new", *, keep: bool = False
+    labelled: Path,
+    unlabelled: Sequence[Path],
+    folder: Path,
+    site: str = "new",
+    *,
+    keep: bool = False,
+    kind: str = "emboli",
 ) -> Path:
     """Write `manifest.csv` into the folder and return its path.
 
     labelled: a manifest. unlabelled: manifests, or folders of scans. keep: leave the one that is there as it
-    is, for a run that has begun with it. Fingerprints are taken, so that a scan
+    is, for a run that has begun with it. kind: what the model marks; it says which scans of made-up patients
+    are taken. Fingerprints are taken, so that a scan
     which is in both, or in two splits, is found. Raises InputError, OutputError.
     """
     path = folder / MANIFEST
@@ -28,12 +35,12 @@ def gather(
         return path
     cohort = read_manifest(labelled)
     for source in unlabelled:
-        cohort = cohort.merged(unlabelled_scans(source, site))
+        cohort = cohort.merged(unlabelled_scans(source, site, kind))
     write_manifest(with_fingerprints(cohort), path)
     return path
 
 
-def unlabelled_scans(source: Path, site: str = "new") -> Manifest:
+def unlabelled_scans(source: Path, site: str = "new", kind: str = "emboli") -> Manifest:
     """The scans of a manifest or a folder, without masks, for training; a manifest's val and test rows stay.
 
     A folder: what `pesemiseg phantom` wrote, or one scan per file (NIfTI, NRRD, MetaImage) and sub-folder
@@ -42,7 +49,8 @@ def unlabelled_scans(source: Path, site: str = "new") -> Manifest:
     if source.is_file():
         return Manifest(tuple(_bare(case) for case in read_manifest(source)), source.name)
     if any(source.glob("*/recipe.json")):
-        return Manifest(tuple(_bare(c) for c in from_phantom(source, validation=0.0, role="unlabelled")))
+        cohort = from_phantom(source, validation=0.0, role="unlabelled", kind=kind)
+        return Manifest(tuple(_bare(case) for case in cohort))
     if not source.is_dir():
         raise InputError(f"{source.name} is neither a manifest nor a folder of scans.")
     scans = [p for p in sorted(source.iterdir()) if not p.name.startswith(".") and _is_scan(p)]

@@ -45,8 +45,24 @@ EMBOLUS = SegmentInfo(
     type=Code("55584005", "SCT", "Embolus"),
     region=Code("81040000", "SCT", "Pulmonary artery"),
 )
+_LUNG = Code("39607008", "SCT", "Lung")
+GROUND_GLASS = SegmentInfo(
+    name="Ground-glass opacity",
+    colour_rgb=(230, 159, 0),
+    category=Code("49755003", "SCT", "Morphologically Altered Structure"),
+    type=Code("1217294009", "SCT", "Ground glass lung opacity"),
+    region=_LUNG,
+)
+CONSOLIDATION = SegmentInfo(
+    name="Consolidation",
+    colour_rgb=(0, 158, 115),
+    category=Code("49755003", "SCT", "Morphologically Altered Structure"),
+    type=Code("95436008", "SCT", "Lung consolidation"),
+    region=_LUNG,
+)
 _ANATOMY = Code("123037004", "SCT", "Anatomical Structure")
 AORTA = SegmentInfo("Aorta", (224, 97, 76), _ANATOMY, Code("15825003", "SCT", "Aorta"))
 PULMONARY_ARTERY = SegmentInfo(
     "Pulmonary artery", (0, 122, 171), _ANATOMY, Code("81040000", "SCT", "Pulmonary artery")
 )
+HEALTHY_LUNG = SegmentInfo("Healthy lung", (128, 174, 128), _ANATOMY, _LUNG)
