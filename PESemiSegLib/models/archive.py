@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from PESemiSegLib.atomic import whole_file
 from PESemiSegLib.errors import OutputError, PackageError
-from PESemiSegLib.models.info import PACKAGE_FILES
+from PESemiSegLib.models.info import PackageInfo
 from PESemiSegLib.models.staging import taken
 from PESemiSegLib.models.verify import INFO_NAME, MAX_FILE_BYTES
 
@@ -90,9 +90,10 @@ def pack(folder: Path, archive: Path, *, overwrite: bool = False) -> None:
     """
     if archive.exists() and not overwrite:
         raise taken(archive)
+    files = PackageInfo.from_json((folder / INFO_NAME).read_bytes()).package_files
     try:
         with whole_file(archive) as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as target:
-            for name in (INFO_NAME, *PACKAGE_FILES):
+            for name in (INFO_NAME, *files):
                 entry = zipfile.ZipInfo(name, _EPOCH)
                 entry.external_attr = (stat.S_IFREG | 0o644) << 16
                 entry.compress_type = zipfile.ZIP_DEFLATED

@@ -20,10 +20,10 @@ def render_card(info: PackageInfo) -> str:
     """Return the card as Markdown; the same info gives the same text."""
     network, judge, (low, high) = info.network_config, info.discriminator_config, info.hu_window
     facts = {
-        "Task": f"{info.what.marks} in CT pulmonary angiograms, slice by slice, with a confidence map",
+        "Task": f"{info.what.marks} in {info.what.scans}",
         "Network": str(network),
-        "Discriminator": f"{judge.kind}, mask weight {judge.mask_weight:g}",
-        "Input": f"{info.context} slice(s) at {info.spacing_mm:g} mm in plane, HU {low:g} to {high:g}",
+        "Discriminator": f"{judge.kind}, mask weight {judge.mask_weight:g}" if info.what.judged else "none",
+        "Input": f"{_seen(info)} at {info.spacing_mm:g} mm in plane, HU {low:g} to {high:g}",
         "Operating point": _operating_point(info),
         "Trained on": {
             "phantom": "made-up patients only (procedural phantom); it has never seen a real scan",
@@ -46,10 +46,23 @@ def render_card(info: PackageInfo) -> str:
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
+def _seen(info: PackageInfo) -> str:
+    if (volume := info.network_config.volume) is None:
+        return f"{info.context} slice(s)"
+    size = " x ".join(map(str, volume.crop))
+    medium = "without" if volume.phase == "noncontrast" else "with"
+    return f"scans {medium} contrast medium, {size} voxels with slices of {volume.slice_mm:g} mm"
+
+
 def _operating_point(info: PackageInfo) -> str:
     if info.what.classes > 2:
         return "each pixel takes its likeliest class"
-    return f"probability {info.threshold:g}, marks of {info.min_lesion_mm3:g} mm3 or more"
+    if info.core_threshold is None:
+        return f"probability {info.threshold:g}, marks of {info.min_lesion_mm3:g} mm3 or more"
+    return (
+        f"probability {info.threshold:g} at the edge, marks that hold {info.min_lesion_mm3:g} mm3 or more at "
+        f"probability {info.core_threshold:g}"
+    )
 
 
 def _section(title: str, values: dict[str, Any]) -> str:

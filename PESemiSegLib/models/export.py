@@ -25,6 +25,29 @@ from PESemiSegLib.networks.segmenter import Segmenter
 
 OPSET = 17
 _EXAMPLE_SIZE = (64, 96)  # any multiples of 16; the graph's sizes stay free
+_EXAMPLE_CROP = (32, 64, 96)  # of 32
+
+
+def export_networks(segmenter: Segmenter, discriminator: Discriminator | None, folder: Path) -> None:
+    """Write the files of a package's networks; see `Kind.parts`."""
+    if segmenter.config.volume is not None:
+        export_identifier(segmenter, folder)
+    else:
+        export_segmenter(segmenter, folder)
+    if discriminator is not None:
+        export_discriminator(discriminator, segmenter.config.feature_channels, folder)
+
+
+def export_identifier(pathway: Segmenter, folder: Path) -> None:
+    """Write identifier.safetensors and .onnx of a `cpmn.Pathway`: image -> logits, class_logits, deepest,
+    cam_weights, see `cpmn.Reading` (free batch, depth, height, width)."""
+    image = torch.zeros(2, 1, *_EXAMPLE_CROP)
+    network = _copy(pathway)
+    outputs = ("logits", "class_logits", "deepest", "cam_weights")
+    space = {0: "batch", 2: "depth", 3: "height", 4: "width"}
+    free = {"image": space, "logits": space, "deepest": space}
+    free |= {"class_logits": {0: "batch"}, "cam_weights": {0: "batch"}}
+    _export(network, _Read(network), {"image": image}, outputs, folder / "identifier", free)
 
 
 def export_segmenter(segmenter: Segmenter, folder: Path) -> None:
@@ -61,6 +84,16 @@ class _Features(nn.Module):
         return self.network.forward_features(image)
 
 
+class _Read(nn.Module):
+    def __init__(self, network: Segmenter) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        reading = self.network.read(image)  # type: ignore[operator]
+        return reading.logits, reading.classes, reading.deepest, reading.cam_weights
+
+
 class _Confidence(nn.Module):
     def __init__(self, network: Discriminator) -> None:
         super().__init__()
@@ -76,14 +109,19 @@ def _copy(network: Network) -> Network:
 
 
 def _export(
-    network: nn.Module, view: nn.Module, example: dict[str, Tensor], outputs: tuple[str, ...], stem: Path
+    network: nn.Module,
+    view: nn.Module,
+    example: dict[str, Tensor],
+    outputs: tuple[str, ...],
+    stem: Path,
+    free: dict[str, dict[int, str]] | None = None,
 ) -> None:
     weights, graph = stem.with_suffix(".safetensors"), stem.with_suffix(".onnx")
     state = network.state_dict()
     if broken := [name for name, value in state.items() if not torch.isfinite(value).all()]:
         raise PackageError(f"the network's weights hold NaN or infinity ({broken[0]}): it cannot be packaged")
     weights.write_bytes(save({name: value.contiguous() for name, value in state.items()}))
-    free = {0: "batch", 2: "height", 3: "width"}
+    free = free or {name: {0: "batch", 2: "height", 3: "width"} for name in (*example, *outputs)}
     with _quiet():
         # The tracing exporter: the newer one takes minutes for free sizes and gives no better graph.
         torch.onnx.export(
@@ -93,7 +131,7 @@ def _export(
             dynamo=False,
             input_names=list(example),
             output_names=list(outputs),
-            dynamic_axes=dict.fromkeys((*example, *outputs), free),
+            dynamic_axes=free,
             opset_version=OPSET,
             training=torch.onnx.TrainingMode.PRESERVE,  # with the two below: weights stay as they are stored
             do_constant_folding=False,

@@ -10,19 +10,16 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NoReturn
 
 from PESemiSegLib.errors import ConfigError, PackageError
-from PESemiSegLib.models.kinds import EMBOLI, PACKAGE_KINDS, Kind
+from PESemiSegLib.models.kinds import EMBOLI, IDENTIFICATION, PACKAGE_KINDS, Kind
 from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
 
 FORMAT_VERSION = 1
 DATA_ORIGINS = ("phantom", "patients", "mixed")
-PACKAGE_FILES = (
-    "segmenter.safetensors",
-    "segmenter.onnx",
-    "discriminator.safetensors",
-    "discriminator.onnx",
-    "README.md",
-)
-"""All files of a package beside model.json; none may be missing and no other may be there."""
+PACKAGE_FILES = EMBOLI.files
+"""The files of a segmenter's package beside model.json; `PackageInfo.package_files` are those of any kind."""
+
+_LATER = frozenset({"core_threshold"})
+"""Fields that packages of format 1 came to have: absent means None, and None is not written."""
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 _DEVICE = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]", re.IGNORECASE)  # Windows' own, also before a dot
@@ -35,19 +32,21 @@ class PackageInfo:
 
     Attributes:
         name: short name, letters, digits, dot, dash, underscore; the store's folder.
-        network, discriminator: settings of `NetworkConfig` and `DiscriminatorConfig`.
+        network, discriminator: settings of `NetworkConfig` and `DiscriminatorConfig`; the latter are empty
+            where the kind has none.
         hu_window: HU values mapped to -1 and 1 before the network; clipped outside.
         spacing_mm: in-plane pixel size the network was trained at.
         context: adjacent slices the network takes as channels.
         threshold: probability from which a pixel is marked.
-        min_lesion_mm3: smaller connected components are dropped.
+        core_threshold: probability from which it counts for the size of its mark; None: the threshold.
+        min_lesion_mm3: connected components of fewer counted pixels are dropped.
         training: how it was made (command, seeds, data, parent hash); any JSON.
         metrics: what it reached and on what; any JSON.
         licence: SPDX expression or a sentence.
         intended_use: one sentence.
         data_origin: "phantom" (made-up patients only), "patients" or "mixed".
         files: SHA-256 of every other file of the package; filled in when a package is written.
-        kind: what the model marks: "pe-segmenter" (emboli) or "artery-segmenter", see `kinds`.
+        kind: what the model marks: "pe-segmenter" (emboli), "artery-segmenter" and so on, see `kinds`.
     """
 
     name: str
@@ -58,6 +57,7 @@ class PackageInfo:
     hu_window: tuple[float, float] = (-160.0, 240.0)
     context: int = 1
     threshold: float = 0.5
+    core_threshold: float | None = None
     min_lesion_mm3: float = 0.0
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -88,13 +88,19 @@ class PackageInfo:
         return PACKAGE_KINDS[self.kind]
 
     @property
+    def package_files(self) -> tuple[str, ...]:
+        """All files of the package beside model.json."""
+        return self.what.files
+
+    @property
     def is_demo(self) -> bool:
         """Whether the model has seen made-up patients only."""
         return self.data_origin == "phantom"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready dict of all fields."""
-        return asdict(self) | {"hu_window": list(self.hu_window)}
+        """Return a JSON-ready dict of all fields; without those added later that say nothing."""
+        values = asdict(self) | {"hu_window": list(self.hu_window)}
+        return {name: value for name, value in values.items() if name not in _LATER or value is not None}
 
     def to_json(self) -> str:
         """Return model.json's text; the same info gives the same bytes.
@@ -131,7 +137,7 @@ class PackageInfo:
         known = {item.name for item in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise PackageError(f"model.json has unknown fields: {', '.join(unknown)}")
-        if missing := sorted(known - set(values)):
+        if missing := sorted(known - _LATER - set(values)):
             raise PackageError(f"model.json lacks the fields: {', '.join(missing)}")
         return cls(**values)
 
@@ -173,10 +179,14 @@ def _check(info: PackageInfo) -> None:
     if _number("hu_window", window[1], -2000, 4000) <= low:
         raise PackageError(f"model.json: hu_window must rise, not {window!r}")
     _number("spacing_mm", info.spacing_mm, 0.1, 5.0)
-    _number("threshold", info.threshold, 0.0, 1.0)
+    threshold = _number("threshold", info.threshold, 0.0, 1.0)
+    if info.core_threshold is not None:
+        core = _number("core_threshold", info.core_threshold, threshold, 1.0)
+        if core >= 1.0:
+            raise PackageError("model.json: core_threshold must lie below 1, else there is no mark at all")
     _number("min_lesion_mm3", info.min_lesion_mm3, 0.0, 1e6)
     _check_networks(info)
-    _check_files(info.files)
+    _check_files(info.files, info.package_files)
 
 
 def _check_networks(info: PackageInfo) -> None:
@@ -189,13 +199,17 @@ def _check_networks(info: PackageInfo) -> None:
             f"model.json: the network tells {network.classes} classes apart, and {info.kind} has "
             f"{info.what.classes}"
         )
+    if (info.what is IDENTIFICATION) != (network.volume is not None):
+        raise PackageError(
+            f"model.json: {info.kind} and the network {network.architecture} do not go together"
+        )
     if type(info.context) is not int or info.context != network.context:
         raise PackageError(f"model.json: context {info.context!r} is not the network's ({network.context})")
 
 
-def _check_files(files: Mapping[str, str]) -> None:
+def _check_files(files: Mapping[str, str], known: tuple[str, ...]) -> None:
     for name, digest in files.items():
-        if name not in PACKAGE_FILES:
+        if name not in known:
             raise PackageError(f"model.json lists a file that no package has: {name!r}")
         if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
             raise PackageError(f"model.json: the SHA-256 of {name} is not 64 lower-case hexadecimal digits")

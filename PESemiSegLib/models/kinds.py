@@ -24,18 +24,32 @@ class Kind:
     """One kind of model.
 
     name: what commands and settings call it. package: `kind` in model.json. marks: what it finds, for
-    sentences. segments: label value n is the n-th of them; background is 0.
+    sentences. segments: label value n is the n-th of them; background is 0. scans: what it reads, for
+    sentences. parts: the networks in its package.
     """
 
     name: str
     package: str
     marks: str
     segments: tuple[SegmentInfo, ...]
+    scans: str = "CT pulmonary angiograms, slice by slice, with a confidence map"
+    parts: tuple[str, ...] = ("segmenter", "discriminator")
 
     @property
     def classes(self) -> int:
         """Classes of the network, background included."""
         return len(self.segments) + 1
+
+    @property
+    def judged(self) -> bool:
+        """Whether a discriminator belongs to its model."""
+        return "discriminator" in self.parts
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All files of its package beside model.json; none may be missing and no other may be there."""
+        networks = (f"{part}.{ending}" for part in self.parts for ending in ("safetensors", "onnx"))
+        return (*networks, "README.md")
 
 
 EMBOLI = Kind("emboli", "pe-segmenter", "pulmonary embolism", (EMBOLUS,))
@@ -46,7 +60,15 @@ OPACITIES = Kind(
     "ground-glass opacity and consolidation",
     (GROUND_GLASS, CONSOLIDATION, HEALTHY_LUNG),
 )
-KINDS = {kind.name: kind for kind in (EMBOLI, ARTERIES, OPACITIES)}
+IDENTIFICATION = Kind(
+    "identification",
+    "pe-identifier",
+    "pulmonary embolism",
+    (EMBOLUS,),
+    scans="whole scans, with the probability that there is an embolus and a map of what speaks for it",
+    parts=("identifier",),
+)
+KINDS = {kind.name: kind for kind in (EMBOLI, ARTERIES, OPACITIES, IDENTIFICATION)}
 PACKAGE_KINDS = {kind.package: kind for kind in KINDS.values()}
 
 

@@ -13,13 +13,13 @@ from PESemiSegLib.networks.segmenter import Segmenter
 
 
 def load_segmenter(package: ModelPackage) -> Segmenter:
-    """Return the segmenter on the CPU, in evaluation mode.
+    """Return the segmenter (of a model that identifies: its `cpmn.Pathway`) on the CPU, in evaluation mode.
 
     Raises:
         PackageError: if the weights do not fit the settings of model.json.
     """
     network = build_segmenter(package.info.network_config)
-    _load(network, package, "segmenter.safetensors")
+    _load(network, package, f"{package.info.what.parts[0]}.safetensors")
     return network
 
 

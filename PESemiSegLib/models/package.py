@@ -12,8 +12,8 @@ from PESemiSegLib.atomic import sha256_of
 from PESemiSegLib.errors import ConfigError, PackageError
 from PESemiSegLib.models.archive import extract
 from PESemiSegLib.models.card import render_card
-from PESemiSegLib.models.info import PACKAGE_FILES, PackageInfo
-from PESemiSegLib.models.kinds import kind_named
+from PESemiSegLib.models.info import PackageInfo
+from PESemiSegLib.models.kinds import IDENTIFICATION, kind_named
 from PESemiSegLib.models.staging import staged_folder
 from PESemiSegLib.models.verify import INFO_NAME, verify_folder
 
@@ -42,6 +42,11 @@ class ModelPackage:
     def require(self, kind: str) -> None:
         """Raise ConfigError unless the model marks what is asked for, such as "emboli" or "arteries"."""
         own = self.info.what
+        if own is IDENTIFICATION and kind != own.name:
+            raise ConfigError(
+                f"The model {self.info.name} identifies scans and does not mark {kind}: it is for `pesemiseg "
+                "identify`; name another model."
+            )
         if own is not kind_named(kind):
             raise ConfigError(
                 f"The model {self.info.name} marks {own.name}, not {kind}: "
@@ -56,7 +61,7 @@ class ModelPackage:
         Raises:
             PackageError: if a package has no file of that name.
         """
-        if name not in (INFO_NAME, *PACKAGE_FILES):
+        if name not in (INFO_NAME, *self.info.package_files):
             raise PackageError(f"model package {self.path.name} has no file {name!r}")
         return self.folder / name
 
@@ -92,30 +97,32 @@ def write_package(
     folder: str | Path,
     info: PackageInfo,
     segmenter: Segmenter,
-    discriminator: Discriminator,
+    discriminator: Discriminator | None = None,
     *,
     overwrite: bool = False,
 ) -> ModelPackage:
-    """Write both networks as a package folder: aside, verified, then moved into place. Needs torch and onnx.
+    """Write the networks as a package folder: aside, verified, then moved into place. Needs torch and onnx.
 
     Args:
         folder: the package folder to make; its parent is made where missing.
         info: its settings; `files` is filled in here.
-        segmenter, discriminator: networks built from `info`'s settings; they are not changed.
+        segmenter, discriminator: networks built from `info`'s settings; they are not changed. A kind whose
+            package has no discriminator gets None.
         overwrite: replace an existing package.
 
     Raises:
         OutputError: if the folder exists and `overwrite` is off, or cannot be written.
         PackageError: if the settings do not fit the networks, or weights are NaN or infinite.
     """
-    from PESemiSegLib.models.export import export_discriminator, export_segmenter
+    from PESemiSegLib.models.export import export_networks
 
     folder = Path(folder)
-    if segmenter.config != info.network_config or discriminator.config != info.discriminator_config:
+    wanted = info.discriminator_config if info.what.judged else None
+    judge = None if discriminator is None else discriminator.config
+    if segmenter.config != info.network_config or judge != wanted:
         raise PackageError(f"model package {info.name}: its settings are not those of the networks given")
     with staged_folder(folder, overwrite=overwrite) as stage:
-        export_segmenter(segmenter, stage)
-        export_discriminator(discriminator, segmenter.config.feature_channels, stage)
+        export_networks(segmenter, discriminator, stage)
         _write_words(info, stage)
     return read_package(folder)
 
@@ -135,7 +142,7 @@ def amend_package(
     """
     info = replace(package.info, **changes)
     with staged_folder(Path(folder), overwrite=overwrite) as stage:
-        for name in PACKAGE_FILES:
+        for name in package.info.package_files:
             shutil.copyfile(package.file(name), stage / name)
         _write_words(info, stage)
     return read_package(folder)
@@ -144,6 +151,6 @@ def amend_package(
 def _write_words(info: PackageInfo, stage: Path) -> None:
     """The card, then model.json with the hashes of all that lies there by now."""
     (stage / "README.md").write_text(render_card(info), encoding="utf-8", newline="\n")
-    complete = replace(info, files={name: sha256_of(stage / name) for name in PACKAGE_FILES})
+    complete = replace(info, files={name: sha256_of(stage / name) for name in info.package_files})
     (stage / INFO_NAME).write_text(complete.to_json(), encoding="utf-8", newline="\n")
     verify_folder(stage)

@@ -12,7 +12,7 @@ from PESemiSegLib.atomic import discard
 from PESemiSegLib.errors import OutputError, PackageError
 from PESemiSegLib.models.archive import pack
 from PESemiSegLib.models.download import download, is_address
-from PESemiSegLib.models.info import PACKAGE_FILES, is_name
+from PESemiSegLib.models.info import is_name
 from PESemiSegLib.models.package import ModelPackage, read_package
 from PESemiSegLib.models.staging import staged_folder
 from PESemiSegLib.models.verify import INFO_NAME
@@ -142,7 +142,7 @@ class Store:
             raise PackageError('the name "demo" belongs to the model that comes with the program')
         self._make_root()
         with staged_folder(self.root / name, overwrite=overwrite) as stage:
-            for file in (INFO_NAME, *PACKAGE_FILES):
+            for file in (INFO_NAME, *package.info.package_files):
                 shutil.copyfile(package.file(file), stage / file)
         return read_package(self.root / name)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from PESemiSegLib.atomic import sha256_of
 from PESemiSegLib.errors import PackageError
 from PESemiSegLib.models.graph import read_facts
-from PESemiSegLib.models.info import PACKAGE_FILES, PackageInfo
+from PESemiSegLib.models.info import PackageInfo
+from PESemiSegLib.models.kinds import KINDS
 from PESemiSegLib.models.tensors import TensorSpan, read_spans
 
 INFO_NAME = "model.json"
@@ -18,7 +19,12 @@ MAX_FILE_BYTES = 2**30
 _PICKLE_SUFFIXES = frozenset(
     {".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".npy", ".npz", ".joblib", ".dill", ".mat"}
 )
-_OUTPUTS = {"segmenter": ["logits", "features"], "discriminator": ["confidence_logits"]}
+_OUTPUTS = {
+    "segmenter": ["logits", "features"],
+    "discriminator": ["confidence_logits"],
+    "identifier": ["logits", "class_logits", "deepest", "cam_weights"],
+}
+_ANY_FILE = frozenset({INFO_NAME, *(name for kind in KINDS.values() for name in kind.files)})
 
 
 def verify_folder(folder: Path) -> tuple[PackageInfo, str]:
@@ -42,40 +48,50 @@ def verify_folder(folder: Path) -> tuple[PackageInfo, str]:
 
 
 def _verify(folder: Path) -> tuple[PackageInfo, str]:
-    _check_listing(folder)
+    found = _listed(folder)
+    likely = max(KINDS.values(), key=lambda kind: len(found.intersection(kind.files)))
+    _require(found, likely.files)
     raw = (folder / INFO_NAME).read_bytes()
     info = PackageInfo.from_json(raw)
-    if set(info.files) != set(PACKAGE_FILES):
-        raise PackageError(f"model.json must list the SHA-256 of exactly {', '.join(PACKAGE_FILES)}")
-    for name in PACKAGE_FILES:
+    _require(found, info.package_files)
+    if set(info.files) != set(info.package_files):
+        raise PackageError(f"model.json must list the SHA-256 of exactly {', '.join(info.package_files)}")
+    for name in info.package_files:
         _refuse_pickle(folder / name)
         if sha256_of(folder / name) != info.files[name]:
             raise PackageError(
                 f"{name} differs from its SHA-256 in model.json: damaged or changed; get it again"
             )
-    for part in ("segmenter", "discriminator"):
+    for part in info.what.parts:
         _check_graph(folder / f"{part}.onnx", _inputs(part, info), read_spans(folder / f"{part}.safetensors"))
     return info, hashlib.sha256(raw).hexdigest()
 
 
-def _check_listing(folder: Path) -> None:
-    """Exactly the known regular files: no folder, link, extra or missing file, none of absurd size."""
+def _listed(folder: Path) -> set[str]:
+    """The names of its files: regular, known to some kind of package, none of absurd size."""
     if not folder.is_dir():
         raise PackageError("it is not there, or is not a folder")
-    expected = {INFO_NAME, *PACKAGE_FILES}
     found = {entry.name: entry for entry in folder.iterdir()}
     for name, entry in sorted(found.items()):
         if entry.suffix.lower() in _PICKLE_SUFFIXES:
             raise PackageError(f"{name} can carry a pickle, which can run code: refused")
-        if name not in expected:
+        if name not in _ANY_FILE:
             raise PackageError(f"{name} does not belong in a package: refused")
         if entry.is_symlink() or not entry.is_file():
             raise PackageError(f"{name} is not a regular file: refused")
         limit = MAX_INFO_BYTES if name == INFO_NAME else MAX_FILE_BYTES
         if entry.stat().st_size > limit:
             raise PackageError(f"{name} is larger than {limit} bytes: refused")
-    if missing := sorted(expected - set(found)):
+    return set(found)
+
+
+def _require(found: set[str], files: tuple[str, ...]) -> None:
+    """Exactly model.json and these files."""
+    expected = {INFO_NAME, *files}
+    if missing := sorted(expected - found):
         raise PackageError(f"{', '.join(missing)} missing")
+    if strange := sorted(found - expected):
+        raise PackageError(f"{', '.join(strange)} does not belong in a package of its kind: refused")
 
 
 def _refuse_pickle(path: Path) -> None:
@@ -89,7 +105,7 @@ def _refuse_pickle(path: Path) -> None:
 
 
 def _inputs(part: str, info: PackageInfo) -> list[str]:
-    if part == "segmenter":
+    if part in ("segmenter", "identifier"):
         return ["image"]
     return ["probability", "features"] if info.discriminator_config.kind == "feature" else ["probability"]
 

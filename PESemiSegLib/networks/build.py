@@ -18,6 +18,9 @@ _SEGMENTERS = {
     "unet2d": "unet.UNet2d",
     "attention_unet": "unet.AttentionUNet",
     "deeplabv3plus": "deeplab.DeepLabV3Plus",
+    "efficient_unet": "cpmn.EfficientUNet",
+    "cpmn": "cpmn.Pathway",
+    "stitchnet": "stitchnet.StitchNet",
 }
 """Architecture -> module and class of this room, opened when one is built: MONAI takes seconds to load."""
 

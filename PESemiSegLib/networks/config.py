@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Literal, Self, get_args, get_type_hints
 
 from PESemiSegLib.errors import ConfigError
 
-Architecture = Literal["hrnet", "unet2d", "attention_unet", "deeplabv3plus"]
+Architecture = Literal[
+    "hrnet", "unet2d", "attention_unet", "deeplabv3plus", "efficient_unet", "cpmn", "stitchnet"
+]
 Depth = Literal["full", "small"]
 Stem = Literal["half", "quarter"]
 Upsample = Literal["carafe", "bilinear"]
 DiscriminatorKind = Literal["feature", "mask_only"]
 FeatureResolution = Literal["branch", "input"]
+Phase = Literal["noncontrast", "contrast"]
 
 SIZE_MULTIPLE = 16
 """Height and width of every input image must be a multiple of this many pixels."""
@@ -31,8 +34,7 @@ class _Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready dict; tuples become lists."""
-        plain = asdict(self)  # type: ignore[call-overload]
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}  # type: ignore[arg-type]
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -62,6 +64,39 @@ class _Settings:
             raise ConfigError(f"{type(self).__name__}.{name} must be true or false")
 
 
+def _plain(value: Any) -> Any:
+    if isinstance(value, _Settings):
+        return value.to_dict()
+    return list(value) if isinstance(value, tuple) else value
+
+
+@dataclass(frozen=True)
+class VolumeConfig(_Settings):
+    """What a three-dimensional network sees at once.
+
+    Attributes:
+        crop: voxels along z, y and x, each a multiple of 32 (published: 96, 224, 224).
+        slice_mm: distance of its slices; the in-plane spacing is the package's.
+        phase: the scans that it reads, without or with contrast medium.
+    """
+
+    crop: tuple[int, int, int] = (96, 224, 224)
+    slice_mm: float = 1.0
+    phase: Phase = "noncontrast"
+
+    def __post_init__(self) -> None:
+        self._check_choices()
+        sizes = self.crop
+        if not isinstance(sizes, tuple) or len(sizes) != 3 or not all(map(_is_crop_size, sizes)):
+            raise ConfigError(f"VolumeConfig.crop must be three multiples of 32 up to 512, not {sizes!r}")
+        if type(self.slice_mm) not in (int, float) or not 0.2 <= self.slice_mm <= 10:
+            raise ConfigError(f"VolumeConfig.slice_mm must lie within 0.2 to 10, not {self.slice_mm!r}")
+
+
+def _is_crop_size(size: object) -> bool:
+    return type(size) is int and 32 <= size <= 512 and size % 32 == 0
+
+
 @dataclass(frozen=True)
 class NetworkConfig(_Settings):
     """The segmenter: which network, how large, how many slices it takes and how many classes it tells apart.
@@ -70,18 +105,23 @@ class NetworkConfig(_Settings):
 
     Attributes:
         architecture: "hrnet" (the paper's, with its ablations), "unet2d" (Ronneberger 2015; with `context` it
-            is 2.5-D), "attention_unet" (Oktay 2018) or "deeplabv3plus" (Chen 2018, on a ResNet).
+            is 2.5-D), "attention_unet" (Oktay 2018), "deeplabv3plus" (Chen 2018, on a ResNet),
+            "efficient_unet" (U-Net on EfficientNet-B0), "cpmn" (the same in 3D with a head for the scan) or
+            "stitchnet" (Zammit: a picture of the image for each class, on two MobileNetV2).
         width: channels at the finest resolution, `w`. HRNet's branches have w, 2w, 4w (8w with `stage4`); the
-            U-Nets' five levels w to 16w (published: 64); DeepLabV3+'s ResNet w to 8w planes (published: 64).
+            U-Nets' five levels w to 16w (published: 64); DeepLabV3+'s ResNet w to 8w planes (published: 64);
+            the decoder on EfficientNet 16w to w (published: 16); StitchNet's encoders w to 20w (16).
         depth: HRNet: "full" is the published depth (4 blocks in layer 1 and on each branch; 1, 4 and 3
             modules in stages 2 to 4), "small" is for CPUs (2 blocks; 1, 2 and 1 modules). DeepLabV3+:
-            "full" stands on ResNet-50, "small" on ResNet-18. The U-Nets have one depth.
+            "full" stands on ResNet-50, "small" on ResNet-18. StitchNet: "full" has the published blocks of
+            MobileNetV2, "small" one per stage. The U-Nets have one depth.
         stem: "half" keeps one strided convolution (the paper's enlarged input), "quarter" the official two.
         stage4: keep the fourth stage, which the paper removes.
         upsample: how the lower branches reach the finest one before they are joined.
         context: neighbouring slices given as channels, odd; the middle one is segmented (2.5-D).
         carafe_mid: channels of CARAFE's compressed map.
         classes: background included. Two are told apart by one sigmoid channel, more by a softmax.
+        volume: what a three-dimensional network ("cpmn") sees at once; None for the others, which see slices.
     """
 
     width: int = 16
@@ -93,14 +133,23 @@ class NetworkConfig(_Settings):
     carafe_mid: int = 64
     architecture: Architecture = "hrnet"
     classes: int = 2
+    volume: VolumeConfig | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.volume, Mapping):
+            object.__setattr__(self, "volume", VolumeConfig.from_dict(self.volume))
         self._check_choices()
+        if (self.architecture == "cpmn") != isinstance(self.volume, VolumeConfig):
+            raise ConfigError("NetworkConfig.volume belongs to the network cpmn, and to it alone")
+        if self.volume is not None and self.context != 1:
+            raise ConfigError("NetworkConfig.context is 1 for the network cpmn, which sees volumes")
         self._check_integer("width", 1, 512)
         self._check_integer("context", 1, 31)
         self._check_integer("carafe_mid", 1, 1024)
         self._check_integer("classes", 2, 64)
         self._check_flag("stage4")
+        if self.architecture == "stitchnet" and self.classes < 3:
+            raise ConfigError("the network stitchnet tells background and at least two tissues of lung apart")
         if self.context % 2 == 0:
             raise ConfigError(f"NetworkConfig.context must be odd, not {self.context}")
         if self.architecture != "hrnet":
@@ -123,7 +172,7 @@ class NetworkConfig(_Settings):
         """Channels of the map that the head and the discriminator see: HRNet 7w, or 15w with stage 4."""
         if self.architecture == "hrnet":
             return self.width * (2**self.branches - 1)
-        return 4 * self.width if self.architecture == "deeplabv3plus" else self.width
+        return self.width * {"deeplabv3plus": 4, "stitchnet": 2}.get(self.architecture, 1)
 
     @property
     def feature_stride(self) -> int:
@@ -135,7 +184,14 @@ class NetworkConfig(_Settings):
     @property
     def deepest_stride(self) -> int:
         """Input pixels per pixel of the coarsest map."""
-        return self.feature_stride * 2 ** (self.branches - 1) if self.architecture == "hrnet" else 16
+        if self.architecture == "hrnet":
+            return self.feature_stride * 2 ** (self.branches - 1)
+        return 32 if self.architecture in ("efficient_unet", "cpmn", "stitchnet") else 16
+
+    @property
+    def latents(self) -> int:
+        """Channels of each level of StitchNet's latents, which the report does not give."""
+        return max(1, self.width // 4)
 
     @property
     def blocks(self) -> int:
@@ -153,7 +209,12 @@ class NetworkConfig(_Settings):
             stage4 = "with" if self.stage4 else "without"
             parts = f"{self.depth} depth, {self.stem} stem, {stage4} stage 4, {self.upsample} upsampling"
             return f"HRNet width {self.width}, {parts}"
+        if self.volume is not None:
+            size = " x ".join(map(str, self.volume.crop))
+            return f"3D U-Net on EfficientNet-B0 with a head for the scan, width {self.width}, {size} voxels"
         names = {"unet2d": "U-Net", "attention_unet": "Attention U-Net"}
+        names["efficient_unet"] = "U-Net on EfficientNet-B0,"
+        names["stitchnet"] = f"StitchNet, {self.depth} depth,"
         backbone = "ResNet-50" if self.depth == "full" else "ResNet-18"
         return f"{names.get(self.architecture, f'DeepLabV3+ on {backbone},')} width {self.width}"
 

@@ -44,7 +44,7 @@ class Segmenter(nn.Module):
         Raises:
             ValueError: if the height or width is not a multiple of 16.
         """
-        if not torch.jit.is_tracing() and not torch.compiler.is_compiling():
+        if not self._is_traced():
             height, width = image.shape[-2:]
             if height % SIZE_MULTIPLE or width % SIZE_MULTIPLE:
                 raise ValueError(
@@ -55,14 +55,24 @@ class Segmenter(nn.Module):
         # HRNet with quarter stem and stage 4 halves five times: enlarge the canvas, cut the results back.
         height, width = image.shape[-2:]
         deepest, stride = self.config.deepest_stride, self.config.feature_stride
-        image = F.pad(image, (0, -width % deepest, 0, -height % deepest), mode="replicate")
-        logits, features = self._logits_and_features(image)
+        logits, features = self._logits_and_features(widened(image, deepest))
         return logits[..., :height, :width], features[..., : height // stride, : width // stride]
+
+    @staticmethod
+    def _is_traced() -> bool:
+        """Whether a graph is being made, in which sizes are no numbers."""
+        return torch.jit.is_tracing() or torch.compiler.is_compiling()
 
     def _logits_and_features(self, image: Tensor) -> tuple[Tensor, Tensor]:
         features = self.features(image)
         logits = full_precision(self.head(features))
         return enlarge(logits, self.config.feature_stride), full_precision(features)
+
+
+def widened(image: Tensor, multiple: int) -> Tensor:
+    """The image on a canvas whose sides are multiples; its last row and column are repeated."""
+    height, width = image.shape[-2:]
+    return F.pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")
 
 
 def classifier(config: NetworkConfig) -> nn.Conv2d:
