@@ -33,7 +33,7 @@ def evaluate(
         str, typer.Option(help="train, val, test or all; with --phantom all patients count.")
     ] = "test",
     choose: Annotated[
-        bool, typer.Option("--choose", help="Instead: find the threshold and smallest mark on this split.")
+        bool, typer.Option("--choose", help="Instead: find thresholds and smallest mark on this split.")
     ] = False,
     min_overlap: Annotated[
         float, typer.Option(min=0, max=1, help="Share of an embolus that must be marked.")

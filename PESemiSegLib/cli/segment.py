@@ -78,8 +78,13 @@ def segment(
     threshold: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Probability of a mark. Default: the model's.")
     ] = None,
+    core_threshold: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Probability of a mark's core. Default: the model's."),
+    ] = None,
     min_size: Annotated[
-        float | None, typer.Option(min=0.0, metavar="MM3", help="Smallest finding. Default: the model's.")
+        float | None,
+        typer.Option(min=0.0, metavar="MM3", help="Smallest core of a finding. Default: the model's."),
     ] = None,
     strict: StrictOption = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older result in DIR.")] = False,
@@ -119,6 +124,7 @@ def segment(
         "whole": whole,
         "lung_filter": lung_filter.value,
         "threshold": threshold,
+        "core_threshold": core_threshold,
         "min_lesion_mm3": min_size,
         "threads": threads,
         "strict": strict,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from PESemiSegLib.evaluation.lesions import LesionReport, match_lesions
 from PESemiSegLib.evaluation.marks import Emboli
 from PESemiSegLib.evaluation.metrics import MaskMetrics, SurfaceMetrics, mask_metrics, surface_metrics
 from PESemiSegLib.evaluation.paper_compat import PaperCompatMetrics, paper_compat
-from PESemiSegLib.evaluation.sweep import FROC_THRESHOLDS, CurvePoint, scan_score, sweep_counts
+from PESemiSegLib.evaluation.sweep import FROC_THRESHOLDS, CurvePoint, cut_at, scan_score, sweep_counts
 from PESemiSegLib.evaluation.truth import Truth
 
 if TYPE_CHECKING:
@@ -99,18 +100,17 @@ def measure(
     """
     from PESemiSegLib.inference.lung_filter import make_filter
     from PESemiSegLib.inference.segment import segment
-    from PESemiSegLib.inference.settings import Settings
 
     started = time.monotonic()
     result = segment(volume, package, **settings)
     seconds = time.monotonic() - started
-    smallest = settings.get("min_lesion_mm3")
-    smallest = package.info.min_lesion_mm3 if smallest is None else smallest
+    used = result.provenance["settings"]
+    edge = used["threshold"] if used["core_threshold"] > used["threshold"] else math.inf
     mask, probability, lungs = result.mask, result.probability, result.lungs
     del result  # the confidence map is large
-    allowed = make_filter(settings.get("lung_filter", Settings.lung_filter), volume.hu, lungs)
-    allowed.apply(probability.values, probability.box)
-    return measured(case, mask, probability, truth, volume, seconds, measuring, float(smallest), lungs)
+    make_filter(used["lung_filter"], volume.hu, lungs).apply(probability.values, probability.box)
+    smallest = used["min_lesion_mm3"]
+    return measured(case, mask, probability, truth, volume, seconds, measuring, smallest, lungs, edge)
 
 
 def measured(
@@ -123,14 +123,18 @@ def measured(
     measuring: Measuring,
     smallest_mm3: float,
     lungs: LungField | None = None,
+    edge: float = math.inf,
 ) -> CaseResult:
-    """The figures of a mask uint8 (z, y, x) and its probability, filtered and cropped, on the scan's grid."""
+    """The figures of a mask uint8 (z, y, x) and its probability, filtered and cropped, on the scan's grid.
+
+    edge: the threshold at which marks are drawn where their core has a higher one, see `sweep.cut_at`.
+    """
     x, y, z = volume.spacing_mm
     voxel_mm3 = volume.grid.voxel_volume_mm3
     box = _around(mask, truth)
     near = Truth(truth.mask[box], None if truth.instances is None else truth.instances[box], truth.locations)
     patient, site = case
-    points, score = _curve(probability, truth, measuring, smallest_mm3 / voxel_mm3)
+    points, score = _curve(probability, truth, measuring, smallest_mm3 / voxel_mm3, edge)
     return CaseResult(
         patient=patient,
         site=site,
@@ -155,15 +159,16 @@ def measured(
 
 
 def _curve(
-    probability: BoxArray, truth: Truth, measuring: Measuring, smallest_voxels: float
+    probability: BoxArray, truth: Truth, measuring: Measuring, smallest_voxels: float, edge: float
 ) -> tuple[Sequence[CurvePoint], float]:
     emboli = Emboli.of(truth.mask, truth.instances, probability.box.slices)
-    counts = sweep_counts(probability.values, emboli, measuring.thresholds, (smallest_voxels,))
+    cuts = [cut_at(threshold, edge) for threshold in measuring.thresholds]
+    counts = sweep_counts(probability.values, emboli, cuts, (smallest_voxels,))
     points = [
         CurvePoint(threshold, c.found(emboli.size, measuring.min_overlap), c.false_marks, c.marks)
         for threshold, c in zip(measuring.thresholds, counts, strict=True)
     ]
-    return points, scan_score(probability.values, smallest_voxels, min(measuring.thresholds))
+    return points, scan_score(probability.values, smallest_voxels, min(measuring.thresholds), edge)
 
 
 def _region_by_place(lungs: LungField | None, offset: Sequence[int]) -> Callable[[np.ndarray], str] | None:

@@ -75,6 +75,7 @@ class Counts:
 class Marks:
     """The marks of one mask: voxels and true voxels by mark, and how much each covers of which embolus."""
 
+    labels: np.ndarray  # the number of the mark, 0 elsewhere
     size: np.ndarray
     hits: np.ndarray
     is_true: np.ndarray
@@ -93,6 +94,7 @@ class Marks:
         touching = np.zeros(count + 1, dtype=bool)
         touching[labels[inside]] = touching[labels[true]] = True
         return cls(
+            labels=labels,
             size=np.bincount(labels[mask], minlength=count + 1),
             hits=np.bincount(labels[true], minlength=count + 1),
             is_true=touching,
@@ -101,9 +103,17 @@ class Marks:
             emboli=len(truth.size) - 1,
         )
 
-    def counts(self, smallest_voxels: float) -> Counts:
-        """The figures when marks of fewer voxels are dropped."""
-        kept = self.size >= smallest_voxels
+    def voxels_in(self, core: np.ndarray) -> np.ndarray:
+        """How many voxels of `core`, bool and within the marks, each mark holds."""
+        return np.bincount(self.labels[core], minlength=len(self.size))
+
+    def counts(self, smallest_voxels: float, counted: np.ndarray | None = None) -> Counts:
+        """The figures when marks are dropped of which fewer voxels, or none at all, are counted.
+
+        counted: voxels by mark, such as `voxels_in` of their core; all of them by default.
+        """
+        counted = self.size if counted is None else counted
+        kept = (counted >= smallest_voxels) & (counted > 0)
         kept[0] = False  # label 0 is no mark
         met = kept[self.meetings[:, 0]]
         covered = np.bincount(self.meetings[met, 1], self.shared[met], self.emboli + 1)

@@ -130,6 +130,7 @@ def _facts(package: ModelPackage, settings: Mapping[str, Any]) -> dict[str, Any]
         "sha256": package.sha256,
         "data_origin": package.info.data_origin,
         "threshold": resolved.threshold,
+        "core_threshold": resolved.core_threshold,
         "smallest_mark_mm3": resolved.min_lesion_mm3,
         "lung_filter": resolved.lung_filter,
         "precision": resolved.precision,

@@ -1,7 +1,8 @@
 """One scan at many thresholds: what is found and what is false at each, and the score of the whole scan.
 
 The marks of a higher threshold lie within those of a lower one, so that the scan is labelled once, at the
-lowest; every island is then looked at by itself, in its own small box.
+lowest; every island is then looked at by itself, in its own small box. What is cut at is a pair (edge, core),
+as in `inference.findings`: marks are drawn at `edge`, and count by their voxels at or above `core`.
 """
 
 from __future__ import annotations
@@ -22,9 +23,17 @@ FROC_THRESHOLDS = (
 )
 
 
+Cut = tuple[float, float]
+
+
+def cut_at(threshold: float, edge: float = math.inf) -> Cut:
+    """The cut of the curves at `threshold`: marks are drawn at `edge` as long as the core is above it."""
+    return min(threshold, edge), threshold
+
+
 @dataclass(frozen=True)
 class CurvePoint:
-    """One scan at one threshold."""
+    """One scan at one threshold: of the core, where the edge has its own."""
 
     threshold: float
     found: int
@@ -35,53 +44,61 @@ class CurvePoint:
 def sweep_counts(
     probability: np.ndarray,
     truth: Emboli,
-    thresholds: Sequence[float],
+    cuts: Sequence[Cut],
     smallest_voxels: Sequence[float] = (0.0,),
 ) -> list[Counts]:
-    """Counts for every pair of threshold and smallest mark, in the order of two nested loops.
+    """Counts for every pair of cut and smallest mark, in the order of two nested loops.
 
-    probability and truth: (z, y, x) of one part of a scan. smallest_voxels: marks of fewer are dropped.
+    probability and truth: (z, y, x) of one part of a scan. smallest_voxels: marks with a smaller core are
+    dropped.
     """
-    totals = [none(truth) for _ in range(len(thresholds) * len(smallest_voxels))]
-    for where, values in islands(probability, min(thresholds), min(smallest_voxels)):
+    totals = [none(truth) for _ in range(len(cuts) * len(smallest_voxels))]
+    for where, values in islands(probability, min(edge for edge, _ in cuts), min(smallest_voxels)):
         local = truth.part(where)
-        top = float(values.max())
-        for n, threshold in enumerate(thresholds):
-            if top < threshold:
+        top = values.max()
+        drawn: dict[float, Marks] = {}  # by edge
+        for n, (edge, core) in enumerate(cuts):
+            if top < core:
                 continue
-            marks = Marks.find(values >= threshold, local)
+            if edge not in drawn:
+                drawn[edge] = Marks.find(values >= edge, local)
+            held = drawn[edge].voxels_in(values >= core)
             for m, smallest in enumerate(smallest_voxels, start=n * len(smallest_voxels)):
-                totals[m] += marks.counts(smallest)
+                if held.max() >= smallest:
+                    totals[m] += drawn[edge].counts(smallest, held)
     return totals
 
 
-def scan_score(probability: np.ndarray, smallest_voxels: float = 0.0, floor: float = 0.05) -> float:
-    """The highest threshold at which a mark of at least the smallest size remains; 0 where below `floor`."""
+def scan_score(
+    probability: np.ndarray, smallest_voxels: float = 0.0, floor: float = 0.05, edge: float = math.inf
+) -> float:
+    """The highest threshold, of `cut_at`, at which a mark of the smallest size remains; 0 below `floor`."""
     voxels = max(1, math.ceil(smallest_voxels))
     best = 0.0
     tops = sorted(islands(probability, floor, voxels), key=lambda island: -float(island[1].max()))
     for _, values in tops:
         if float(values.max()) <= best:
             break
-        best = max(best, _peak(values, voxels, max(best, floor)))
+        best = max(best, _peak(values, voxels, max(best, floor), edge))
     return best
 
 
-def _peak(values: np.ndarray, voxels: int, floor: float) -> float:
-    """The highest value at which a part of so many voxels remains; 0 where none reaches `floor`."""
+def _peak(values: np.ndarray, voxels: int, floor: float, edge: float) -> float:
+    """The highest value at which a mark with so many voxels remains; 0 where none reaches `floor`."""
     levels = np.unique(values[values >= floor])
     if voxels == 1:
         return float(levels[-1])
     low, high = -1, len(levels)  # levels[low] holds, levels[high] does not
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if _holds(values >= levels[middle], voxels) else (low, middle)
+        low, high = (middle, high) if _holds(values, cut_at(levels[middle], edge), voxels) else (low, middle)
     return float(levels[low]) if low >= 0 else 0.0
 
 
-def _holds(mask: np.ndarray, voxels: int) -> bool:
-    labels, _ = ndimage.label(mask, TOUCHING)
-    return bool(np.bincount(labels[mask], minlength=1).max() >= voxels)
+def _holds(values: np.ndarray, cut: Cut, voxels: int) -> bool:
+    edge, core = cut
+    labels, _ = ndimage.label(values >= edge, TOUCHING)
+    return bool(np.bincount(labels[values >= core], minlength=1).max() >= voxels)
 
 
 def islands(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from PESemiSegLib.models.package import ModelPackage
     from PESemiSegLib.volumes.volume import Volume
 
-_OF_EMBOLI = ("kind", "threshold", "min_lesion_mm3")
+_OF_EMBOLI = ("kind", "threshold", "core_threshold", "min_lesion_mm3")
 
 
 def segment_within(volume: Volume, package: ModelPackage, tree: ModelPackage, **settings: Any) -> Result:

@@ -14,32 +14,58 @@ from PESemiSegLib.inference.result import Box, BoxArray, Finding, Side
 from PESemiSegLib.volumes.grid import Grid
 
 CENTRAL_MM = 45.0  # half the width of the mediastinum at the hila
+EDGE, CORE = 1, 2
 _NEIGHBOURS_26 = np.ones((3, 3, 3), dtype=bool)
 
 
-def clean(
-    mask: np.ndarray, voxel_mm3: float, *, min_mm3: float = 0.0, fill_holes: bool = False
-) -> np.ndarray:
-    """Remove components below `min_mm3` from `mask` (z, y, x) and optionally fill holes within slices.
+def levels(probability: np.ndarray, threshold: float, core: float) -> np.ndarray:
+    """How far each pixel is marked, uint8: 0 not, EDGE from `threshold` on, CORE from a higher `core` on.
 
-    Works in place and returns `mask`. Components touch by faces, edges or corners (26 neighbours).
+    Without a higher core every marked pixel is EDGE, so that the levels are the mask.
     """
-    box = bounding_box(mask)
+    marked = (probability >= threshold).astype(np.uint8)
+    if core > threshold:
+        marked += probability >= core
+    return marked
+
+
+def clean(
+    marked: np.ndarray,
+    voxel_mm3: float,
+    *,
+    min_mm3: float = 0.0,
+    fill_holes: bool = False,
+    counted: int = EDGE,
+) -> np.ndarray:
+    """Turn levels into the mask: marks that hold enough stay, whole, as 1 (hysteresis, after Canny 1986).
+
+    Works in place and returns `marked`. Marks are components that touch by faces, edges or corners (26
+    neighbours).
+
+    Args:
+        marked: uint8 (z, y, x), see `levels`; a mask of 0 and 1 is one.
+        min_mm3: least volume of the voxels that are counted.
+        fill_holes: fill holes within slices first, those of the core as core.
+        counted: the level from which a voxel counts. At least one must, whatever `min_mm3`.
+    """
+    box = bounding_box(marked)
     if box is None:
-        return mask
-    part = mask[box.slices]
+        return marked
+    part = marked[box.slices]
     if fill_holes:
         for plane in part:
             if plane.any():
-                plane[...] = ndimage.binary_fill_holes(plane)
-    if min_mm3 > 0:
+                plane[...] = sum(ndimage.binary_fill_holes(plane >= n) for n in range(EDGE, counted + 1))
+    if min_mm3 > 0 or counted > EDGE:
         labels, count = components(part)
         # Plane by plane: bincount makes a copy of eight bytes a voxel.
-        size = sum(np.bincount(plane.ravel(), minlength=count + 1) for plane in labels)
-        small = np.asarray(size * voxel_mm3 < min_mm3)
+        size = np.zeros(count + 1, dtype=np.int64)
         for plane, marks in zip(part, labels, strict=True):
-            plane[small[marks]] = 0
-    return mask
+            size += np.bincount(marks[plane >= counted], minlength=count + 1)
+        kept = (size > 0) & (size * voxel_mm3 >= min_mm3)
+        for plane, marks in zip(part, labels, strict=True):
+            plane[...] = kept[marks]
+    return marked
 
 
 def components(mask: np.ndarray) -> tuple[np.ndarray, int]:

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SliceDone = Callable[[Box, np.ndarray], None]
-"""A box of one slice on the working grid, and what is marked in it, uint8 (1, y, x); small marks still in."""
+"""A box of one slice on the working grid, and what is marked in it, uint8 (1, y, x).
+
+It is cut at the plain threshold: what makes up a mark, and so its size and its core, later slices tell.
+"""
 
 
 def segment(
@@ -42,6 +45,7 @@ def segment(
     whole: bool = False,
     lung_filter: Mode = "hull",
     threshold: float | None = None,
+    core_threshold: float | None = None,
     min_lesion_mm3: float | None = None,
     fill_holes: bool = False,
     batch: int | None = None,
@@ -66,7 +70,9 @@ def segment(
         whole: compute every slice completely; else only the box of both lungs, see `LungField.box`.
         lung_filter: "hull", "paper" or "none", see `lung_filter.make_filter`.
         threshold: least probability of a marked voxel; the package's by default.
-        min_lesion_mm3: smaller marks are removed; the package's by default.
+        core_threshold: least probability of a voxel of a mark's core; the package's by default, the
+            threshold where it has none. A mark without a core is removed.
+        min_lesion_mm3: marks with a smaller core are removed; the package's by default.
         fill_holes: fill holes of marks within slices.
         batch: slices at once on CUDA. threads: CPU threads.
         strict: refuse an input that the check finds fault with.
@@ -86,7 +92,17 @@ def segment(
     segments = package.info.what.segments
     several = len(segments) > 1
     wanted = Settings(
-        device, precision, engine, whole, lung_filter, threshold, min_lesion_mm3, fill_holes, batch, threads
+        device=device,
+        precision=precision,
+        engine=engine,
+        whole=whole,
+        lung_filter=lung_filter,
+        threshold=threshold,
+        core_threshold=core_threshold,
+        min_lesion_mm3=min_lesion_mm3,
+        fill_holes=fill_holes,
+        batch=batch,
+        threads=threads,
     )
     settings = wanted.resolved(package)
     clock = _Clock()
@@ -119,8 +135,13 @@ def segment(
     if region is not None:
         marked[~region[box.slices]] = 0
     if not several:
-        smallest = settings.min_lesion_mm3 or 0.0
-        marks.clean(marked, grid.voxel_volume_mm3, min_mm3=smallest, fill_holes=settings.fill_holes)
+        marks.clean(
+            marked,
+            grid.voxel_volume_mm3,
+            min_mm3=settings.min_lesion_mm3 or 0.0,
+            fill_holes=settings.fill_holes,
+            counted=marks.CORE if settings.has_core else marks.EDGE,
+        )
     mask = np.zeros(volume.shape, dtype=np.uint8)
     mask[box.slices] = marked
     measured = (grid, probability, confidence, lungs)
@@ -169,7 +190,10 @@ def _run(
     allowed: LungFilter,
     slice_done: SliceDone,
 ) -> tuple[np.ndarray, BoxArray, BoxArray]:
-    """Run the engine over the slices of `box`: what is marked and may stand, probability and confidence."""
+    """Run the engine over the slices of `box`: what is marked and may stand, probability and confidence.
+
+    What is marked is levels, see `findings.levels`, or labels where the model has several classes.
+    """
     marked = np.zeros(box.shape, dtype=np.uint8)
     probability = np.zeros(box.shape, dtype=np.float16)
     confidence = np.zeros(box.shape, dtype=np.float32)
@@ -180,14 +204,15 @@ def _run(
         # Decided before it is rounded to float16, so that the mask is the engine's own.
         if p.ndim == 2:
             plane = preparer.back(p)
-            marked[n] = plane >= settings.threshold
+            marked[n] = marks.levels(plane, *settings.cuts)
         else:
             planes = np.stack([preparer.back(share) for share in p])
             marked[n], plane = planes.argmax(0), 1.0 - planes[0]
         probability[n] = plane
         confidence[n] = preparer.back(c)
         one = Box((first + n, *box.start[1:]), (first + n + 1, *box.stop[1:]))
-        slice_done(one, allowed.apply(marked[n : n + 1], one))
+        here = allowed.apply(marked[n : n + 1], one)
+        slice_done(one, np.minimum(here, 1) if p.ndim == 2 else here)
         reporter.advance(n + 1)
     return marked, BoxArray(probability, box, full_shape), BoxArray(confidence, box, full_shape)
 

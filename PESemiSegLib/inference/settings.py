@@ -22,20 +22,45 @@ class Settings:
     whole: bool = False
     lung_filter: Mode = "hull"
     threshold: float | None = None
+    core_threshold: float | None = None
     min_lesion_mm3: float | None = None
     fill_holes: bool = False
     batch: int | None = None
     threads: int | None = None
 
+    @property
+    def cuts(self) -> tuple[float, float]:
+        """Threshold and the core's threshold, once they are resolved."""
+        if self.threshold is None or self.core_threshold is None:
+            raise ConfigError("these settings are not resolved for a package yet")
+        return self.threshold, self.core_threshold
+
+    @property
+    def has_core(self) -> bool:
+        """Whether a mark needs voxels that are surer than its edge."""
+        edge, core = self.cuts
+        return core > edge
+
     def resolved(self, package: ModelPackage) -> Settings:
-        """The same with the package's values filled in. Raises ConfigError for values out of range."""
+        """The same with the package's values filled in. Raises ConfigError for values out of range.
+
+        Where neither caller nor package names a core, the threshold is its threshold too. A threshold that
+        the caller lifts above the package's core takes the core with it.
+        """
         threshold = package.info.threshold if self.threshold is None else self.threshold
         smallest = package.info.min_lesion_mm3 if self.min_lesion_mm3 is None else self.min_lesion_mm3
         if not 0.0 < threshold <= 1.0:
             raise ConfigError(f"threshold {threshold} must lie above 0 and at most at 1")
+        core = self.core_threshold
+        if core is None:
+            core = max(threshold, package.info.core_threshold or 0.0)
+        elif not threshold <= core <= 1.0:
+            raise ConfigError(f"the core's threshold {core} must lie between the threshold {threshold} and 1")
         if smallest < 0:
             raise ConfigError(f"the smallest lesion, {smallest} mm3, must not be negative")
         for name, value in (("batch", self.batch), ("threads", self.threads)):
             if value is not None and value < 1:
                 raise ConfigError(f"{name} {value} must be at least 1")
-        return replace(self, threshold=float(threshold), min_lesion_mm3=float(smallest))
+        return replace(
+            self, threshold=float(threshold), core_threshold=float(core), min_lesion_mm3=float(smallest)
+        )

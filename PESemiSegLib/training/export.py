@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def export(trainer: Trainer, options: RunOptions, folder: Path, **changes: Any) -> ModelPackage:
     """Write the trainer's segmenter (averaged, or the best that was kept) and discriminator as a package.
 
-    changes: fields of PackageInfo, such as threshold, min_lesion_mm3 and metrics.
+    changes: fields of PackageInfo, such as threshold, core_threshold, min_lesion_mm3 and metrics.
     """
     config = trainer.config
     manifest = read_manifest(options.manifest)

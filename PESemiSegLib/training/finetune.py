@@ -168,6 +168,7 @@ def finetune(
         options,
         target,
         threshold=base.info.threshold,
+        core_threshold=base.info.core_threshold,
         min_lesion_mm3=base.info.min_lesion_mm3,
         metrics=notes.training | {"note": _NOT_JUDGED},
     )

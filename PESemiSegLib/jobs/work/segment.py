@@ -20,8 +20,8 @@ ARRAY, RESULT = "input.npy", "result"
 MASK, CONFIDENCE, LABELS = "mask.npy", "confidence.npy", "labels.npy"
 NEAR, FINDINGS = "near.npy", "findings.json"
 _SETTINGS = {
-    *("device", "precision", "engine", "whole", "lung_filter", "threshold", "min_lesion_mm3"),
-    *("fill_holes", "batch", "threads", "strict", "kind"),
+    *("device", "precision", "engine", "whole", "lung_filter", "threshold", "core_threshold"),
+    *("min_lesion_mm3", "fill_holes", "batch", "threads", "strict", "kind"),
 }
 _OTHERS = {"input", "series", "ijk_to_ras", "facts", "model", "settings", "files", "report", "dicom_seg"}
 
@@ -60,9 +60,9 @@ def work(context: Context) -> list[Path]:
 
     context.progress("read")
     package = Store().find(params.get("model", "demo"))
-    volume = _volume(context)
+    volume = scan_of(context)
     context.check()
-    with Slabs(context, _to_ras(volume.affine)) as slabs:
+    with Slabs(context, to_ras(volume.affine)) as slabs:
         result = segment(
             volume,
             package,
@@ -83,7 +83,8 @@ def work(context: Context) -> list[Path]:
     return written
 
 
-def _volume(context: Context) -> Volume:
+def scan_of(context: Context) -> Volume:
+    """The scan that a job's parameters name, or that Slicer has put into its folder."""
     params = context.params
     if "ijk_to_ras" not in params:
         from PESemiSegLib.volumes.reader import read
@@ -112,10 +113,11 @@ def _from_array(path: Path, ijk_to_ras: Any, facts: dict[str, Any]) -> Volume:
 
 
 def _ijk_to_ras(result: Result) -> list[list[float]]:
-    return _to_ras(result.volume.output_grid.affine)
+    return to_ras(result.volume.output_grid.affine)
 
 
-def _to_ras(affine_lps: np.ndarray) -> list[list[float]]:
+def to_ras(affine_lps: np.ndarray) -> list[list[float]]:
+    """IJKToRAS, as Slicer has it, of an affine to LPS."""
     import numpy as np
 
     matrix: list[list[float]] = (np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine_lps).tolist()
@@ -135,7 +137,7 @@ def _save_arrays(result: Result, folder: Path) -> list[Path]:
     about = _findings(result, labels)
     if near := near_marks(result):
         written.append(save_array(folder / NEAR, near[0]))
-        about["near_ijk_to_ras"] = _to_ras(near[1])
+        about["near_ijk_to_ras"] = to_ras(near[1])
     write_json(folder / FINDINGS, about)
     return [*written, folder / FINDINGS]
 

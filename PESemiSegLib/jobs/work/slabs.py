@@ -25,8 +25,9 @@ class Slabs:
 
     Each slab is a file `slabs/00017.npy`, uint8 (k, j, i), cut to its marks and written whole before the
     event "slab" names it: `file`, `start_ijk` on the working grid, and that grid's `ijk_to_ras`. A slab
-    without marks has no file. They are for looking at: small marks are still in. The files are there within
-    a `with` of this only, whichever way it ends. Trouble with writing them is no trouble for the job.
+    without marks has no file. They are for looking at, cut at the plain threshold: small marks and those
+    without a core are still in. The files are there within a `with` of this only, whichever way it ends.
+    Trouble with writing them is no trouble for the job.
 
     Args:
         ijk_to_ras: 4x4 of the working grid. clock: seconds, replaceable for tests.

@@ -1,5 +1,7 @@
 """Curves over thresholds: against counting every threshold by itself, MONAI's FROC and scikit-learn's AUC."""
 
+import math
+
 import numpy as np
 import pytest
 from monai.metrics import compute_fp_tp_probs, compute_froc_curve_data
@@ -10,7 +12,7 @@ from PESemiSegLib.evaluation.froc import froc
 from PESemiSegLib.evaluation.lesions import match_lesions
 from PESemiSegLib.evaluation.marks import TOUCHING, Emboli
 from PESemiSegLib.evaluation.scans import auc, roc
-from PESemiSegLib.evaluation.sweep import scan_score, sweep_counts
+from PESemiSegLib.evaluation.sweep import cut_at, scan_score, sweep_counts
 
 WHOLE = (slice(None),) * 3
 
@@ -23,22 +25,24 @@ def _scene(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return probability, truth > 1.5 * truth.std()
 
 
+@pytest.mark.parametrize("edge", [math.inf, 0.5])
 @pytest.mark.parametrize("seed", range(3))
-def test_islands_give_what_whole_scans_give(seed: int) -> None:
+def test_islands_give_what_whole_scans_give(seed: int, edge: float) -> None:
     probability, truth = _scene(seed)
     emboli, _ = ndimage.label(truth, TOUCHING)
     thresholds, smallest = (0.1, 0.3, 0.5, 0.7, 0.9), 6
-    counts = sweep_counts(probability, Emboli.of(truth, None, WHOLE), thresholds, (smallest,))
+    cuts = [cut_at(threshold, edge) for threshold in thresholds]
+    counts = sweep_counts(probability, Emboli.of(truth, None, WHOLE), cuts, (smallest,))
     kept = []
     for threshold, count in zip(thresholds, counts, strict=True):
-        labels, n = ndimage.label(probability >= threshold, TOUCHING)
-        sizes = np.bincount(labels.ravel(), minlength=n + 1)
+        labels, n = ndimage.label(probability >= min(threshold, edge), TOUCHING)
+        sizes = np.bincount(labels[probability >= threshold], minlength=n + 1)
         mask = (sizes[labels] >= smallest) & (labels > 0)
         report = match_lesions(mask, truth, 1.0, instances=emboli)
         assert (count.marks, count.false_marks) == (report.marks, report.false_marks)
         assert count.found(np.bincount(emboli.ravel())) == report.found
         kept.append(bool(mask.any()))
-    score = scan_score(probability, smallest, floor=0.1)
+    score = scan_score(probability, smallest, 0.1, edge)
     for threshold, there in zip(thresholds, kept, strict=True):
         assert there == (score >= threshold)
 
@@ -50,6 +54,9 @@ def test_the_score_of_a_scan_needs_a_whole_mark() -> None:
     assert scan_score(probability) == pytest.approx(0.9, abs=1e-3)
     assert scan_score(probability, 4) == pytest.approx(0.5, abs=1e-3)
     assert scan_score(probability, 7) == 0.0
+    assert scan_score(probability, 2, edge=0.35) == pytest.approx(0.7, abs=1e-3)
+    probability[1, 5, 5] = 0.0  # in two: 0.8, 0.7, 0.6, 0.3 and, by a corner, 0.5
+    assert scan_score(probability, 5, edge=0.35) == pytest.approx(0.3, abs=1e-3)
 
 
 def test_froc_is_monais_for_marks_that_stand_apart(make_result) -> None:  # type: ignore[no-untyped-def]

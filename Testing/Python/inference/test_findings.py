@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 from scipy.spatial.distance import pdist, squareform
+from skimage import measure
 
 from PESemiSegLib.inference import findings
 from PESemiSegLib.inference.lungs import lung_mask
@@ -115,6 +117,79 @@ def test_a_mark_of_exactly_the_least_volume_stays():
     mask = np.zeros((1, 4, 4), np.uint8)
     mask[0, 0, :2] = 1
     assert findings.clean(mask, 0.5, min_mm3=1.0).sum() == 2
+
+
+def blobs(seed, shape=(5, 14, 14)):
+    """A smooth probability, float32, with a handful of marks at 0.5."""
+    noise = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=shape), 1.2)
+    return np.clip(0.5 + 0.3 * noise / noise.std(), 0, 1).astype(np.float32)
+
+
+def cleaned(probability, threshold, core, **settings):
+    marked = findings.levels(probability, threshold, core)
+    counted = findings.CORE if core > threshold else findings.EDGE
+    return findings.clean(marked, 0.8, counted=counted, **settings)
+
+
+def test_a_mark_is_drawn_at_the_edge_and_kept_for_its_core():
+    row = [0.6, 0.99, 0.99, 0.6, 0.0, 0.9, 0.9, 0.9, 0.0, 0.6, 0.99, 0.6, 0.6]
+    probability = np.zeros((3, 3, len(row)), np.float32)
+    probability[1, 1] = row
+    kept = np.zeros_like(probability, np.uint8)
+    kept[1, 1, :4] = 1  # two voxels of core: 1.6 mm3
+    np.testing.assert_array_equal(cleaned(probability, 0.5, 0.98, min_mm3=1.0), kept)
+    kept[1, 1, 9:] = 1  # one voxel of core: 0.8 mm3
+    np.testing.assert_array_equal(cleaned(probability, 0.5, 0.98, min_mm3=0.8), kept)
+    np.testing.assert_array_equal(cleaned(probability, 0.5, 0.98), kept)  # without a core none stays
+    kept[1, 1, 5:8] = 1
+    np.testing.assert_array_equal(cleaned(probability, 0.5, 0.5, min_mm3=2.0), kept)
+
+
+def test_holes_of_the_core_are_filled_as_core():
+    probability = np.zeros((1, 7, 12), np.float32)
+    probability[0, 1:6, 1:6], probability[0, 1:6, 6:11] = 0.99, 0.6
+    probability[0, 3, 3] = probability[0, 3, 8] = 0.1
+    assert cleaned(probability, 0.5, 0.9, min_mm3=25 * 0.8, fill_holes=True).sum() == 50
+    assert cleaned(probability, 0.5, 0.9, min_mm3=25 * 0.8).sum() == 0
+    assert cleaned(probability, 0.5, 0.9, min_mm3=26 * 0.8, fill_holes=True).sum() == 0
+
+
+def plain(probability, threshold, least_mm3):
+    """What one threshold has always given, by scikit-image."""
+    mask = probability >= threshold
+    labels = measure.label(mask, connectivity=3)
+    volume = np.bincount(labels.ravel()) * 0.8
+    return (mask & (volume[labels] >= least_mm3)).astype(np.uint8)
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.05, 1.0), st.floats(0.0, 30.0))
+def test_a_core_at_the_threshold_is_one_threshold(seed, threshold, least_mm3):
+    probability = blobs(seed)
+    mask = cleaned(probability, threshold, threshold, min_mm3=least_mm3)
+    assert mask.dtype == np.uint8
+    np.testing.assert_array_equal(mask, plain(probability, threshold, least_mm3))
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.lists(st.floats(0.3, 1.0), min_size=3, max_size=3),
+    st.floats(0.0, 20.0),
+    st.booleans(),
+)
+def test_a_higher_core_keeps_fewer_marks_and_keeps_them_whole(seed, cuts, least_mm3, fill_holes):
+    probability, (threshold, low, high) = blobs(seed), sorted(cuts)
+    wide, less = (
+        cleaned(probability, threshold, core, min_mm3=least_mm3, fill_holes=fill_holes)
+        for core in (low, high)
+    )
+    assert set(np.unique(wide)) <= {0, 1}
+    assert (less <= wide).all()
+    labels = measure.label(wide, connectivity=3)
+    assert all(len(set(less[labels == n])) == 1 for n in range(1, labels.max() + 1))
+    if not fill_holes:
+        cores = np.bincount(labels[(probability >= low) & (wide > 0)], minlength=labels.max() + 1)[1:]
+        assert (cores >= 1).all()
+        assert (cores * 0.8 >= least_mm3).all()
 
 
 def test_more_components_than_two_bytes_can_number():

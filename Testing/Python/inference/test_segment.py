@@ -3,6 +3,7 @@
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from PESemiSegLib.inference.engines.base import EngineInfo
 from PESemiSegLib.inference.provenance import fingerprint
 from PESemiSegLib.inference.result import Box
 from PESemiSegLib.inference.segment import segment
+from PESemiSegLib.inference.settings import Settings
 from PESemiSegLib.volumes.preprocess import window
 from PESemiSegLib.volumes.volume import from_array
 
@@ -206,6 +208,59 @@ def test_findings_add_up_to_the_mask(chest, tiny_package, fake):
         assert result.finding_mask(finding).sum() * voxel == pytest.approx(finding.volume_mm3)
 
 
+class Shades(Pointwise):
+    """Probability by the brightness of the blood: trunk and vessels differ."""
+
+    def run(self, inputs, poll):
+        for item in inputs:
+            plane = (item[len(item) // 2] + 1) / 2
+            yield plane.astype(np.float32), plane
+
+
+def test_a_core_drops_marks_whole_and_the_default_is_none(chest, tiny_package, monkeypatch):
+    monkeypatch.setattr(walk, "open_engine", lambda *a, **k: Shades())
+    slices = []
+
+    def run(**settings):
+        slices.clear()
+        return segment(
+            chest.volume,
+            tiny_package,
+            threshold=0.9,
+            slice_done=lambda _, m: slices.append(m.max()),
+            **settings,
+        )
+
+    before, same = run(), run(core_threshold=0.9)
+    np.testing.assert_array_equal(before.mask, same.mask)
+    assert before.findings == same.findings
+    assert before.provenance["settings"]["core_threshold"] == 0.9
+    least = before.findings[0].volume_mm3 * 0.5
+    cored = run(core_threshold=0.999, min_lesion_mm3=least)
+    assert max(slices) == 1  # what is shown meanwhile is a mask
+    assert set(np.unique(cored.mask)) == {0, 1}
+    assert cored.provenance["settings"]["core_threshold"] == 0.999
+    cores = [
+        (before.probability.crop(f.box)[before.finding_mask(f)] >= 0.999).sum()
+        * chest.volume.grid.voxel_volume_mm3
+        for f in before.findings
+    ]
+    kept = [f.volume_mm3 for f, core in zip(before.findings, cores, strict=True) if core >= least]
+    assert [f.volume_mm3 for f in cored.findings] == kept
+    assert 0 < len(kept) < len(before.findings)
+
+
+def test_whose_core_counts(tiny_package):
+    """The caller's before the package's, which a higher threshold takes with it."""
+    package = replace(tiny_package, info=replace(tiny_package.info, threshold=0.5, core_threshold=0.9))
+    assert Settings().resolved(package).cuts == (0.5, 0.9)
+    assert Settings(threshold=0.3).resolved(package).cuts == (0.3, 0.9)
+    assert Settings(threshold=0.95).resolved(package).cuts == (0.95, 0.95)
+    assert Settings(core_threshold=0.5).resolved(package).cuts == (0.5, 0.5)
+    assert not Settings(core_threshold=0.5).resolved(package).has_core
+    assert Settings().resolved(tiny_package).cuts == (0.5, 0.5)
+
+
 def test_other_spacing_is_resampled_and_brought_back(chest, tiny_package, fake):
     """The package wants 2 mm: in the same chest at 1 mm the trunk is marked in the same place."""
     part = slice(40, 52)
@@ -238,6 +293,9 @@ def test_context_slices_reach_the_engine(chest, context_package, monkeypatch):
     [
         {"threshold": 0.0},
         {"threshold": 1.5},
+        {"threshold": 0.7, "core_threshold": 0.6},
+        {"core_threshold": 0.3},
+        {"core_threshold": 1.5},
         {"min_lesion_mm3": -1},
         {"batch": 0},
         {"threads": 0},

@@ -22,6 +22,13 @@ def test_settings_training_and_results_are_listed(info_maker):
         assert text in card
 
 
+def test_the_card_says_how_marks_are_cut(info_maker):
+    card = render_card(info_maker(threshold=0.98, min_lesion_mm3=80))
+    assert "| Operating point | probability 0.98, marks of 80 mm3 or more |" in card
+    card = render_card(info_maker(threshold=0.5, core_threshold=0.98, min_lesion_mm3=80))
+    assert "probability 0.5 at the edge, marks that hold 80 mm3 or more at probability 0.98" in card
+
+
 def test_a_hostile_text_cannot_break_the_table(info_maker):
     card = render_card(info_maker(licence="a | b\n| c |"))
     assert "| Licence | a \\| b \\| c \\| |" in card

@@ -251,6 +251,9 @@ def test_no_permission_is_one_line(damaged, monkeypatch):
         ({"threshold": 1.5}, "threshold must lie between 0 and 1"),
         ({"threshold": "0.5"}, "threshold must be a number"),
         ({"threshold": True}, "threshold must be a number"),
+        ({"core_threshold": 0.4}, "core_threshold must lie between 0.5 and 1"),
+        ({"core_threshold": 1.0}, "core_threshold must lie below 1"),
+        ({"core_threshold": "0.9"}, "core_threshold must be a number"),
         ({"spacing_mm": 0}, "spacing_mm must lie"),
         ({"spacing_mm": [0.8, 0.8]}, "spacing_mm must be a number"),
         ({"hu_window": [240, -160]}, "hu_window must rise"),
@@ -301,6 +304,14 @@ def test_info_survives_json_exactly(info_maker):
     again = PackageInfo.from_json(info.to_json())
     assert again == info
     assert again.to_json() == info.to_json()
+
+
+def test_a_field_that_came_later_may_be_absent_and_is_not_written_for_nothing(info_maker):
+    before = info_maker()
+    assert '"core_threshold"' not in before.to_json()  # as older programs read and wrote it
+    assert PackageInfo.from_json(before.to_json()).core_threshold is None
+    after = info_maker(core_threshold=0.98)
+    assert PackageInfo.from_json(after.to_json()) == after
 
 
 # --- weights that do not fit, and life without torch ---

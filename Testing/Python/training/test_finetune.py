@@ -88,6 +88,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> ModelPackage:
         spacing_mm=3.0,
         data_origin="phantom",
         threshold=0.4,
+        core_threshold=0.6,
         min_lesion_mm3=30.0,
         training={"preset": "modern"},
     )
@@ -124,7 +125,8 @@ def test_a_model_is_adapted_judged_and_its_base_is_left_alone(
     assert base.sha256 in page
     assert json.loads((run / "evaluation" / "verdict.json").read_text())["verdict"] == "no difference shown"
     assert case_lines(adapted.verdict)[0].startswith("P01, site A: Dice ")
-    assert (package.info.threshold, package.info.min_lesion_mm3) == (0.4, 30.0)
+    assert (package.info.threshold, package.info.core_threshold) == (0.4, 0.6)
+    assert package.info.min_lesion_mm3 == 30.0
     assert _digests(base.folder) == before
     card = package.info.training
     assert card["parent"] == {"name": "base", "sha256": base.sha256}

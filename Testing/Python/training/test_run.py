@@ -105,10 +105,9 @@ def test_from_a_manifest_to_a_measured_package(
     assert 0 <= groups["A"]["dice"].value <= 1
     assert "lesion_sensitivity, unknown" in to_markdown(summary_rows(groups))
     assert json.loads(to_json(groups))["A"]["by_size"]
-    points = sweep(
-        cases, package, thresholds=(0.2, 0.6), smallest_mm3=(0.0, 100.0), engine="torch", device="cpu"
-    )
-    assert len(points) == 4
+    cuts = ((0.2, 0.2), (0.6, 0.6), (0.2, 0.6))
+    points = sweep(cases, package, cuts=cuts, smallest_mm3=(0.0, 100.0), engine="torch", device="cpu")
+    assert len(points) == 6
     assert choose_point(points) in points
 
 
