@@ -1,4 +1,4 @@
-"""Owns `pesemiseg models`: list, info, import, export and remove model packages."""
+"""Owns `pesemiseg models`: list, info, import, export, amend and remove model packages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PESemiSegLib.cli.options import print_json
 if TYPE_CHECKING:
     from PESemiSegLib.models.store import StoreEntry
 
-app = typer.Typer(no_args_is_help=True, help="List, inspect, import, export and remove models.")
+app = typer.Typer(no_args_is_help=True, help="List, inspect, import, export, amend and remove models.")
 
 NameArgument = Annotated[str, typer.Argument(help="Name as shown by `pesemiseg models list`.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what has the same name.")]
@@ -83,6 +83,47 @@ def export_model(
 
     archive = Store().export(name, output, overwrite=overwrite)
     print(f"exported {name} to {archive}\nSHA-256 of the file: {sha256_of(archive)}")
+
+
+@app.command("amend")
+def amend_model(
+    model: Annotated[str, typer.Argument(help="A name, a package folder or a .zip; it stays as it is.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="NEW", help="Folder of the new package.")],
+    threshold: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Probability from which a pixel is marked.")
+    ] = None,
+    core_threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0, max=1.0, help="Probability of a mark's core; as the threshold: none of its own."
+        ),
+    ] = None,
+    min_lesion_mm3: Annotated[
+        float | None, typer.Option(min=0.0, metavar="MM3", help="Marks with a smaller core are dropped.")
+    ] = None,
+    words: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="JSON with name, training, metrics, licence or intended_use, to replace them.",
+        ),
+    ] = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Write a model with another operating point: the same networks, a new card, checked as a whole."""
+    from PESemiSegLib.models.amend import move_operating_point, read_words
+    from PESemiSegLib.models.store import Store
+
+    package = move_operating_point(
+        Store().find(model),
+        output,
+        threshold=threshold,
+        core_threshold=core_threshold,
+        min_lesion_mm3=min_lesion_mm3,
+        words=None if words is None else read_words(words),
+        overwrite=overwrite,
+    )
+    print(f"wrote {package.info.name} to {output}\nSHA-256 of the package: {package.sha256}")
 
 
 @app.command("remove")

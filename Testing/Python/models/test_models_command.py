@@ -6,6 +6,7 @@ import pytest
 
 from PESemiSegLib.cli.main import main
 from PESemiSegLib.models import store as store_module
+from PESemiSegLib.models.package import read_package
 
 
 @pytest.fixture
@@ -57,6 +58,71 @@ def test_errors_are_one_line_and_exit_code_2(run, arguments, text):
     assert out == ""
     assert text in error
     assert len(error.strip().splitlines()) == 1
+
+
+def test_amending_moves_the_operating_point_and_leaves_the_model_alone(run, package_folder, tmp_path):
+    before = json.loads((package_folder / "model.json").read_text())
+    point = ("--threshold", 0.5, "--core-threshold", 0.98, "--min-lesion-mm3", 80)
+    new = tmp_path / "new"
+    code, out, _ = run("amend", package_folder, "-o", new, *point)
+    assert (code, "wrote tiny to" in out) == (0, True)
+    after = json.loads((new / "model.json").read_text())
+    assert (after["threshold"], after["core_threshold"], after["min_lesion_mm3"]) == (0.5, 0.98, 80)
+    assert read_package(new).sha256 in out
+    assert after["training"] == before["training"] | {"amended_from": read_package(package_folder).sha256}
+    assert list(after["metrics"]) == ["measured before, with threshold 0.5, min_lesion_mm3 0"]
+    assert "at probability 0.98" in (new / "README.md").read_text()
+    assert json.loads((package_folder / "model.json").read_text()) == before
+    for name in ("segmenter.safetensors", "segmenter.onnx", "discriminator.onnx"):
+        assert (new / name).read_bytes() == (package_folder / name).read_bytes()
+
+    words = tmp_path / "words.json"
+    words.write_text(
+        json.dumps({"metrics": {"Dice": 0.6}, "training": {"command": "again"}, "name": "other"})
+    )
+    assert run("amend", new, "-o", tmp_path / "plain", "--core-threshold", 0.5, "--words", words)[0] == 0
+    plain = json.loads((tmp_path / "plain" / "model.json").read_text())
+    assert "core_threshold" not in plain  # of its own no more
+    assert (plain["name"], plain["metrics"]) == ("other", {"Dice": 0.6})
+    assert plain["training"]["command"] == "again"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ((), "Nothing would change"),
+        (("--threshold", "0.5"), "Nothing would change"),
+        (("--core-threshold", "0.4"), "core_threshold must lie between 0.5 and 1"),
+        (("--core-threshold", "1"), "core_threshold must lie below 1"),
+        (("--min-lesion-mm3", "2e6"), "min_lesion_mm3 must lie"),
+        (("--words", "{"), "cannot be read as JSON"),
+        (("--words", "[]"), "one JSON object"),
+        (("--words", '{"files": {}}'), "files cannot be amended"),
+        (("--words", '{"training": "by hand"}'), "training must be an object"),
+    ],
+)
+def test_what_cannot_be_amended_is_refused_and_nothing_is_written(
+    run, package_folder, tmp_path, arguments, text
+):
+    if arguments[:1] == ("--words",):
+        (tmp_path / "words.json").write_text(arguments[1])
+        arguments = ("--words", tmp_path / "words.json")
+    before = set(tmp_path.iterdir())
+    code, out, error = run("amend", package_folder, "-o", tmp_path / "new", *arguments)
+    assert (code, out) == (2, "")
+    assert text in error
+    assert len(error.strip().splitlines()) == 1
+    assert set(tmp_path.iterdir()) - {tmp_path / "home"} == before - {tmp_path / "home"}
+
+
+def test_amending_does_not_replace_what_is_there_unasked(run, package_folder, tmp_path):
+    new = ("amend", package_folder, "-o", tmp_path / "new", "--threshold")
+    assert run(*new, 0.6)[0] == 0
+    code, _, error = run(*new, 0.7)
+    assert (code, "exists already" in error) == (2, True)
+    assert read_package(tmp_path / "new").info.threshold == 0.6
+    assert run(*new, 0.7, "--overwrite")[0] == 0
+    assert read_package(tmp_path / "new").info.threshold == 0.7
 
 
 def test_broken_package_is_listed_as_such(run, package_folder, tmp_path):
