@@ -35,7 +35,8 @@ class SegmentPanel(Panel):
         ui.modelCombo.connect("currentIndexChanged(int)", self._onModel)
         ui.cardButton.connect("toggled(bool)", self._onCard)
         ui.deviceCombo.connect("currentIndexChanged(int)", self._onDevice)
-        ui.thresholdCheck.connect("toggled(bool)", self._onOwnThreshold)
+        ui.thresholdCheck.connect("toggled(bool)", self._onOwnPoint)
+        ui.coreCheck.connect("toggled(bool)", self._onOwnPoint)
         ui.segmentButton.connect("clicked()", self._onSegment)
         ui.runAnywayButton.connect("clicked()", self._onRunAnyway)
         ui.dismissButton.connect("clicked()", self._onDismiss)
@@ -49,7 +50,7 @@ class SegmentPanel(Panel):
         """Models may have come or gone, and the scene may be another."""
         self._listModels()
         self._onInput(self.ui.inputSelector.currentNode())
-        self._onOwnThreshold(self.ui.thresholdCheck.checked)
+        self._onOwnPoint()
 
     def enter(self) -> None:
         """The list of models may have changed meanwhile."""
@@ -150,13 +151,14 @@ class SegmentPanel(Panel):
         self._updateCost()
         self._updateButton()
 
-    def _onOwnThreshold(self, own: bool) -> None:
-        self.ui.thresholdSlider.enabled = own
-        entry = self._entry()
-        if not own and entry is not None and entry.info is not None:
-            self.ui.thresholdCheck.toolTip = _("Off: the model's own operating point, {value}").format(
-                value=f"{entry.info.threshold:g}"
-            )
+    def _onOwnPoint(self, _own: bool = False) -> None:
+        ui, entry = self.ui, self._entry()
+        ui.thresholdSlider.enabled, ui.coreSlider.enabled = ui.thresholdCheck.checked, ui.coreCheck.checked
+        if entry is not None and entry.info is not None:
+            off, threshold = _("Off: the model's own operating point, {value}"), entry.info.threshold
+            core = entry.info.core_threshold or threshold
+            ui.thresholdCheck.toolTip = off.format(value=f"{threshold:g}")
+            ui.coreCheck.toolTip = off.format(value=f"{core:g}")
 
     def _updateCost(self) -> None:
         volume, entry = self.ui.inputSelector.currentNode(), self._entry()
@@ -230,6 +232,9 @@ class SegmentPanel(Panel):
         }
         if self.parameters.ownThreshold:
             settings["threshold"] = self.parameters.threshold
+        if self.parameters.ownCore:
+            least = settings.get("threshold", self._entry().info.threshold)
+            settings["core_threshold"] = max(self.parameters.coreThreshold, least)
         if self.parameters.smallestMarkMm3 >= 0:
             settings["min_lesion_mm3"] = self.parameters.smallestMarkMm3
         volume = self.ui.inputSelector.currentNode()

@@ -184,6 +184,10 @@ def _choose(cases: list[Case], package: ModelPackage, output: Path, settings: di
     tables.write_text(output / "operating_points.csv", tables.to_csv([asdict(p) for p in points]))
     tables.write_text(output / "chosen.json", tables.to_json(best))
     print(tables.to_markdown([asdict(best)]))
+    console.say(
+        f"a model with it: pesemiseg models amend {package.path} -o NEW --threshold {best.threshold:g} "
+        f"--core-threshold {best.core_threshold:g} --min-lesion-mm3 {best.min_lesion_mm3:g}"
+    )
 
 
 def _tell(step: CaseDone) -> None:

@@ -76,11 +76,12 @@ def segment(
     whole: Annotated[bool, typer.Option("--whole", help="Compute all slices, not only the lungs.")] = False,
     lung_filter: Annotated[LungFilter, typer.Option(help="Drop marks outside the lungs.")] = LungFilter.hull,
     threshold: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Probability of a mark. Default: the model's.")
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Probability of a mark. Default: the model's, with its core."),
     ] = None,
     core_threshold: Annotated[
         float | None,
-        typer.Option(min=0.0, max=1.0, help="Probability of a mark's core. Default: the model's."),
+        typer.Option(min=0.0, max=1.0, help="Probability of a mark's core. Default: see --threshold."),
     ] = None,
     min_size: Annotated[
         float | None,

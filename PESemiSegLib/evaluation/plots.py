@@ -71,8 +71,9 @@ def _froc(models: Models) -> Picture | None:
         draw,
         "froc",
         "Emboli found against false marks (FROC)",
-        "From left to right the threshold falls. The symbol is the operating point, the band the 95 % "
-        "interval over patients. A curve ends where false marks are most: below, they grow together.",
+        "From left to right the threshold falls (the core's, where marks are kept for one). The symbol is "
+        "the operating point, the band the 95 % interval over patients. A curve ends where false marks are "
+        "most: below, they grow together.",
     )
 
 

@@ -56,7 +56,8 @@ CONVENTIONS = (
     "NSD: share of both surfaces that lies within 1 or 2 mm of the other. HD95: the larger of the two "
     "95th percentiles of surface distances. Volume error: marked minus true, all scans.",
     "A scan is called positive as soon as it holds one mark. Its score, for the AUC, is the highest "
-    "threshold at which a mark of at least the smallest size remains.",
+    "threshold (the core's, where marks are kept for one) at which a mark of at least the smallest size "
+    "remains.",
 )
 
 

@@ -70,8 +70,8 @@ def segment(
         whole: compute every slice completely; else only the box of both lungs, see `LungField.box`.
         lung_filter: "hull", "paper" or "none", see `lung_filter.make_filter`.
         threshold: least probability of a marked voxel; the package's by default.
-        core_threshold: least probability of a voxel of a mark's core; the package's by default, the
-            threshold where it has none. A mark without a core is removed.
+        core_threshold: least probability of a voxel of a mark's core; a mark without a core is removed. The
+            package's by default, or `threshold` where that is given or the package has none.
         min_lesion_mm3: marks with a smaller core are removed; the package's by default.
         fill_holes: fill holes of marks within slices.
         batch: slices at once on CUDA. threads: CPU threads.

@@ -44,16 +44,18 @@ class Settings:
     def resolved(self, package: ModelPackage) -> Settings:
         """The same with the package's values filled in. Raises ConfigError for values out of range.
 
-        Where neither caller nor package names a core, the threshold is its threshold too. A threshold that
-        the caller lifts above the package's core takes the core with it.
+        The package's core belongs to the package's threshold: a caller who names a threshold alone gets that
+        one threshold.
         """
         threshold = package.info.threshold if self.threshold is None else self.threshold
         smallest = package.info.min_lesion_mm3 if self.min_lesion_mm3 is None else self.min_lesion_mm3
         if not 0.0 < threshold <= 1.0:
             raise ConfigError(f"threshold {threshold} must lie above 0 and at most at 1")
         core = self.core_threshold
+        if core is None and self.threshold is None:
+            core = package.info.core_threshold
         if core is None:
-            core = max(threshold, package.info.core_threshold or 0.0)
+            core = threshold
         elif not threshold <= core <= 1.0:
             raise ConfigError(f"the core's threshold {core} must lie between the threshold {threshold} and 1")
         if smallest < 0:

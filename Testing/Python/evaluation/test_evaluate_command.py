@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from PESemiSegLib.cli.evaluate import evaluate
+from PESemiSegLib.cli.main import main
 from PESemiSegLib.cohorts.manifest import Case, Manifest, read_manifest, write_manifest
 from PESemiSegLib.errors import Cancelled, ConfigError, InputError
-from PESemiSegLib.evaluation.evaluate import evaluate_models
+from PESemiSegLib.evaluation.evaluate import evaluate_cases, evaluate_models
 from PESemiSegLib.evaluation.verdict import compare
 from PESemiSegLib.inference import segment as segment_module
 from PESemiSegLib.models.package import read_package
@@ -70,7 +71,9 @@ def eager(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "eager"
     shutil.copytree(DEMO, folder)
     info = json.loads((folder / "model.json").read_text())
-    (folder / "model.json").write_text(json.dumps(info | {"name": "eager", "threshold": 0.05}))
+    (folder / "model.json").write_text(
+        json.dumps(info | {"name": "eager", "threshold": 0.05, "core_threshold": None})
+    )
     return folder
 
 
@@ -109,6 +112,31 @@ def test_page_and_tables_are_there_and_name_nobody(finished: Path) -> None:
     record = json.loads((finished / "evaluation.json").read_text())
     assert record["sites"]["demo"]["A"]["scans_without_pe"] == 1
     assert record["comparisons"][0]["verdict"] == "no difference shown"
+
+
+def test_the_operating_point_that_is_chosen_gives_the_figures_it_was_chosen_for(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate([str(DEMO)], tmp_path / "choice", manifest=manifest, choose=True, threads=1)
+    chosen = json.loads((tmp_path / "choice" / "chosen.json").read_text())
+    said = capsys.readouterr().err.split("pesemiseg ")[-1].split()
+    assert said[:3] == ["models", "amend", str(DEMO)]
+    assert main([word.replace("NEW", str(tmp_path / "new")) for word in said]) == 0
+    info = read_package(tmp_path / "new").info
+    assert (info.threshold, info.min_lesion_mm3) == (chosen["threshold"], chosen["min_lesion_mm3"])
+    assert (info.core_threshold or info.threshold) == chosen["core_threshold"]
+    rows = list(csv.DictReader((tmp_path / "choice" / "operating_points.csv").open()))
+    assert len(rows) == 238
+    cored = next(row for row in rows if (row["threshold"], row["core_threshold"]) == ("0.3", "0.95"))
+    cases = read_manifest(manifest).select("test")
+    for row in (chosen, cored):
+        point = {name: float(row[name]) for name in ("threshold", "core_threshold", "min_lesion_mm3")}
+        with_pe, without = evaluate_cases(cases, read_package(DEMO), threads=1, **point)
+        assert with_pe.overlap.dice == pytest.approx(float(row["dice"]), abs=0.01)  # 16 bits of probability
+        found = with_pe.lesions.found / len(with_pe.lesions.lesions)
+        assert found == pytest.approx(float(row["lesion_sensitivity"]))
+        false = (with_pe.lesions.false_marks + without.lesions.false_marks) / 2
+        assert false == pytest.approx(float(row["false_marks_per_scan"]))
 
 
 def test_stored_results_are_reused_until_something_changes(

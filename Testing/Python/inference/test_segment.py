@@ -251,11 +251,12 @@ def test_a_core_drops_marks_whole_and_the_default_is_none(chest, tiny_package, m
 
 
 def test_whose_core_counts(tiny_package):
-    """The caller's before the package's, which a higher threshold takes with it."""
+    """The caller's before the package's, which belongs to the package's own threshold."""
     package = replace(tiny_package, info=replace(tiny_package.info, threshold=0.5, core_threshold=0.9))
     assert Settings().resolved(package).cuts == (0.5, 0.9)
-    assert Settings(threshold=0.3).resolved(package).cuts == (0.3, 0.9)
-    assert Settings(threshold=0.95).resolved(package).cuts == (0.95, 0.95)
+    assert Settings(threshold=0.3).resolved(package).cuts == (0.3, 0.3)
+    assert Settings(threshold=0.3, core_threshold=0.8).resolved(package).cuts == (0.3, 0.8)
+    assert Settings(core_threshold=0.95).resolved(package).cuts == (0.5, 0.95)
     assert Settings(core_threshold=0.5).resolved(package).cuts == (0.5, 0.5)
     assert not Settings(core_threshold=0.5).resolved(package).has_core
     assert Settings().resolved(tiny_package).cuts == (0.5, 0.5)

@@ -73,6 +73,24 @@ def test_every_page_fits_a_narrow_panel_whatever_things_are_called(shell: Any) -
     assert max(widths.values()) <= 390, widths
 
 
+def test_the_panel_hands_over_its_own_operating_point(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    panel, asked = shell.segment, []
+    monkeypatch.setattr(panel, "_begin", lambda request: asked.append(request.settings))
+    own = panel.parameters
+    panel.start()
+    assert not {"threshold", "core_threshold", "min_lesion_mm3"} & set(asked[-1])
+    own.ownThreshold, own.threshold = True, 0.4
+    panel.start()
+    assert (asked[-1]["threshold"], "core_threshold" in asked[-1]) == (0.4, False)
+    own.ownCore, own.coreThreshold = True, 0.8
+    panel.start()
+    assert (asked[-1]["threshold"], asked[-1]["core_threshold"]) == (0.4, 0.8)
+    own.threshold = 0.9
+    panel.start()
+    assert asked[-1]["core_threshold"] == 0.9  # no lower than the edge
+    assert panel.ui.coreSlider.enabled
+
+
 def test_devices_and_precisions_are_those_of_this_computer(shell: Any) -> None:
     cpu = {"device": "cpu", "name": "Xeon", "usable": True, "bf16": False}
     gpu = {"device": "cuda:0", "name": "H200", "usable": True, "bf16": True, "memory_gib": 139}
