@@ -20,6 +20,7 @@ _SEGMENTERS = {
     "deeplabv3plus": "deeplab.DeepLabV3Plus",
     "efficient_unet": "cpmn.EfficientUNet",
     "cpmn": "cpmn.Pathway",
+    "resnext_unet": "resnext.ResNeXtUNet",
     "stitchnet": "stitchnet.StitchNet",
 }
 """Architecture -> module and class of this room, opened when one is built: MONAI takes seconds to load."""

@@ -9,7 +9,14 @@ from typing import Any, Literal, Self, get_args, get_type_hints
 from PESemiSegLib.errors import ConfigError
 
 Architecture = Literal[
-    "hrnet", "unet2d", "attention_unet", "deeplabv3plus", "efficient_unet", "cpmn", "stitchnet"
+    "hrnet",
+    "unet2d",
+    "attention_unet",
+    "deeplabv3plus",
+    "efficient_unet",
+    "cpmn",
+    "resnext_unet",
+    "stitchnet",
 ]
 Depth = Literal["full", "small"]
 Stem = Literal["half", "quarter"]
@@ -106,15 +113,16 @@ class NetworkConfig(_Settings):
     Attributes:
         architecture: "hrnet" (the paper's, with its ablations), "unet2d" (Ronneberger 2015; with `context` it
             is 2.5-D), "attention_unet" (Oktay 2018), "deeplabv3plus" (Chen 2018, on a ResNet),
-            "efficient_unet" (U-Net on EfficientNet-B0), "cpmn" (the same in 3D with a head for the scan) or
-            "stitchnet" (Zammit: a picture of the image for each class, on two MobileNetV2).
+            "efficient_unet" (U-Net on EfficientNet-B0), "cpmn" (the same in 3D with a head for the scan),
+            "resnext_unet" (U-Net on ResNeXt-50) or "stitchnet" (Zammit: a picture of the image for each
+            class, on two MobileNetV2).
         width: channels at the finest resolution, `w`. HRNet's branches have w, 2w, 4w (8w with `stage4`); the
             U-Nets' five levels w to 16w (published: 64); DeepLabV3+'s ResNet w to 8w planes (published: 64);
-            the decoder on EfficientNet 16w to w (published: 16); StitchNet's encoders w to 20w (16).
+            decoders on EfficientNet and ResNeXt 16w to w (published: 16); StitchNet's encoders w to 20w (16).
         depth: HRNet: "full" is the published depth (4 blocks in layer 1 and on each branch; 1, 4 and 3
             modules in stages 2 to 4), "small" is for CPUs (2 blocks; 1, 2 and 1 modules). DeepLabV3+:
             "full" stands on ResNet-50, "small" on ResNet-18. StitchNet: "full" has the published blocks of
-            MobileNetV2, "small" one per stage. The U-Nets have one depth.
+            MobileNetV2, "small" one per stage; ResNeXt likewise. The other U-Nets have one depth.
         stem: "half" keeps one strided convolution (the paper's enlarged input), "quarter" the official two.
         stage4: keep the fourth stage, which the paper removes.
         upsample: how the lower branches reach the finest one before they are joined.
@@ -186,7 +194,7 @@ class NetworkConfig(_Settings):
         """Input pixels per pixel of the coarsest map."""
         if self.architecture == "hrnet":
             return self.feature_stride * 2 ** (self.branches - 1)
-        return 32 if self.architecture in ("efficient_unet", "cpmn", "stitchnet") else 16
+        return 32 if self.architecture in ("efficient_unet", "cpmn", "resnext_unet", "stitchnet") else 16
 
     @property
     def latents(self) -> int:
@@ -214,6 +222,7 @@ class NetworkConfig(_Settings):
             return f"3D U-Net on EfficientNet-B0 with a head for the scan, width {self.width}, {size} voxels"
         names = {"unet2d": "U-Net", "attention_unet": "Attention U-Net"}
         names["efficient_unet"] = "U-Net on EfficientNet-B0,"
+        names["resnext_unet"] = f"U-Net on {'ResNeXt-50' if self.depth == 'full' else 'a small ResNeXt'},"
         names["stitchnet"] = f"StitchNet, {self.depth} depth,"
         backbone = "ResNet-50" if self.depth == "full" else "ResNet-18"
         return f"{names.get(self.architecture, f'DeepLabV3+ on {backbone},')} width {self.width}"
