@@ -140,6 +140,10 @@ class TrainConfig:
 
     def _check_strategy(self) -> None:
         own, _ = split_strategy(self.strategy)
+        require(
+            own != "stitchnet" or self.network.architecture == "stitchnet",
+            f"the strategy stitchnet trains the network stitchnet, not '{self.network.architecture}'",
+        )
         if own.startswith("adversarial"):
             kind = "mask_only" if own == "adversarial_mask" else "feature"
             require(
@@ -156,8 +160,8 @@ class TrainConfig:
     def needs_unlabelled(self) -> bool:
         """Whether the strategy cannot do without unlabelled scans."""
         own, mixed = split_strategy(self.strategy)
-        alone = own.startswith("adversarial") and self.semi.adversarial.labelled_first and not mixed
-        return self.takes_unlabelled and not alone
+        alone = own.startswith("adversarial") and self.semi.adversarial.labelled_first
+        return self.takes_unlabelled and not ((alone or own == "stitchnet") and not mixed)
 
     @property
     def takes_unlabelled(self) -> bool:

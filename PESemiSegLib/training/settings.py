@@ -5,20 +5,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from PESemiSegLib.errors import ConfigError
+from PESemiSegLib.training.scheduled import Scheduled, require
+from PESemiSegLib.training.settings_cpmn import CpmnConfig
+from PESemiSegLib.training.settings_stitchnet import StitchNetConfig
 
 STRATEGY_NAMES = (
     "supervised", "adversarial_feature", "adversarial_mask", "pseudo_label", "mean_teacher", "cps",
     "fixmatch", "unimatch", "bcp",
 )  # fmt: skip
+"""The strategies that take any segmenter."""
+OWN_STRATEGIES = ("stitchnet", "cpmn")
+"""Those that belong to one system and its network."""
 MIX = "cross_site_mix"
 """Joined to a strategy's name by "+", as in "fixmatch+cross_site_mix"; alone, it is on top of supervised."""
-
-
-def require(condition: bool, message: str) -> None:
-    """Raise ConfigError with the message unless the condition holds."""
-    if not condition:
-        raise ConfigError(f"Training settings: {message}.")
 
 
 def split_strategy(name: str) -> tuple[str, bool]:
@@ -26,10 +25,10 @@ def split_strategy(name: str) -> tuple[str, bool]:
     parts = [part.strip() for part in name.split("+")]
     mixed = MIX in parts
     own = [part for part in parts if part != MIX] or ["supervised"]
-    known = ", ".join(STRATEGY_NAMES)
+    names = (*STRATEGY_NAMES, *OWN_STRATEGIES)
     require(
-        len(own) == 1 and own[0] in STRATEGY_NAMES and parts.count(MIX) <= 1,
-        f"strategy '{name}' is not one of {known}, alone or with '+{MIX}'",
+        len(own) == 1 and own[0] in names and parts.count(MIX) <= 1,
+        f"strategy '{name}' is not one of {', '.join(names)}, alone or with '+{MIX}'",
     )
     return own[0], mixed
 
@@ -54,26 +53,6 @@ class TrustConfig:
             0 <= value <= 1, f"trust={threshold!r}: give a confidence such as 0.2 or a quantile such as q0.5"
         )
         return cls(value, quantile)
-
-
-@dataclass(frozen=True)
-class Scheduled:
-    """When the term of the unlabelled crops begins and how it rises to its weight; shares of the run."""
-
-    start: float = 0.1
-    ramp: float = 0.1
-    weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        require(0 <= self.start <= 1 and 0 <= self.ramp <= 1, "start and ramp are shares of the run, 0 to 1")
-        require(0 <= self.weight <= 100, "the weight of the unlabelled term must lie within 0 to 100")
-
-    def factor(self, progress: float) -> float:
-        """0 before the start, then weight * exp(-5 (1 - x)^2) while x goes from 0 to 1 over the ramp."""
-        if progress < self.start:
-            return 0.0
-        x = 1.0 if self.ramp <= 0 else min(1.0, (progress - self.start) / self.ramp)
-        return self.weight * math.exp(-5.0 * (1.0 - x) ** 2)
 
 
 @dataclass(frozen=True)
@@ -263,6 +242,8 @@ class SemiConfig:
     fixmatch: FixMatchConfig = field(default_factory=FixMatchConfig)
     unimatch: UniMatchConfig = field(default_factory=UniMatchConfig)
     bcp: BcpConfig = field(default_factory=BcpConfig)
+    stitchnet: StitchNetConfig = field(default_factory=StitchNetConfig)
+    cpmn: CpmnConfig = field(default_factory=CpmnConfig)
     cross_site_mix: CrossSiteMixConfig = field(default_factory=CrossSiteMixConfig)
 
     def __post_init__(self) -> None:

@@ -9,12 +9,14 @@ from PESemiSegLib.training.strategies.adversarial_feature import AdversarialFeat
 from PESemiSegLib.training.strategies.adversarial_mask import AdversarialMask
 from PESemiSegLib.training.strategies.base import Strategy
 from PESemiSegLib.training.strategies.bcp import BidirectionalCopyPaste
+from PESemiSegLib.training.strategies.cpmn import CrossPhaseMutualLearning
 from PESemiSegLib.training.strategies.cps import CrossPseudoSupervision
 from PESemiSegLib.training.strategies.cross_site_mix import CrossSiteMix
 from PESemiSegLib.training.strategies.fixmatch import FixMatch
 from PESemiSegLib.training.strategies.mean_teacher import MeanTeacher
 from PESemiSegLib.training.strategies.method import Method
 from PESemiSegLib.training.strategies.pseudo_label import PseudoLabel
+from PESemiSegLib.training.strategies.stitchnet import StitchNet
 from PESemiSegLib.training.strategies.supervised import Supervised
 from PESemiSegLib.training.strategies.unimatch import UniMatch
 
@@ -28,10 +30,12 @@ STRATEGIES: dict[str, type[Method]] = {
     "fixmatch": FixMatch,
     "unimatch": UniMatch,
     "bcp": BidirectionalCopyPaste,
+    "stitchnet": StitchNet,
+    "cpmn": CrossPhaseMutualLearning,
 }
 
 
-def build_strategy(segmenter: Learner, discriminator: Learner, config: TrainConfig) -> Strategy:
+def build_strategy(segmenter: Learner, discriminator: Learner | None, config: TrainConfig) -> Strategy:
     """The strategy that the settings name, with cross-site mixing around it where they say so.
 
     Raises ConfigError for an unknown one.

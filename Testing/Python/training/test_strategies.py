@@ -20,6 +20,7 @@ from PESemiSegLib.training.config import LossConfig, OptimiserConfig, TrainConfi
 from PESemiSegLib.training.losses import adversarial_loss, segmentation_loss
 from PESemiSegLib.training.settings import (
     MIX,
+    OWN_STRATEGIES,
     STRATEGY_NAMES,
     AdversarialConfig,
     SemiConfig,
@@ -167,7 +168,7 @@ def test_trust_is_a_value_or_a_quantile_of_all_or_of_each_class() -> None:
 
 
 def test_every_strategy_has_its_name_and_its_plan(tmp_path: Path) -> None:
-    assert tuple(STRATEGIES) == STRATEGY_NAMES
+    assert tuple(STRATEGIES) == (*STRATEGY_NAMES, *OWN_STRATEGIES)
     starts = AdversarialConfig(adversarial_start=0.1, semi_start=0.25)
     config = replace(_config("adversarial_feature"), semi=SemiConfig(adversarial=starts), iterations=4000)
     plan = _trainer(config, tmp_path).strategy.timeline()
