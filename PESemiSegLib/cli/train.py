@@ -131,7 +131,8 @@ class RunTalk:
             spoken = console.spoken_time(max(0.0, left))
             console.say(f"iteration {iteration}/{self._total}: L_seg {event['L_seg']:.3f}, {spoken} left")
         elif kind == "lesson" and event["number"] % 50 == 0:
-            console.say(f"discriminator alone {event['number']}/{event['of']}: L_D {event['L_D']:.3f}")
+            near = f", near marks {event['L_D_near']:.3f}" if "L_D_near" in event else ""
+            console.say(f"discriminator alone {event['number']}/{event['of']}: L_D {event['L_D']:.3f}{near}")
         elif kind == "validation":
             figures = ", ".join(f"{n} {event[n]:.3f}" for n in ("dice", "sensitivity", "precision"))
             console.say(f"iteration {iteration}, validation crops: {figures}")

@@ -34,7 +34,13 @@ _PANELS = (
     _Panel(
         "Losses, means between two looks",
         "health",
-        {"L_seg": "L_seg", "L_D": "L_D", "L_semi": "L_semi", "L_adv": "L_adv"},
+        {
+            "L_seg": "L_seg",
+            "L_D_near": "L_D near marks",
+            "L_semi": "L_semi",
+            "L_adv": "L_adv",
+            "L_D": "L_D of whole crops",
+        },
         share=False,
     ),
     _Panel(
@@ -90,8 +96,8 @@ def _draw(axes: Axes, panel: _Panel, points: Points) -> None:
         if name in points:
             dot = "o" if len(points[name]) < 40 else ""
             axes.plot(*zip(*points[name], strict=True), marker=dot, ms=4, color=colour, label=label)
-    if "L_D" in panel.columns and "L_D" in points:
-        axes.axhspan(*HEALTHY_LOSS, color=COLOURS[1], alpha=0.1, lw=0, label="healthy L_D")
+    if "L_D_near" in panel.columns and "L_D_near" in points:
+        axes.axhspan(*HEALTHY_LOSS, color=COLOURS[1], alpha=0.1, lw=0, label="healthy near marks")
     top = 1.02 if panel.share else None
     axes.set(title=panel.title, ylim=(0, top))
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))

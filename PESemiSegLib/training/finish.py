@@ -40,8 +40,9 @@ def teach(
     """One step of D on L_D (1A.5); all inputs come detached.
 
     mask, probability: (B, 1, H, W), or one channel per class; features: those in front of S's head.
-    more_fakes: probability and features of unlabelled crops (D_remain). Returns L_D and D's mean confidences
-    near marks. Raises NonFiniteLoss.
+    more_fakes: probability and features of unlabelled crops (D_remain). Returns L_D, as it is optimised, and
+    near marks, where there are any: L_D_near, of labelled crops, and D's mean confidences. Raises
+    NonFiniteLoss.
     """
     near, weight = _weights(mask, probability, losses)
     count = mask.shape[0]
@@ -59,8 +60,10 @@ def teach(
     figures = {"L_D": float(loss.detach())}
     pixels = float(near.sum())
     if pixels:
-        figures["D_on_masks"] = float((real.detach().sigmoid() * near).sum()) / pixels
-        figures["D_on_predictions"] = float((fake[:count].detach().sigmoid() * near).sum()) / pixels
+        real, fake = real.detach(), fake[:count].detach()
+        figures["L_D_near"] = float(discriminator_loss(real, fake, losses.real_label, near))
+        figures["D_on_masks"] = float((real.sigmoid() * near).sum()) / pixels
+        figures["D_on_predictions"] = float((fake.sigmoid() * near).sum()) / pixels
     return figures
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-HEALTHY_LOSS = (0.2, 0.5)
+HEALTHY_LOSS = (0.2, 0.5)  # near marks
 UNTRAINED_GAP = 0.02
 _MIN_TRUSTED, _MAX_TRUSTED = 0.001, 0.999
 _POSITIVES_JUMP = 10.0
@@ -29,15 +29,18 @@ class HealthReport:
     @property
     def healthy(self) -> bool:
         """No warning, and the discriminator has been looked at."""
-        return not self.warnings and "L_D" in self.figures
+        return not self.warnings and "L_D_near" in self.figures
 
 
 class HealthMonitor:
     """Gathers the figures of the steps and judges their means, once per report.
 
-    Known figures: L_seg, L_D, L_adv, L_semi, D_on_masks, D_on_predictions, D_on_unlabelled (mean
+    Known figures: L_seg, L_D, L_D_near, L_adv, L_semi, D_on_masks, D_on_predictions, D_on_unlabelled (mean
     confidences), trusted_share, trusted_positive_share (of unlabelled pixels, by D), sure_share,
     sure_positive_share (by the network's own probability), positive_fraction_unlabelled.
+
+    D is judged by L_D_near, its loss near marks. L_D, which it is trained on, is of whole crops: far from
+    marks, where most pixels lie, mask and prediction are all but alike, and 0.69 is what that comes to.
     """
 
     def __init__(self, patience: int = 2) -> None:
@@ -118,17 +121,20 @@ class HealthMonitor:
 
 
 def _judge_discriminator(means: Mapping[str, float]) -> Iterator[Told]:
-    loss = means.get("L_D")
-    if loss is not None:
+    loss = means.get("L_D_near")
+    if loss is None:
+        if "L_D" in means:
+            yield False, "The discriminator has seen no marks yet: nothing can be said of it."
+    else:
         low, high = HEALTHY_LOSS
         if loss < low:
             advice = "lower its rate or soften the masks it sees"
-            yield True, f"L_D is {loss:.2f}, below {low}: the discriminator wins; {advice}."
+            yield True, f"L_D near marks is {loss:.2f}, below {low}: the discriminator wins; {advice}."
         elif loss > high:
             blind = "the discriminator is still learning (0.69 = blind)"
-            yield False, f"L_D is {loss:.2f}, above {high}: {blind}."
+            yield False, f"L_D near marks is {loss:.2f}, above {high}: {blind}."
         else:
-            yield False, f"L_D is {loss:.2f}, within the healthy {low} to {high}."
+            yield False, f"L_D near marks is {loss:.2f}, within the healthy {low} to {high}."
     if "D_on_masks" in means and "D_on_predictions" in means:
         masks, predictions = means["D_on_masks"], means["D_on_predictions"]
         figures = f"{masks:.2f} on true masks, {predictions:.2f} on predictions"

@@ -14,10 +14,10 @@ from PESemiSegLib.training.curves import CURVES, draw_curves
 
 _LOG = logging.getLogger(__name__)
 COLUMNS = (
-    "iteration", "seconds", "lr", "L_seg", "L_D", "L_adv", "L_adv_unlabelled", "L_semi", "gradient_norm",
-    "D_on_masks", "D_on_predictions", "D_on_unlabelled", "trusted_share", "trusted_positive_share",
-    "sure_share", "sure_positive_share", "positive_fraction_unlabelled", "dice", "sensitivity", "precision",
-    "kind",
+    "iteration", "seconds", "lr", "L_seg", "L_D", "L_D_near", "L_adv", "L_adv_unlabelled", "L_semi",
+    "gradient_norm", "D_on_masks", "D_on_predictions", "D_on_unlabelled", "trusted_share",
+    "trusted_positive_share", "sure_share", "sure_positive_share", "positive_fraction_unlabelled", "dice",
+    "sensitivity", "precision", "kind",
 )  # fmt: skip
 TABLE, EVENTS = "log.csv", "events.jsonl"
 _EVERY = 10  # steps per row
@@ -33,10 +33,10 @@ class RunLog:
     def __init__(self, folder: Path, tensorboard: bool = True) -> None:
         self._folder, self._drawn = folder, time.monotonic()
         path = folder / TABLE
-        fresh = not path.exists()
+        columns = _columns_of(path)
         self._table = path.open("a", newline="", encoding="utf-8")
-        self._rows = csv.DictWriter(self._table, COLUMNS, extrasaction="ignore")
-        if fresh:
+        self._rows = csv.DictWriter(self._table, columns or COLUMNS, extrasaction="ignore")
+        if not columns:
             self._rows.writeheader()
         self._events = (folder / EVENTS).open("a", encoding="utf-8")
         self._board = _board(folder) if tensorboard else None
@@ -92,6 +92,14 @@ def _board(folder: Path) -> Any:
         _LOG.info("tensorboard is not installed; log.csv holds the curves")
         return None
     return SummaryWriter(str(folder / "tensorboard"))
+
+
+def _columns_of(table: Path) -> list[str]:
+    """The columns of a record that another version may have begun; empty where there is none."""
+    if not table.exists():
+        return []
+    with table.open(newline="", encoding="utf-8") as file:
+        return next(csv.reader(file), [])
 
 
 def _short(value: Any) -> Any:

@@ -22,7 +22,7 @@ def _rows(seed: int, first: int, last: int) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for iteration in range(first, last + 1, 10):
         loss, trust, dice = draw.random(3).round(3)
-        rows.append({"kind": "health", "iteration": iteration, "L_D": loss, "trusted_share": trust})
+        rows.append({"kind": "health", "iteration": iteration, "L_D_near": loss, "trusted_share": trust})
         rows.append({"kind": "validation", "iteration": iteration, "dice": dice})
     return rows
 
@@ -38,6 +38,14 @@ def test_a_run_that_went_back_to_a_checkpoint_is_drawn_as_it_ended(tmp_path: Pat
     first, second = (picture.read_bytes() for picture in pictures)
     assert first.startswith(b"\x89PNG")
     assert first == second
+
+
+def test_a_record_that_was_begun_with_fewer_columns_goes_on_with_them(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("iteration,L_seg,kind\n10,0.9,step\n")
+    with RunLog(tmp_path, tensorboard=False) as log:
+        log({"kind": "health", "iteration": 20, "seconds": 2.0, "figures": {"L_seg": 0.5, "L_D_near": 0.4}})
+    assert path.read_text().splitlines() == ["iteration,L_seg,kind", "10,0.9,step", "20,0.5,health"]
 
 
 def test_steps_alone_are_no_curve_and_a_stopped_run_does_not_wait_for_one(tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def test_without_held_out_labels_agreement_is_told_as_such(
     assert adapted.verdict.word == "no labels"
     assert adapted.page is None
     assert "no verdict" in str(adapted.verdict)
-    assert "L_D is" in str(adapted.verdict)
+    assert "L_D near marks is" in str(adapted.verdict)
     assert "No labelled patients were held out" in metrics["note"]
     assert metrics["agreement"]["scans"] == 2
     assert not case_lines(adapted.verdict)

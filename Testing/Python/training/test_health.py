@@ -1,10 +1,16 @@
 """The health monitor: the right sentence for each state of the discriminator."""
 
 import json
+import math
 
+import numpy as np
 import pytest
+import torch
+from scipy import ndimage
 
-from PESemiSegLib.training.health import HealthMonitor, HealthReport
+from PESemiSegLib.training.config import LossConfig
+from PESemiSegLib.training.finish import teach
+from PESemiSegLib.training.health import HEALTHY_LOSS, HealthMonitor, HealthReport
 
 
 def _report(**figures: float) -> HealthReport:
@@ -14,7 +20,7 @@ def _report(**figures: float) -> HealthReport:
 
 
 def test_a_good_discriminator_is_called_healthy() -> None:
-    report = _report(L_D=0.35, D_on_masks=0.7, D_on_predictions=0.4)
+    report = _report(L_D=0.66, L_D_near=0.35, D_on_masks=0.7, D_on_predictions=0.4)
     assert report.healthy
     assert any("healthy" in sentence for sentence in report.sentences)
 
@@ -22,14 +28,55 @@ def test_a_good_discriminator_is_called_healthy() -> None:
 @pytest.mark.parametrize(
     ("figures", "words"),
     [
-        ({"L_D": 0.69, "D_on_masks": 0.512, "D_on_predictions": 0.509}, "untrained"),
-        ({"L_D": 0.05, "D_on_masks": 0.95, "D_on_predictions": 0.03}, "wins"),
+        ({"L_D_near": 0.69, "D_on_masks": 0.512, "D_on_predictions": 0.509}, "untrained"),
+        ({"L_D": 0.6, "L_D_near": 0.05, "D_on_masks": 0.95, "D_on_predictions": 0.03}, "wins"),
     ],
 )
 def test_bad_ones_are_warned_of(figures: dict, words: str) -> None:
     report = _report(**figures)
     assert not report.healthy
     assert any(words in warning for warning in report.warnings)
+
+
+def test_a_discriminator_that_saw_no_marks_is_neither_healthy_nor_warned_of() -> None:
+    report = _report(L_D=0.69)
+    assert not report.healthy
+    assert not report.warnings
+    assert any("has seen no marks" in sentence for sentence in report.sentences)
+
+
+class _Blinkered:
+    """A learner whose D parts mask from prediction near marks and says 0.5 everywhere else."""
+
+    def __init__(self, near: np.ndarray) -> None:
+        self._near, self.descended = torch.from_numpy(near).float(), {}
+
+    def module(self, seen: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        sides = torch.tensor([1.0, -0.5, 7.0])[: len(seen)]  # masks, predictions, those of unlabelled crops
+        return sides[:, None, None, None] * self._near
+
+    def descend(self, terms: dict[str, torch.Tensor]) -> None:
+        self.descended = {name: float(term) for name, term in terms.items()}
+
+
+def test_the_discriminator_is_judged_where_there_is_something_to_tell_apart() -> None:
+    mask, probability = torch.zeros(2, 1, 1, 96, 96)
+    mask[..., 20:24, 20:24], probability[..., 60, 60] = 1.0, 0.9
+    near = ndimage.maximum_filter((mask + probability > 0.5).numpy(), (1, 1, 17, 17))
+    learner, features = _Blinkered(near), torch.zeros(1, 4, 96, 96)
+    beside = (probability, features)
+    for more in (None, beside):
+        figures = teach(learner, LossConfig(real_label=1.0), mask, probability, features, more_fakes=more)  # type: ignore[arg-type]
+        assert learner.descended == {"L_D": figures["L_D"]}
+        told = 0.5 * math.log(1 + math.exp(-1.0)) + 0.5 * math.log(1 + math.exp(-0.5))
+        assert figures["L_D_near"] == pytest.approx(told, rel=1e-5)
+        if more is None:
+            whole = near.mean() * told + (1 - near.mean()) * math.log(2)
+            assert figures["L_D"] == pytest.approx(whole, rel=1e-5)
+            assert figures["L_D"] > HEALTHY_LOSS[1]
+        assert _report(**figures).healthy
+    empty = teach(learner, LossConfig(), 0 * mask, 0 * probability, features)  # type: ignore[arg-type]
+    assert set(empty) == {"L_D"}
 
 
 def test_means_are_over_the_steps_since_the_last_report() -> None:
@@ -73,7 +120,7 @@ def test_unlabelled_figures_that_call_for_action(figures: dict, words: str) -> N
 
 def test_healthy_unlabelled_figures_are_told_without_a_warning() -> None:
     report = _report(
-        L_D=0.35,
+        L_D_near=0.35,
         D_on_masks=0.7,
         D_on_predictions=0.4,
         D_on_unlabelled=0.35,
