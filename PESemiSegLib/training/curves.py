@@ -63,6 +63,28 @@ _PANELS = (
         },
     ),
     _Panel(
+        "How far styles and labels differ (0 = all alike)",
+        "health",
+        {
+            "styles_apart": "styles, labelled",
+            "styles_apart_unlabelled": "styles, unlabelled",
+            "label_variety": "labels, labelled",
+            "label_variety_unlabelled": "labels, unlabelled",
+        },
+        share=False,
+    ),
+    _Panel(
+        "What the latents hold, nats per pixel",
+        "health",
+        {
+            "kl_z": "style, labelled",
+            "kl_z_unlabelled": "style, unlabelled",
+            "kl_k": "labels, labelled",
+            "kl_k_unlabelled": "labels, unlabelled",
+        },
+        share=False,
+    ),
+    _Panel(
         "Validation crops",
         "validation",
         {"dice": "Dice", "sensitivity": "sensitivity", "precision": "precision"},

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from PESemiSegLib.training.health_styles import judge_styles
+
 HEALTHY_LOSS = (0.2, 0.5)  # near marks
 UNTRAINED_GAP = 0.02
 _MIN_TRUSTED, _MAX_TRUSTED = 0.001, 0.999
@@ -67,6 +69,7 @@ class HealthMonitor:
             *_judge_unlabelled(means),
             *self._judge_trust(means),
             *self._judge_positives(means),
+            *judge_styles(means),
         ]
         return HealthReport(
             figures=means,

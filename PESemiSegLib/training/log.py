@@ -11,11 +11,12 @@ from types import TracebackType
 from typing import Any
 
 from PESemiSegLib.training.curves import CURVES, draw_curves
+from PESemiSegLib.training.health_styles import FIGURES
 
 _LOG = logging.getLogger(__name__)
 COLUMNS = (
     "iteration", "seconds", "lr", "L_seg", "L_D", "L_D_near", "L_adv", "L_adv_unlabelled", "L_semi",
-    "gradient_norm", "D_on_masks", "D_on_predictions", "D_on_unlabelled", "trusted_share",
+    "gradient_norm", *FIGURES, "D_on_masks", "D_on_predictions", "D_on_unlabelled", "trusted_share",
     "trusted_positive_share", "sure_share", "sure_positive_share", "positive_fraction_unlabelled", "dice",
     "sensitivity", "precision", "kind",
 )  # fmt: skip
