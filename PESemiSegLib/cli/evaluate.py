@@ -192,8 +192,10 @@ def _choose(cases: list[Case], package: ModelPackage, output: Path, settings: di
 
 def _tell(step: CaseDone) -> None:
     """One line per scan: the figures of each model."""
+    from PESemiSegLib.evaluation.wording import written
+
     figures = " | ".join(
-        f"Dice {result.overlap.dice:.3f}, emboli {result.lesions.found}/{len(result.lesions.lesions)}, "
+        f"Dice {written(result.dice)}, emboli {result.lesions.found}/{len(result.lesions.lesions)}, "
         f"false marks {result.lesions.false_marks}"
         for result in step.results
     )

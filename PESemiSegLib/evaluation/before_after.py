@@ -40,7 +40,7 @@ def case_lines(verdict: Verdict) -> list[str]:
     for before, after in zip(verdict.before, verdict.after, strict=True):
         told = []
         if before.annotated:
-            told.append(f"Dice {written(before.overlap.dice)} before, {written(after.overlap.dice)} after")
+            told.append(f"Dice {written(before.dice)} before, {written(after.dice)} after")
         if emboli := len(before.lesions.lesions):
             told.append(f"emboli found {before.lesions.found} and {after.lesions.found} of {emboli}")
         told = told or ["no PE"]

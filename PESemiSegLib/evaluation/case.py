@@ -53,12 +53,17 @@ class CaseResult:
         """Neither the annotator nor the exact emboli mark anything."""
         return not self.annotated and not self.lesions.lesions
 
+    @property
+    def dice(self) -> float:
+        """Dice with the annotator's mask; NaN where that is empty, whatever the model marks."""
+        return self.overlap.dice if self.annotated else math.nan
+
     def row(self, name: str | None = None) -> dict[str, Any]:
-        """One line of the table of patients; `name` stands for the patient, whose own is used without it."""
-        return {
-            "patient": self.patient if name is None else name,
-            "site": self.site,
-            "pe": not self.pe_free,
+        """One line of the table of patients; `name` stands for the patient, whose own is used without it.
+
+        Figures of overlap and surface are NaN without an annotated mask, as in the means.
+        """
+        compared = {
             "dice": self.overlap.dice,
             "iou": self.overlap.iou,
             "sensitivity": self.overlap.sensitivity,
@@ -66,6 +71,12 @@ class CaseResult:
             "nsd_1mm": self.surface.nsd_1mm,
             "nsd_2mm": self.surface.nsd_2mm,
             "hd95_mm": self.surface.hd95_mm,
+        }
+        return {
+            "patient": self.patient if name is None else name,
+            "site": self.site,
+            "pe": not self.pe_free,
+            **(compared if self.annotated else dict.fromkeys(compared, math.nan)),
             "true_ml": self.overlap.true_ml,
             "predicted_ml": self.overlap.predicted_ml,
             "volume_error_ml": self.overlap.volume_error_ml,
@@ -98,7 +109,6 @@ def measure(
 
     The lung filter that the settings name also stands between probability and curves.
     """
-    from PESemiSegLib.inference.lung_filter import make_filter
     from PESemiSegLib.inference.segment import segment
 
     started = time.monotonic()
@@ -107,8 +117,9 @@ def measure(
     used = result.provenance["settings"]
     edge = used["threshold"] if used["core_threshold"] > used["threshold"] else math.inf
     mask, probability, lungs = result.mask, result.probability, result.lungs
+    if result.allowed is not None:
+        result.allowed.apply(probability.values, probability.box)
     del result  # the confidence map is large
-    make_filter(used["lung_filter"], volume.hu, lungs).apply(probability.values, probability.box)
     smallest = used["min_lesion_mm3"]
     return measured(case, mask, probability, truth, volume, seconds, measuring, smallest, lungs, edge)
 

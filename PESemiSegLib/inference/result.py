@@ -13,6 +13,7 @@ from PESemiSegLib.volumes.segments import EMBOLUS, SegmentInfo
 
 if TYPE_CHECKING:
     from PESemiSegLib.inference.burden import Burden
+    from PESemiSegLib.inference.lung_filter import LungFilter
     from PESemiSegLib.inference.lungs import LungField
     from PESemiSegLib.volumes.volume import Volume
 
@@ -187,6 +188,7 @@ class Result:
     lungs: LungField
     segments: tuple[SegmentInfo, ...] = (EMBOLUS,)
     burden: Burden | None = None  # the clot's share of the arteries, where those were segmented too
+    allowed: LungFilter | None = None  # where marks could stand
 
     @property
     def box(self) -> Box:

@@ -149,7 +149,8 @@ def segment(
     clock.lap("findings")
     origin = provenance(volume, package, settings, running.info, choice, box, clock.seconds)
     reporter.check_cancelled()
-    return Result(volume, mask, probability, confidence, found, inspected, origin, lungs, segments)
+    maps = (mask, probability, confidence)
+    return Result(volume, *maps, found, inspected, origin, lungs, segments, allowed=allowed)
 
 
 def plan(

@@ -41,7 +41,7 @@ def work(context: Context) -> list[Path]:
     settings, min_overlap = params.get("settings", {}), params.get("min_overlap", 0.0)
 
     def tell(step: CaseDone) -> None:
-        dice = [result.overlap.dice for result in step.results]
+        dice = [result.dice for result in step.results]
         context.event("case", number=step.done, dice=dice, stored=step.stored)
         context.progress("cases", step.done, step.total)
 

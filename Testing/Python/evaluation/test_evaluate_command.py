@@ -15,6 +15,7 @@ from PESemiSegLib.cohorts.manifest import Case, Manifest, read_manifest, write_m
 from PESemiSegLib.errors import Cancelled, ConfigError, InputError
 from PESemiSegLib.evaluation.evaluate import evaluate_cases, evaluate_models
 from PESemiSegLib.evaluation.verdict import compare
+from PESemiSegLib.inference import lung_filter
 from PESemiSegLib.inference import segment as segment_module
 from PESemiSegLib.models.package import read_package
 from PESemiSegLib.volumes.grid import Grid
@@ -115,8 +116,12 @@ def test_page_and_tables_are_there_and_name_nobody(finished: Path) -> None:
 
 
 def test_the_operating_point_that_is_chosen_gives_the_figures_it_was_chosen_for(
-    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    hulls: list[object] = []
+    monkeypatch.setattr(
+        lung_filter, "_hull", lambda lungs, hull=lung_filter._hull: hulls.append(1) or hull(lungs)
+    )
     evaluate([str(DEMO)], tmp_path / "choice", manifest=manifest, choose=True, threads=1)
     chosen = json.loads((tmp_path / "choice" / "chosen.json").read_text())
     said = capsys.readouterr().err.split("pesemiseg ")[-1].split()
@@ -137,6 +142,7 @@ def test_the_operating_point_that_is_chosen_gives_the_figures_it_was_chosen_for(
         assert found == pytest.approx(float(row["lesion_sensitivity"]))
         false = (with_pe.lesions.false_marks + without.lesions.false_marks) / 2
         assert false == pytest.approx(float(row["false_marks_per_scan"]))
+    assert len(hulls) == 6  # one for each scan that was segmented
 
 
 def test_stored_results_are_reused_until_something_changes(

@@ -1,6 +1,7 @@
 """Mask and surface metrics against MONAI, scikit-learn and counting by hand; empty masks as stated."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from monai.metrics import compute_hausdorff_distance, compute_surface_dice
 from sklearn.metrics import f1_score, jaccard_score, precision_score, recall_score
 
 from PESemiSegLib.evaluation.metrics import mask_metrics, surface_metrics
+from PESemiSegLib.evaluation.page import render
 
 
 def _masks(seed: int, shape: tuple[int, int, int] = (9, 14, 12)) -> tuple[np.ndarray, np.ndarray]:
@@ -92,3 +94,21 @@ def test_shifting_both_masks_changes_nothing(seed: int, shift: tuple[int, int, i
 def test_unequal_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="differ in shape"):
         mask_metrics(np.zeros((2, 3)), np.zeros((3, 2)), 1.0)
+
+
+def test_a_scan_without_pe_shows_its_false_marks_and_no_dice(make_result) -> None:  # type: ignore[no-untyped-def]
+    results = [make_result("a", 2, 1), make_result("b", 0, 0, false_marks=2), make_result("c", 1, 0)]
+    page = render({"m": results}, {"m": {}}, [], [], program="test")
+    cells = {
+        row[0]: row[3:]
+        for row in (re.findall(r"<td[^>]*>(.*?)</td>", line) for line in page.split("<tr>"))
+        if row
+    }
+    assert cells["P01"][:3] == ["0.67", "0.50", "1.00"]
+    assert cells["P02"][:6] == ["–"] * 6
+    assert cells["P02"][-2] == "2"
+    assert cells["P03"][:2] == ["0.00", "0.00"]  # an embolus that is missed is no empty mask
+    row = results[1].row()
+    assert math.isnan(row["dice"])
+    assert (row["marks"], row["false_marks"], row["true_ml"]) == (2, 2, 0.0)
+    assert math.isnan(results[1].dice)
