@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from PESemiSegLib.models.info import PackageInfo
+from PESemiSegLib.models.info import INTENDED_USE, PackageInfo
 
 PHANTOM_WARNING = "Research use only; not a medical device; made-up patients only."
 GENERAL_WARNING = "Research use only; not a medical device."
@@ -35,7 +35,7 @@ def render_card(info: PackageInfo) -> str:
     sections = [
         f"# {info.name}",
         f"**{warning(info)}**",
-        info.intended_use,
+        info.intended_use.removeprefix(INTENDED_USE).strip(),  # the warning says that already
         "\n".join(["| | |", "|---|---|", *(f"| {key} | {_cell(value)} |" for key, value in facts.items())]),
         _section("Training", info.training),
         _section("Results", info.metrics),

@@ -18,6 +18,8 @@ DATA_ORIGINS = ("phantom", "patients", "mixed")
 PACKAGE_FILES = EMBOLI.files
 """The files of a segmenter's package beside model.json; `PackageInfo.package_files` are those of any kind."""
 
+INTENDED_USE = "Research use only. Not a medical device."
+
 _LATER = frozenset({"core_threshold"})
 """Fields that packages of format 1 came to have: absent means None, and None is not written."""
 
@@ -62,7 +64,7 @@ class PackageInfo:
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     licence: str = "Apache-2.0"
-    intended_use: str = "Research use only. Not a medical device."
+    intended_use: str = INTENDED_USE
     files: dict[str, str] = field(default_factory=dict)
     kind: str = EMBOLI.package
     format_version: int = FORMAT_VERSION

@@ -1,6 +1,9 @@
 """The card says what the model is, and that it must not be used on patients."""
 
+import pytest
+
 from PESemiSegLib.models.card import GENERAL_WARNING, PHANTOM_WARNING, render_card, warning
+from PESemiSegLib.models.info import INTENDED_USE
 
 
 def test_phantom_models_say_so(info_maker):
@@ -20,6 +23,16 @@ def test_settings_training_and_results_are_listed(info_maker):
     card = render_card(info_maker(threshold=0.35, hu_window=(-100, 300), training={"seeds": [1, 2]}))
     for text in ("0.35", "HU -100 to 300", "seeds: [1, 2]", "width 2", "dice: 0.5"):
         assert text in card
+
+
+@pytest.mark.parametrize("origin", ["phantom", "patients"])
+def test_the_card_warns_once(info_maker, origin):
+    card = render_card(info_maker(data_origin=origin))
+    assert card.count("Research use only") == card.count("ot a medical device") == 1
+    card = render_card(info_maker(intended_use=f"{INTENDED_USE} For teaching."))
+    assert card.count("Research use only") == 1
+    assert "\n\nFor teaching.\n\n" in card
+    assert "\n\nFor method studies.\n\n" in render_card(info_maker(intended_use="For method studies."))
 
 
 def test_the_card_says_how_marks_are_cut(info_maker):
