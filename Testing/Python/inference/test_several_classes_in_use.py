@@ -125,7 +125,11 @@ def test_emboli_are_kept_near_the_arteries_and_told_as_their_share(
         "threshold": 0.01,
         "min_lesion_mm3": 0.0,
     }
-    found = segment_within(volume, tiny_package, arteries, **settings)
+    shown: list[int] = []  # slices of emboli, each once, and none of the arteries
+    found = segment_within(
+        volume, tiny_package, arteries, slice_done=lambda box, _: shown.append(box.start[0]), **settings
+    )
+    assert shown == list(range(found.box.start[0], found.box.stop[0]))
     alone = segment(volume, tiny_package, **settings)
     region = search_region(result.mask == 2, volume.spacing_mm)
     np.testing.assert_array_equal(found.mask, alone.mask * region)
