@@ -25,6 +25,7 @@ class Kind(StrEnum):
 
     emboli = "emboli"
     arteries = "arteries"
+    opacities = "opacities"
 
 
 class Precision(StrEnum):
@@ -56,7 +57,10 @@ def segment(
     input: InputPath,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the result.")],
     kind: Annotated[
-        Kind, typer.Option(help="What is marked; arteries: aorta and pulmonary artery.")
+        Kind,
+        typer.Option(
+            help="What is marked; arteries: aorta, pulmonary artery; opacities: ground glass, consolidation."
+        ),
     ] = Kind.emboli,
     model: Annotated[
         str | None,

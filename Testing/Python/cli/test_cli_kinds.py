@@ -6,6 +6,14 @@ from pathlib import Path
 import pytest
 
 from PESemiSegLib.cli.main import main
+from PESemiSegLib.cli.segment import Kind
+from PESemiSegLib.models.kinds import KINDS
+
+
+def test_the_command_knows_every_kind_of_segmenter() -> None:
+    segmenters = [kind.name for kind in KINDS.values() if "segmenter" in kind.parts]
+    assert sorted(kind.value for kind in Kind) == sorted(segmenters)
+    assert all(kind.name == kind.value for kind in Kind)
 
 
 @pytest.mark.parametrize(
