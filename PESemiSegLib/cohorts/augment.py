@@ -14,7 +14,11 @@ _SOFT_TISSUE_HU = 40.0
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Ranges of the random changes (method 1A.6). Left-right flips are off: the heart is on one side."""
+    """Ranges of the random changes (method 1A.6). Flips are off: heart and spine have their sides.
+
+    Cutout (DeVries 2017): one square of the image, its side one of `cutout_pixels`, is made black; its mask
+    stays.
+    """
 
     rotation_deg: float = 10.0
     scale: float = 0.10
@@ -23,7 +27,10 @@ class AugmentConfig:
     noise_hu: float = 15.0  # largest sd of added white noise
     blur_pixels: float = 0.7  # largest sigma of the Gaussian
     blur_probability: float = 0.2
-    flip_lr: bool = False
+    flip_lr: bool = False  # each of both with an even chance
+    flip_ud: bool = False
+    cutout_probability: float = 0.0
+    cutout_pixels: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         values = (
@@ -38,6 +45,10 @@ class AugmentConfig:
             raise ConfigError(
                 "Augmentation ranges must be >= 0, scale < 0.5, contrast < 1, probability within 0..1."
             )
+        if not 0 <= self.cutout_probability <= 1 or min(self.cutout_pixels, default=1) < 1:
+            raise ConfigError("Cutout needs a probability within 0..1 and sides of at least 1 pixel.")
+        if self.cutout_probability > 0 and not self.cutout_pixels:
+            raise ConfigError("Cutout needs the sides of its squares: set cutout_pixels.")
 
 
 NO_AUGMENTATION = AugmentConfig(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
@@ -50,8 +61,9 @@ def crop_transform(
     angle = np.deg2rad(rng.uniform(-config.rotation_deg, config.rotation_deg))
     zoom = 1.0 + rng.uniform(-config.scale, config.scale)
     flip = -1.0 if config.flip_lr and rng.random() < 0.5 else 1.0
+    over = -1.0 if config.flip_ud and rng.random() < 0.5 else 1.0
     cos, sin = np.cos(angle) * zoom, np.sin(angle) * zoom
-    turn = np.array([[cos * flip, -sin], [sin * flip, cos]])
+    turn = np.array([[cos * flip, -sin * over], [sin * flip, cos * over]])
     middle = (size - 1) / 2.0
     offset = np.array([centre_yx[1], centre_yx[0]]) - turn @ np.array([middle, middle])
     return np.column_stack([turn, offset])
@@ -100,6 +112,18 @@ def change_intensity(image: np.ndarray, config: AugmentConfig, rng: np.random.Ge
         noise = rng.standard_normal(image.shape, dtype=np.float32)
         noise *= np.float32(rng.uniform(0.0, config.noise_hu))
         image += noise
+    return image
+
+
+def cut_out(image: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
+    """With its probability a square of float32 (C, H, W) in [-1, 1] becomes -1, in place.
+
+    It lies anywhere inside; a square that is larger than the image is the whole of it.
+    """
+    if config.cutout_probability > 0 and rng.random() < config.cutout_probability:
+        side = int(rng.choice(config.cutout_pixels))
+        y, x = (int(rng.integers(max(0, n - side) + 1)) for n in image.shape[1:])
+        image[:, y : y + side, x : x + side] = -1.0
     return image
 
 

@@ -12,6 +12,7 @@ from PESemiSegLib.cohorts.augment import (
     AugmentConfig,
     change_intensity,
     crop_transform,
+    cut_out,
     warp,
     warp_labels,
 )
@@ -40,6 +41,7 @@ class SamplingConfig:
     replay_capacity: int = 384
     jitter: float = 0.3  # largest offset of the centre, as a share of the crop
     hu_window: tuple[float, float] = (-160.0, 240.0)
+    lung_box: bool = False  # crops keep to the box of both lungs, and are centred on it where they are larger
     classes: int = 2  # of the masks, background included; "emboli" are then the marks of any class
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
@@ -86,6 +88,7 @@ class LabelledBatch:
     volume: np.ndarray
     z: np.ndarray
     transform: np.ndarray
+    slices: int = 0  # with marks, that it was drawn from
 
 
 class _Crops:
@@ -132,7 +135,10 @@ class _Crops:
         size, reach = self.config.crop, self.config.jitter * self.config.crop
         centre = anchor[1:] + rng.uniform(-reach, reach, 2)
         half = (size - 1) / 2.0
-        limits = [(min(half, (n - 1) / 2), max(n - 1 - half, (n - 1) / 2)) for n in volume.image.shape[1:]]
+        ends = [(0.0, n - 1.0) for n in volume.image.shape[1:]]
+        if self.config.lung_box:
+            ends = _lung_box(volume) or ends
+        limits = [(min(lo + half, (lo + hi) / 2), max(hi - half, (lo + hi) / 2)) for lo, hi in ends]
         inside = [float(np.clip(c, *limit)) for c, limit in zip(centre, limits, strict=True)]
         return crop_transform((inside[0], inside[1]), size, self.config.augment, rng)
 
@@ -144,8 +150,27 @@ class _Crops:
             warp(volume.image[min(max(k, 0), last)], transform, self.config.crop, _AIR_HU)
             for k in range(z - reach, z + reach + 1)
         ]
-        image = change_intensity(np.stack(planes).astype(np.float32), self.config.augment, rng)
-        return window_in_place(image, self.config.hu_window)
+        return to_input(np.stack(planes).astype(np.float32), self.config, rng)
+
+
+def to_input(hu: np.ndarray, config: SamplingConfig, rng: np.random.Generator) -> np.ndarray:
+    """What a network sees of a crop in HU, float32 (context, H, W): changed by chance, windowed, cut out."""
+    image = window_in_place(change_intensity(hu, config.augment, rng), config.hu_window)
+    return cut_out(image, config.augment, rng)
+
+
+def to_hu(image: np.ndarray, config: SamplingConfig) -> np.ndarray:
+    """The HU of a crop in [-1, 1], float32, as far as the window let them through."""
+    low, high = config.hu_window
+    return (image + np.float32(1.0)) * np.float32((high - low) / 2.0) + np.float32(low)
+
+
+def _lung_box(volume: CachedVolume) -> list[tuple[float, float]] | None:
+    """First and last row, and column, of the lungs of all slices; None where no lung was found."""
+    points = _lung(volume)[:, 2:]
+    if not len(points):
+        return None
+    return [(float(lo), float(hi)) for lo, hi in zip(points.min(0), points.max(0), strict=True)]
 
 
 class LabelledCrops(_Crops):
@@ -156,6 +181,8 @@ class LabelledCrops(_Crops):
         if any(volume.mask is None for volume in volumes):
             raise InputError("A labelled set holds a scan without a mask.")
         self.hard = HardSpots(config.replay_capacity)
+        marked = zip(volumes, self._points[EMBOLUS], strict=True)
+        self._slices = sum(len(np.unique(v.anchors[at, 1])) for v, at in marked)
 
     def batch(self, iteration: int) -> LabelledBatch:
         """The batch of this iteration; the same for the same seed, volumes, settings and hard spots."""
@@ -172,7 +199,8 @@ class LabelledCrops(_Crops):
             places.append((number, z))
             transforms.append(transform)
         volumes, slices = np.array(places).T
-        return LabelledBatch(np.stack(images), np.stack(masks), volumes, slices, np.stack(transforms))
+        stacked = np.stack(images), np.stack(masks)
+        return LabelledBatch(*stacked, volumes, slices, np.stack(transforms), self._slices)
 
 
 class UnlabelledCrops(_Crops):
@@ -200,3 +228,33 @@ class UnlabelledCrops(_Crops):
             volume = self.volumes[number]
             images.append(self._image(volume, int(anchor[0]), self._transform(volume, anchor, rng), rng))
         return ImageBatch(np.stack(images))
+
+
+class UnlabelledSlices(UnlabelledCrops):
+    """Every slice of lung once, in an order that the seed shuffles: batches until there is none left."""
+
+    def __init__(self, volumes: Sequence[CachedVolume], config: SamplingConfig, seed: int = 0) -> None:
+        super().__init__(volumes, config, seed)
+        found = [(n, int(z)) for n, v in enumerate(self.volumes) for z in np.unique(_lung(v)[:, 1])]
+        self._deck = np.random.default_rng(seed).permutation(np.array(found, int).reshape(-1, 2))
+
+    def __len__(self) -> int:
+        return len(self._deck)
+
+    def batch(self, iteration: int) -> ImageBatch:
+        """The batch of this number: fewer crops at the end of the deck, and none behind it."""
+        rng, size = self._generator(iteration), self.config.batch
+        images = []
+        for number, z in self._deck[iteration * size : (iteration + 1) * size]:
+            volume = self.volumes[number]
+            points = _lung(volume)
+            points = points[points[:, 1] == z][:, 1:]
+            transform = self._transform(volume, points[rng.integers(len(points))], rng)
+            images.append(self._image(volume, int(z), transform, rng))
+        shape = (0, self.config.context, self.config.crop, self.config.crop)
+        return ImageBatch(np.stack(images) if images else np.zeros(shape, np.float32))
+
+
+def _lung(volume: CachedVolume) -> np.ndarray:
+    """Its anchors in lung."""
+    return volume.anchors[volume.anchors[:, 0] == LUNG]

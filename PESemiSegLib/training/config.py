@@ -51,6 +51,7 @@ class LossConfig:
     dice_over: str = (
         "sample"  # "sample" as published; "batch" pools the crops, so that false marks cost Dice too
     )
+    focal_gamma: float = 0.0  # of the pixel term: each pixel counts (1 - p)^gamma, p that of its own label
     real_label: float = 1.0  # label smoothing of the annotator's masks; 0.9 is the usual guard
     soften_mask_pixels: float = 0.0  # sigma of the blur that keeps D from telling 0/1 from soft values
     background_weight: float = 1.0  # weight in L_D of pixels far from every mark
@@ -61,6 +62,7 @@ class LossConfig:
             min(self.bce, self.dice) >= 0 and self.bce + self.dice > 0,
             "bce and dice must be >= 0, not both 0",
         )
+        require(0 <= self.focal_gamma <= 10, "focal_gamma must lie within 0 to 10")
         require(0.5 < self.real_label <= 1, "real_label must lie within 0.5 to 1")
         require(0 <= self.soften_mask_pixels <= 5, "soften_mask_pixels must lie within 0 to 5")
         require(0 <= self.background_weight <= 1, "background_weight must lie within 0 to 1")
@@ -139,7 +141,8 @@ class TrainConfig:
         self._check_strategy()
 
     def _check_strategy(self) -> None:
-        own, _ = split_strategy(self.strategy)
+        own, mixed = split_strategy(self.strategy)
+        require(not (own == "unet_pl" and mixed), "unet_pl reads each unlabelled slice once: mix it with none")
         require(
             own != "stitchnet" or self.network.architecture == "stitchnet",
             f"the strategy stitchnet trains the network stitchnet, not '{self.network.architecture}'",

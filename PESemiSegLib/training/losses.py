@@ -27,7 +27,8 @@ def dice_loss(logits: Tensor, target: Tensor, over: str = "sample", valid: Tenso
     probability, target = marks_of(probabilities(logits)), marks_of(target)
     if valid is not None:
         probability, target = probability * valid, target * valid
-    axes = (2, 3) if over == "sample" else (0, 2, 3)
+    within = tuple(range(2, target.dim()))
+    axes = within if over == "sample" else (0, *within)
     overlap = 2.0 * (probability * target).sum(axes)
     return 1.0 - ((overlap + EPSILON) / (probability.sum(axes) + target.sum(axes) + EPSILON)).mean()
 
@@ -39,14 +40,18 @@ def segmentation_loss(
     dice: float = 1.0,
     over: str = "sample",
     valid: Tensor | None = None,
+    focal_gamma: float = 0.0,
 ) -> Tensor:
     """L_seg = 0.5 BCE + Dice; equals MONAI's DiceCELoss(sigmoid=True, lambda_ce=0.5, lambda_dice=1).
 
     With several classes BCE is the multi-class cross-entropy, as in DiceCELoss(softmax=True,
     include_background=False). valid: 0/1, (B, 1, H, W); pixels of 0 have no part in it (None: all have). With
-    none valid the cross-entropy is 0.
+    none valid the cross-entropy is 0. focal_gamma: each pixel's cross-entropy -log p, p that of its own
+    label, counts (1 - p)^gamma (Lin 2017).
     """
     each = cross_entropy(logits, target)
+    if focal_gamma:
+        each = each * (-torch.expm1(-each)).clamp_min(EPSILON**2) ** focal_gamma
     pixels = each.mean() if valid is None else (each * valid).sum() / valid.sum().clamp_min(1.0)
     return bce * pixels + dice * dice_loss(logits, target, over, valid) if dice else bce * pixels
 

@@ -12,6 +12,7 @@ from PESemiSegLib.errors import ConfigError
 from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
 from PESemiSegLib.training.config import FinishConfig, LossConfig, OptimiserConfig, TrainConfig
 from PESemiSegLib.training.presets_tan import TAN
+from PESemiSegLib.training.presets_zammit import ZAMMIT
 from PESemiSegLib.training.rows import SMALL_TABLE_1, TABLE_1
 from PESemiSegLib.training.settings import (
     AdversarialConfig,
@@ -157,6 +158,7 @@ PRESETS: dict[str, Make] = {
     "cpu_demo": _cpu_demo,
     "mask_only": _mask_only,
     **TAN,
+    **ZAMMIT,
     **{name: partial(_row, _paper, name, row) for name, row in TABLE_1.items()},
     **{name: partial(_row, _cpu_demo, name, row) for name, row in SMALL_TABLE_1.items()},
 }
@@ -166,6 +168,7 @@ _SEMI: dict[str, Make] = {
     "cpu_demo": _cpu_demo_semi,
     "mask_only": _mask_only_semi,
     **TAN,
+    **ZAMMIT,
     **{name: partial(_row, _mask_only_semi, name, row) for name, row in TABLE_1.items()},
     **{name: partial(_row, _cpu_mask_only_semi, name, row) for name, row in SMALL_TABLE_1.items()},
 }

@@ -11,13 +11,14 @@ import torch
 from PESemiSegLib.cohorts.augment import NO_AUGMENTATION
 from PESemiSegLib.cohorts.cache import CachedVolume, SliceCache
 from PESemiSegLib.cohorts.manifest import Case, Manifest, read_manifest
-from PESemiSegLib.cohorts.sampling import LabelledCrops, UnlabelledCrops
+from PESemiSegLib.cohorts.sampling import LabelledCrops, UnlabelledCrops, UnlabelledSlices
 from PESemiSegLib.errors import ConfigError, InputError, OutputError
 from PESemiSegLib.training import parallel
 from PESemiSegLib.training.config import TrainConfig, write_yaml
 from PESemiSegLib.training.example import Examples
 from PESemiSegLib.training.export import export
 from PESemiSegLib.training.log import RunLog
+from PESemiSegLib.training.settings import split_strategy
 from PESemiSegLib.training.start import check_base, starting_networks
 from PESemiSegLib.training.trainer import CHECKPOINT, Crops, Event, Trainer
 
@@ -129,10 +130,13 @@ def open_crops(config: TrainConfig, manifest: Manifest, cache: SliceCache) -> Cr
     held_out, strange = opened("val"), cache.open_all(_unlabelled(config, manifest))
     still = replace(config.sampling, augment=NO_AUGMENTATION)
     others = replace(config.sampling, batch=config.semi.batch)
+    kind = UnlabelledCrops
+    if split_strategy(config.strategy)[0] == "unet_pl":  # what it labels it keeps, and changes by itself
+        kind, others = UnlabelledSlices, replace(others, augment=NO_AUGMENTATION)
     return Crops(
         train=LabelledCrops(opened("train"), config.sampling, config.seed),
         validation=LabelledCrops(held_out, still, _VALIDATION_SEED) if held_out else None,
-        unlabelled=UnlabelledCrops(strange, others, config.seed + _UNLABELLED_SEED) if strange else None,
+        unlabelled=kind(strange, others, config.seed + _UNLABELLED_SEED) if strange else None,
     )
 
 

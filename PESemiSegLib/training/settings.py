@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from PESemiSegLib.training.scheduled import Scheduled, require
 from PESemiSegLib.training.settings_cpmn import CpmnConfig
 from PESemiSegLib.training.settings_stitchnet import StitchNetConfig
+from PESemiSegLib.training.settings_unet_pl import UNetPLConfig
 
 STRATEGY_NAMES = (
     "supervised", "adversarial_feature", "adversarial_mask", "pseudo_label", "mean_teacher", "cps",
     "fixmatch", "unimatch", "bcp",
 )  # fmt: skip
 """The strategies that take any segmenter."""
-OWN_STRATEGIES = ("stitchnet", "cpmn")
-"""Those that belong to one system and its network."""
+OWN_STRATEGIES = ("stitchnet", "cpmn", "unet_pl")
+"""Those that belong to one system."""
 MIX = "cross_site_mix"
 """Joined to a strategy's name by "+", as in "fixmatch+cross_site_mix"; alone, it is on top of supervised."""
 
@@ -243,6 +244,7 @@ class SemiConfig:
     unimatch: UniMatchConfig = field(default_factory=UniMatchConfig)
     bcp: BcpConfig = field(default_factory=BcpConfig)
     stitchnet: StitchNetConfig = field(default_factory=StitchNetConfig)
+    unet_pl: UNetPLConfig = field(default_factory=UNetPLConfig)
     cpmn: CpmnConfig = field(default_factory=CpmnConfig)
     cross_site_mix: CrossSiteMixConfig = field(default_factory=CrossSiteMixConfig)
 

@@ -232,8 +232,8 @@ class Trainer:
             values, rest = learner.state()
             tensors |= {f"{name}/{n}": v for n, v in values.items()}
             scalars[name] = rest
-        for name, average in self.strategy.averages.items():
-            tensors |= {f"{name}/{n}": v for n, v in average.state().items()}
+        for name, kept in (self.strategy.averages | self.strategy.pools).items():
+            tensors |= {f"{name}/{n}": v for n, v in kept.state().items()}
         save_checkpoint(self.folder / CHECKPOINT, tensors, scalars)
         self._say("checkpoint")
 
@@ -248,8 +248,8 @@ class Trainer:
                 )
         for name, learner in self.strategy.learners.items():
             learner.restore(part(tensors, name), scalars[name])
-        for name, average in self.strategy.averages.items():
-            average.restore(part(tensors, name))
+        for name, kept in (self.strategy.averages | self.strategy.pools).items():
+            kept.restore(part(tensors, name))
         self.average.restore(part(tensors, "average"))
         self.crops.train.hard.restore(tensors["hard/list"].numpy())
         if parallel.rank() == 0:  # the list is renewed from what all have seen
@@ -266,14 +266,17 @@ class Trainer:
         return min(1.0, share)
 
     def _draw(self, iteration: int) -> tuple[LabelledBatch, ImageBatch | None]:
-        unlabelled = self.crops.unlabelled
-        number = iteration * parallel.size() + parallel.rank()
-        return self.crops.train.batch(number), None if unlabelled is None else unlabelled.batch(number)
+        processes, rank, unlabelled = parallel.size(), parallel.rank(), None
+        wanted = self.strategy.unlabelled_batch(iteration)
+        if self.crops.unlabelled is not None and wanted is not None:
+            unlabelled = self.crops.unlabelled.batch(wanted * processes + rank)
+        return self.crops.train.batch(iteration * processes + rank), unlabelled
 
     def _placed_batches(
         self, labelled: LabelledBatch, unlabelled: ImageBatch | None
     ) -> tuple[LabelledTensors, ImageTensors | None]:
-        known = LabelledTensors(tensor_on(self.device, labelled.image), tensor_on(self.device, labelled.mask))
+        image, mask = (tensor_on(self.device, part) for part in (labelled.image, labelled.mask))
+        known = LabelledTensors(image, mask, slices=labelled.slices)
         return known, None if unlabelled is None else ImageTensors(tensor_on(self.device, unlabelled.image))
 
     def _say(self, kind: str, **values: Any) -> None:

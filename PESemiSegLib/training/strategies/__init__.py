@@ -18,6 +18,7 @@ from PESemiSegLib.training.strategies.method import Method
 from PESemiSegLib.training.strategies.pseudo_label import PseudoLabel
 from PESemiSegLib.training.strategies.stitchnet import StitchNet
 from PESemiSegLib.training.strategies.supervised import Supervised
+from PESemiSegLib.training.strategies.unet_pl import UNetPL
 from PESemiSegLib.training.strategies.unimatch import UniMatch
 
 STRATEGIES: dict[str, type[Method]] = {
@@ -32,6 +33,7 @@ STRATEGIES: dict[str, type[Method]] = {
     "bcp": BidirectionalCopyPaste,
     "stitchnet": StitchNet,
     "cpmn": CrossPhaseMutualLearning,
+    "unet_pl": UNetPL,
 }
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from PESemiSegLib.training.ema import WeightAverage
 from PESemiSegLib.training.learner import Learner
+from PESemiSegLib.training.pool import Pool
 
 
 @dataclass(frozen=True)
@@ -17,13 +18,15 @@ class LabelledTensors:
 
     valid: (B, 1, H, W), 0 = mask not known.
 
-    Of the last `mixed` crops a part is not the annotator's: S learns from them, D does not.
+    Of the last `mixed` crops a part is not the annotator's: S learns from them, D does not. slices: how many
+    slices with marks the annotated crops are drawn from.
     """
 
     image: Tensor
     mask: Tensor
     valid: Tensor | None = None
     mixed: int = 0
+    slices: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,17 +58,25 @@ class Outcome:
 class Strategy(Protocol):
     """One way of learning. Figures whose names the health monitor knows are gathered by it.
 
-    `learners` and `averages` (teachers) are the whole state: checkpoints hold both, and everything drawn at
-    random depends on the seed and the iteration alone.
+    `learners`, `averages` (teachers) and `pools` (crops that were labelled on the way) are the whole state:
+    checkpoints hold all three, and everything drawn at random depends on the seed and the iteration alone.
     """
 
     learners: dict[str, Learner]
     averages: dict[str, WeightAverage]
+    pools: dict[str, Pool]
 
     def step(self, labelled: LabelledTensors, unlabelled: ImageTensors | None, clock: Clock) -> Outcome:
         """Update every learner that has its turn; return the outcome of the step.
 
         Raises NonFiniteLoss.
+        """
+        ...
+
+    def unlabelled_batch(self, iteration: int) -> int | None:
+        """The number of the unlabelled batch that this iteration's step wants; None: it wants none.
+
+        It is asked ahead of the step, and follows from the iteration alone.
         """
         ...
 

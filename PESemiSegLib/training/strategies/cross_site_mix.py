@@ -30,11 +30,16 @@ class CrossSiteMix:
         self._teacher = WeightAverage(inner.learners["segmenter"].module, self._settings.decay)
         self.learners = inner.learners
         self.averages = inner.averages | {"mix_teacher": self._teacher}
+        self.pools = inner.pools
 
     def timeline(self) -> list[str]:
         """See Strategy."""
         when = self._base.when(self._settings.start)
         return [*self._inner.timeline(), f"labelled crops mixed with those of the other site {when}"]
+
+    def unlabelled_batch(self, iteration: int) -> int | None:
+        """See Strategy: another one for every step."""
+        return iteration
 
     def step(self, labelled: LabelledTensors, unlabelled: ImageTensors | None, clock: Clock) -> Outcome:
         """See Strategy."""

@@ -18,6 +18,7 @@ from PESemiSegLib.training.ema import WeightAverage
 from PESemiSegLib.training.finish import teach
 from PESemiSegLib.training.learner import Learner
 from PESemiSegLib.training.losses import segmentation_loss
+from PESemiSegLib.training.pool import Pool
 from PESemiSegLib.training.settings import Scheduled
 from PESemiSegLib.training.strategies.base import Clock, ImageTensors, LabelledTensors, Outcome
 
@@ -46,9 +47,16 @@ class Method:
     def __init__(self, segmenter: Learner, discriminator: Learner, config: TrainConfig) -> None:
         self.learners = {"segmenter": segmenter, "discriminator": discriminator}
         self.averages: dict[str, WeightAverage] = {}
+        self.pools: dict[str, Pool] = {}
         self._config = config
         losses = config.losses
-        self.loss = partial(segmentation_loss, bce=losses.bce, dice=losses.dice, over=losses.dice_over)
+        self.loss = partial(
+            segmentation_loss,
+            bce=losses.bce,
+            dice=losses.dice,
+            over=losses.dice_over,
+            focal_gamma=losses.focal_gamma,
+        )
 
     @property
     def schedule(self) -> Scheduled:
@@ -59,6 +67,7 @@ class Method:
         """See Strategy."""
         start, every = self._config.discriminator_start, self._config.discriminator_every
         losses, pixels = self._config.losses, "BCE" if self._config.network.outputs == 1 else "cross-entropy"
+        pixels = f"focal {pixels}" if losses.focal_gamma else pixels
         weighted = [(losses.bce, pixels), (losses.dice, "Dice")]
         parts = [f"{weight:g} {name}" if weight != 1 else name for weight, name in weighted if weight]
         return [
@@ -72,6 +81,10 @@ class Method:
             return "from the first iteration"
         late = " at the latest" if self._config.max_minutes > 0 else ""
         return f"from iteration {round(share * self._config.iterations):,}{late} ({share:.0%} of the run)"
+
+    def unlabelled_batch(self, iteration: int) -> int | None:
+        """See Strategy: another one for every step."""
+        return iteration
 
     def step(self, labelled: LabelledTensors, unlabelled: ImageTensors | None, clock: Clock) -> Outcome:
         """See Strategy."""
