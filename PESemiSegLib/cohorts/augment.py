@@ -51,6 +51,22 @@ class AugmentConfig:
             raise ConfigError("Cutout needs the sides of its squares: set cutout_pixels.")
 
 
+@dataclass(frozen=True)
+class VolumeAugmentConfig:
+    """Changes of three-dimensional crops (CPMN, Section 3.2): flips and turns, each with 10 % probability."""
+
+    flip_probability: float = 0.1  # along each axis
+    rotation_probability: float = 0.1
+    rotation_deg: float = 15.0  # largest turn in the plane; the paper gives none
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.flip_probability <= 1 or not 0 <= self.rotation_probability <= 1:
+            raise ConfigError("Probabilities of flips and turns must lie within 0 to 1.")
+        if not 0 <= self.rotation_deg <= 180:
+            raise ConfigError("The largest turn must lie within 0 to 180 degrees.")
+
+
+NO_VOLUME_AUGMENTATION = VolumeAugmentConfig(0.0, 0.0, 0.0)
 NO_AUGMENTATION = AugmentConfig(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
@@ -69,13 +85,22 @@ def crop_transform(
     return np.column_stack([turn, offset])
 
 
-def warp(plane: np.ndarray, transform: np.ndarray, size: int, fill: int) -> np.ndarray:
-    """Bilinear crop of one int16 or uint8 plane (y, x) -> (size, size) of the same type."""
+def turn_in_plane(shape: tuple[int, ...], degrees: float) -> np.ndarray:
+    """The 2x3 matrix that turns a plane (y, x) of this shape about its centre, for `warp`."""
+    angle, (height, width) = np.deg2rad(degrees), shape
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    middle = np.array([width - 1, height - 1]) / 2.0
+    return np.column_stack([turn, middle - turn @ middle])
+
+
+def warp(plane: np.ndarray, transform: np.ndarray, size: int | tuple[int, ...], fill: int) -> np.ndarray:
+    """Bilinear crop of one int16 or uint8 plane (y, x) -> (size, size), or size (y, x), of the same type."""
     cv2 = _cv2()
+    height, width = (size, size) if isinstance(size, int) else size
     crop: np.ndarray = cv2.warpAffine(
         plane,
         transform,
-        (size, size),
+        (width, height),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=fill,

@@ -39,13 +39,18 @@ class CachedVolume:
 
 
 class SliceCache:
-    """A folder of resampled volumes; built once, checked on opening, rebuilt when source or cache differ."""
+    """A folder of resampled volumes; built once, checked on opening, rebuilt when source or cache differ.
 
-    def __init__(self, folder: Path | str, spacing_mm: float, classes: int = 2) -> None:
+    slice_mm: distance of the slices; None leaves them as they are, for networks that see one at a time.
+    """
+
+    def __init__(
+        self, folder: Path | str, spacing_mm: float, classes: int = 2, *, slice_mm: float | None = None
+    ) -> None:
         if not 0.2 <= spacing_mm <= 5.0:
             raise InputError(f"An in-plane spacing of {spacing_mm} mm is outside 0.2 to 5 mm.")
         self.folder = Path(folder)
-        self.spacing_mm = float(spacing_mm)
+        self.spacing_mm, self.slice_mm = float(spacing_mm), slice_mm
         self.classes = classes  # with two, every marked voxel counts; with more, masks hold 0 to classes - 1
 
     def open(self, case: Case, *, with_mask: bool = True) -> CachedVolume:
@@ -54,7 +59,7 @@ class SliceCache:
         Raises InputError (unreadable source, mask on another grid), OutputError (disk full, no permission).
         """
         entry = self._entry(case)
-        stamp = _stamp(case)
+        stamp = source_stamp(case)
         volume = _load(entry, case, stamp)
         if volume is None:
             if entry.exists():
@@ -89,12 +94,17 @@ class SliceCache:
         # a hash, because patient identifiers do not belong in file names
         name = f"{case.key}|{case.image.resolve()}|{case.mask and case.mask.resolve()}|{self.spacing_mm:.4f}"
         name += f"|{self.classes} classes" if self.classes > 2 else ""
+        name += f"|slices {self.slice_mm:.4f}" if self.slice_mm else ""
         return self.folder / hashlib.sha256(name.encode()).hexdigest()[:20]
 
     def _build(self, case: Case, entry: Path, stamp: str) -> None:
         hu, mask, spacing, slice_mm = _read_pair(case, self.classes)
         image = resample_slices(hu, spacing, self.spacing_mm)
         label = None if mask is None else resample_mask(mask, spacing, self.spacing_mm, self.classes)
+        if self.slice_mm and spacing_differs((slice_mm,), self.slice_mm):
+            image = resample_stack(image, slice_mm, self.slice_mm)
+            label = None if label is None else resample_stack_mask(label, slice_mm, self.slice_mm)
+            slice_mm = self.slice_mm
         rng = np.random.default_rng(int(hashlib.sha256(stamp.encode()).hexdigest()[:8], 16))
         anchors = find_anchors(image, label, (self.spacing_mm, slice_mm), rng, self.classes)
         arrays = {"image.npy": image, "mask.npy": label, "anchors.npy": anchors}
@@ -136,6 +146,20 @@ def resample_slices(hu: np.ndarray, spacing_mm: tuple[float, float], target_mm: 
     return out
 
 
+def resample_stack(values: np.ndarray, slice_mm: float, target_mm: float) -> np.ndarray:
+    """Resampling along z as `resample_slices` does it in the plane: int16 (z, y, x) -> int16 at target_mm."""
+    matrix = resample_matrix(len(values), max(1, round(len(values) * slice_mm / target_mm)))
+    out = np.empty((len(matrix), *values.shape[1:]), np.int16)
+    for row in range(values.shape[1]):
+        out[:, row] = np.rint(matrix @ values[:, row].astype(np.float32))
+    return out
+
+
+def resample_stack_mask(mask: np.ndarray, slice_mm: float, target_mm: float) -> np.ndarray:
+    """A mask of 0 and 1 along z, cut at one half."""
+    return (resample_stack(mask.astype(np.int16) * 1000, slice_mm, target_mm) >= 500).astype(np.uint8)
+
+
 def resample_mask(
     mask: np.ndarray, spacing_mm: tuple[float, float], target_mm: float, classes: int = 2
 ) -> np.ndarray:
@@ -173,7 +197,7 @@ def _checked(labels: np.ndarray, classes: int, name: str) -> np.ndarray:
     return labels.astype(np.uint8)
 
 
-def _stamp(case: Case) -> str:
+def source_stamp(case: Case) -> str:
     """Sizes and times of the source files: cheap, and different as soon as one of them is written again."""
     parts = []
     for path in (case.image, case.mask):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
 from PESemiSegLib.cohorts.anchors import EMBOLUS, LOOKALIKE, LUNG, VESSEL
 from PESemiSegLib.cohorts.augment import (
     AugmentConfig,
+    VolumeAugmentConfig,
     change_intensity,
     crop_transform,
     cut_out,
@@ -44,6 +46,7 @@ class SamplingConfig:
     lung_box: bool = False  # crops keep to the box of both lungs, and are centred on it where they are larger
     classes: int = 2  # of the masks, background included; "emboli" are then the marks of any class
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    volume: VolumeAugmentConfig = field(default_factory=VolumeAugmentConfig)  # of `volume_crops`
 
     def __post_init__(self) -> None:
         if self.batch < 1 or self.crop < 32 or self.crop % 16:
@@ -80,7 +83,8 @@ class LabelledBatch:
     """image float32 (B, context, H, W) in [-1, 1]; mask float32 (B, 1, H, W) of 0 and 1; where they lie.
 
     With more than two classes the mask is one-hot, (B, classes, H, W), background first. volume, z: int (B,),
-    the number of the volume and its slice; transform: float64 (B, 2, 3), see `augment`.
+    the number of the volume and its slice; transform: float64 (B, 2, 3), see `augment`. Of `volume_crops`:
+    image (B, phases, z, y, x), mask (B, 1, z, y, x), z of the first slice, no transform.
     """
 
     image: np.ndarray
@@ -89,6 +93,16 @@ class LabelledBatch:
     z: np.ndarray
     transform: np.ndarray
     slices: int = 0  # with marks, that it was drawn from
+
+
+class LabelledSource(Protocol):
+    """What the trainer draws labelled batches from; `hard` is the list of spots that were read worst."""
+
+    hard: HardSpots
+
+    def batch(self, iteration: int) -> LabelledBatch:
+        """The batch of this iteration."""
+        ...
 
 
 class _Crops:

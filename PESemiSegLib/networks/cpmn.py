@@ -21,8 +21,8 @@ class Reading(NamedTuple):
     """What a pathway says of a crop (B, 1, z, y, x); everything is at least float32.
 
     logits: (B, outputs, z, y, x), embolus or not, voxel by voxel. features: (B, width, z, y, x), the last map
-    of the decoder. classes: (B, 2), logits of "normal" and "PE". deepest: (B, 320, z/32, y/32, x/32), the last
-    map of the encoder. cam_weights: (B, 320), see `Pathway.cam_weights`.
+    of the decoder. classes: (B, 2), logits of "normal" and "PE". deepest: (B, 320, z/32, y/32, x/32), the
+    last map of the encoder. cam_weights: (B, 320), see `Pathway.cam_weights`.
     """
 
     logits: Tensor
@@ -95,7 +95,8 @@ class Pathway(Segmenter):
         (w2_PE - w2_normal) diag(h > 0) W1: the gradient at every position of the deepest map, times their
         number. With it the map relu(sum_k weight_k deepest_k) needs no backward pass.
         """
-        first, _, last = self.classifier
+        first, last = self.classifier[0], self.classifier[2]
+        assert isinstance(last, nn.Linear)
         active = (first(pooled) > 0).to(pooled.dtype)
         weights: Tensor = full_precision((active * (last.weight[1] - last.weight[0])) @ first.weight)
         return weights
@@ -116,7 +117,8 @@ def _body_and_head(config: NetworkConfig, dimensions: int) -> tuple[FlexibleUNet
         decoder_channels=widths,
         spatial_dims=dimensions,
     )
-    head, body.segmentation_head = body.segmentation_head, nn.Identity()
+    head = body.segmentation_head
+    body.add_module("segmentation_head", nn.Identity())
     for name in _IDLE:
         setattr(body.encoder, name, nn.Identity())
     for part in list(body.encoder.modules()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -17,12 +18,13 @@ from PESemiSegLib.training.settings import SemiConfig, require, split_strategy
 
 T = TypeVar("T")
 OPTIMISERS = ("adamw", "adam", "sgd")
+DECAYS = ("poly", "cosine")
 PRECISIONS = ("fp32", "bf16")
 
 
 @dataclass(frozen=True)
 class OptimiserConfig:
-    """One network's optimiser; the rate rises over the warm-up, times (1 - progress)^power."""
+    """One network's optimiser; the rate rises over the warm-up and falls with the progress, see `factor`."""
 
     kind: str = "adamw"
     lr: float = 2e-3
@@ -30,16 +32,29 @@ class OptimiserConfig:
     momentum: float = 0.9  # sgd
     betas: tuple[float, float] = (0.9, 0.99)  # adam, adamw
     warmup_iterations: int = 100
+    decay: str = "poly"  # (1 - progress)^poly_power; or "cosine", half a wave
     poly_power: float = 0.9
+    lr_end: float = 0.0  # where the rate ends
     clip_norm: float = 5.0  # largest gradient norm; 0 = no clipping
 
     def __post_init__(self) -> None:
+        require(self.decay in DECAYS, f"decay '{self.decay}' is not one of {', '.join(DECAYS)}")
+        require(0 <= self.lr_end <= self.lr, "lr_end must lie within 0 to lr")
         require(self.kind in OPTIMISERS, f"optimiser '{self.kind}' is not one of {', '.join(OPTIMISERS)}")
         require(0 < self.lr < 10, f"lr={self.lr} must lie within 0 to 10")
         require(
             min(self.weight_decay, self.warmup_iterations, self.poly_power, self.clip_norm) >= 0,
             "negative setting",
         )
+
+    def factor(self, progress: float) -> float:
+        """The rate at this share of the run, 0 to 1, as a share of `lr`, but for the warm-up."""
+        if self.decay == "cosine":
+            share = 0.5 * (1.0 + math.cos(math.pi * progress))
+        else:
+            share = (1.0 - progress) ** self.poly_power
+        end = self.lr_end / self.lr
+        return end + (1.0 - end) * share
 
 
 @dataclass(frozen=True)
@@ -55,6 +70,7 @@ class LossConfig:
     real_label: float = 1.0  # label smoothing of the annotator's masks; 0.9 is the usual guard
     soften_mask_pixels: float = 0.0  # sigma of the blur that keeps D from telling 0/1 from soft values
     background_weight: float = 1.0  # weight in L_D of pixels far from every mark
+    centres: float = 0.0  # weight of CPMN's dense centre loss on the features before the head
 
     def __post_init__(self) -> None:
         require(self.dice_over in ("sample", "batch"), "dice_over is 'sample' or 'batch'")
@@ -63,6 +79,7 @@ class LossConfig:
             "bce and dice must be >= 0, not both 0",
         )
         require(0 <= self.focal_gamma <= 10, "focal_gamma must lie within 0 to 10")
+        require(self.centres >= 0, "centres must be >= 0")
         require(0.5 < self.real_label <= 1, "real_label must lie within 0.5 to 1")
         require(0 <= self.soften_mask_pixels <= 5, "soften_mask_pixels must lie within 0 to 5")
         require(0 <= self.background_weight <= 1, "background_weight must lie within 0 to 1")
@@ -133,16 +150,33 @@ class TrainConfig:
             self.network.context == self.sampling.context,
             f"network.context={self.network.context} and sampling.context={self.sampling.context} differ",
         )
-        classes = kind_named(self.kind).classes
+        kind = kind_named(self.kind)
+        classes = kind.classes
         require(
             self.network.classes == self.sampling.classes == classes,
             f"the kind '{self.kind}' has {classes} classes; set network.classes and sampling.classes to it",
+        )
+        apart = (kind.judged, split_strategy(self.strategy) != ("cpmn", False), self.network.volume is None)
+        require(
+            len(set(apart)) == 1,
+            "the strategy cpmn, the kind identification and the network cpmn belong together",
+        )
+        require(
+            not self.losses.centres or self.network.feature_stride == self.network.outputs == 1,
+            "losses.centres needs features of the image's size and one class beside background",
         )
         self._check_strategy()
 
     def _check_strategy(self) -> None:
         own, mixed = split_strategy(self.strategy)
-        require(not (own == "unet_pl" and mixed), "unet_pl reads each unlabelled slice once: mix it with none")
+        require(
+            not (own == "unet_pl" and mixed), "unet_pl reads each unlabelled slice once: mix it with none"
+        )
+        volume = self.network.volume
+        require(
+            volume is None or self.semi.cpmn.pathways == "one" or volume.phase == "noncontrast",
+            "two pathways are trained for scans without contrast medium; set network.volume.phase to it",
+        )
         require(
             own != "stitchnet" or self.network.architecture == "stitchnet",
             f"the strategy stitchnet trains the network stitchnet, not '{self.network.architecture}'",
@@ -169,7 +203,8 @@ class TrainConfig:
     @property
     def takes_unlabelled(self) -> bool:
         """Whether the strategy learns from unlabelled scans."""
-        return split_strategy(self.strategy) != ("supervised", False)
+        own, mixed = split_strategy(self.strategy)
+        return mixed or own not in ("supervised", "cpmn")
 
     def with_overrides(self, **changes: Any) -> TrainConfig:
         """A copy with the changes that are not None; `width`, `context`, `trust` reach into their parts.
@@ -242,6 +277,8 @@ def _typed(name: str, hint: Any, value: Any) -> Any:
             raise ConfigError(f"{name}: expected a list, got {value!r}.")
         return tuple(value)
     choices = get_args(hint) if get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    if isinstance(value, dict) and (parts := [c for c in choices if is_dataclass(c)]):
+        return from_plain(parts[0], value)  # type: ignore[arg-type]
     if float in choices and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     plain = tuple(c for c in choices if isinstance(c, type))

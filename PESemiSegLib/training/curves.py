@@ -44,6 +44,12 @@ _PANELS = (
         share=False,
     ),
     _Panel(
+        "Losses of the pathways (CPMN), without their weights",
+        "health",
+        {"L_cls": "L_cls", "L_cls_contrast": "… with contrast", "L_KL": "L_KL", "L_align": "L_align"},
+        share=False,
+    ),
+    _Panel(
         "Health of the discriminator: mean confidence",
         "health",
         {
@@ -87,7 +93,7 @@ _PANELS = (
     _Panel(
         "Validation crops",
         "validation",
-        {"dice": "Dice", "sensitivity": "sensitivity", "precision": "precision"},
+        {"dice": "Dice", "sensitivity": "sensitivity", "precision": "precision", "auc": "AUC of the crops"},
     ),
 )
 

@@ -14,7 +14,7 @@ from PESemiSegLib.atomic import whole_file
 from PESemiSegLib.networks.outputs import decided, foreground
 
 if TYPE_CHECKING:
-    from PESemiSegLib.cohorts.sampling import LabelledCrops
+    from PESemiSegLib.cohorts.sampling import LabelledSource
     from PESemiSegLib.training.trainer import Trainer
 
 _LOG = logging.getLogger(__name__)
@@ -26,8 +26,9 @@ _SCALE = 2
 
 @dataclass(frozen=True)
 class _Crop:
-    image: np.ndarray  # (1, context, H, W), in [-1, 1]
+    image: np.ndarray  # (1, context, H, W), or a volume (1, 1, z, H, W), in [-1, 1]
     label: np.ndarray  # bool (H, W)
+    z: int | None = None  # of a volume, the slice that is shown
 
 
 class Examples:
@@ -36,7 +37,7 @@ class Examples:
     The crop is the held-out one with the largest mark, or one of training where nothing is held out.
     """
 
-    def __init__(self, folder: Path, crops: LabelledCrops) -> None:
+    def __init__(self, folder: Path, crops: LabelledSource) -> None:
         self._folder, self._crops = folder / EXAMPLES, crops
         self._crop: _Crop | None = None
 
@@ -46,7 +47,9 @@ class Examples:
         with trainer.average.applied() as segmenter, torch.inference_mode():
             image = torch.from_numpy(self._crop.image).to(trainer.device)
             marks = foreground(decided(segmenter(image)))[0, 0].cpu().numpy() > 0.5
-        grey = self._crop.image[0, self._crop.image.shape[1] // 2]
+        grey, z = self._crop.image[0, self._crop.image.shape[1] // 2], self._crop.z
+        if z is not None:
+            grey, marks = grey[z], marks[z]
         path = self._folder / f"{trainer.iteration:06d}.png"
         try:
             self._folder.mkdir(exist_ok=True)
@@ -61,10 +64,12 @@ class Examples:
         for number in range(_LOOKED_THROUGH):
             batch = self._crops.batch(number)
             labels = foreground(torch.from_numpy(batch.mask)).numpy()[:, 0] > 0.5
-            index = int(labels.sum((1, 2)).argmax())
-            size = float(labels[index].sum())
+            marked = labels.sum((-2, -1))  # per crop, and per slice of volumes
+            index, *z = map(int, np.unravel_index(int(marked.argmax()), marked.shape))
+            size = float(marked.max())
             if best is None or size > best[0]:
-                best = size, _Crop(batch.image[index : index + 1].copy(), labels[index])
+                image = batch.image[index : index + 1, : 1 if z else None].copy()
+                best = size, _Crop(image, labels[(index, *z)], *z)
         assert best is not None
         return best[1]
 

@@ -31,16 +31,16 @@ def export(trainer: Trainer, options: RunOptions, folder: Path, **changes: Any) 
     """
     config = trainer.config
     manifest = read_manifest(options.manifest)
-    best = trainer.best.load(config)
+    best, kind = trainer.best.load(config), kind_named(config.kind)
     info = PackageInfo(
         name=options.name,
         network=config.network.to_dict(),
-        discriminator=config.discriminator.to_dict(),
+        discriminator=config.discriminator.to_dict() if kind.judged else {},
         spacing_mm=config.spacing_mm,
         data_origin=_origin(manifest, options.base),
         hu_window=config.sampling.hu_window,
         context=config.network.context,
-        kind=kind_named(config.kind).package,
+        kind=kind.package,
         training={
             "strategy": config.strategy,
             "preset": config.name,
@@ -59,12 +59,13 @@ def export(trainer: Trainer, options: RunOptions, folder: Path, **changes: Any) 
         | ({"parent": parent_of(options.base)} if options.base else {})
         | ({"kept": best[2]} if best else {}),
     )
+    judge = None if trainer.discriminator is None else trainer.discriminator.module
     with nullcontext(best[0]) if best else trainer.average.applied() as segmenter:
         return write_package(
             folder,
             replace(info, **changes),
             segmenter,  # type: ignore[arg-type]
-            best[1] if best else trainer.discriminator.module,  # type: ignore[arg-type]
+            best[1] if best else judge,  # type: ignore[arg-type]
             overwrite=True,
         )
 

@@ -22,23 +22,28 @@ class Best:
     def __init__(self, folder: Path, dice: float = -1.0) -> None:
         self._path, self.dice = folder / BEST, dice
 
-    def offer(self, dice: float, segmenter: nn.Module, discriminator: nn.Module, iteration: int) -> None:
+    def offer(
+        self, dice: float, segmenter: nn.Module, discriminator: nn.Module | None, iteration: int
+    ) -> None:
         """Write the networks where they beat those kept. Raises OutputError."""
         if dice <= self.dice:
             return
         pair = {"segmenter": segmenter, "discriminator": discriminator}
-        tensors = {f"{name}/{key}": v for name, net in pair.items() for key, v in net.state_dict().items()}
+        tensors = {
+            f"{name}/{key}": v for name, net in pair.items() if net for key, v in net.state_dict().items()
+        }
         save_checkpoint(self._path, tensors, {"iteration": iteration, "dice": dice})
         self.dice = dice
 
-    def load(self, config: TrainConfig) -> tuple[Segmenter, Discriminator, dict[str, Any]] | None:
+    def load(self, config: TrainConfig) -> tuple[Segmenter, Discriminator | None, dict[str, Any]] | None:
         """The networks kept, with their iteration and Dice; None where none were. Raises InputError."""
         if self.dice < 0:
             return None
         tensors, scalars = load_checkpoint(self._path)
         segmenter, discriminator = fresh_networks(config)
         segmenter.load_state_dict(part(tensors, "segmenter"))
-        discriminator.load_state_dict(part(tensors, "discriminator"))
+        if discriminator is not None:
+            discriminator.load_state_dict(part(tensors, "discriminator"))
         return segmenter, discriminator, {name: scalars[name] for name in ("iteration", "dice")}
 
 

@@ -33,7 +33,7 @@ class Learner:
     def schedule(self, iteration: int, progress: float) -> float:
         """Set and return the rate for this iteration; progress within 0 to 1."""
         warm = min(1.0, (iteration + 1) / max(1, self.config.warmup_iterations))
-        rate = self.config.lr * warm * (1.0 - min(progress, 1.0)) ** self.config.poly_power
+        rate = self.config.lr * warm * self.config.factor(min(progress, 1.0))
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         return rate

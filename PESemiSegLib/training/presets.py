@@ -11,6 +11,7 @@ from PESemiSegLib.cohorts.sampling import SamplingConfig
 from PESemiSegLib.errors import ConfigError
 from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
 from PESemiSegLib.training.config import FinishConfig, LossConfig, OptimiserConfig, TrainConfig
+from PESemiSegLib.training.presets_cpmn import CPMN
 from PESemiSegLib.training.presets_tan import TAN
 from PESemiSegLib.training.presets_zammit import ZAMMIT
 from PESemiSegLib.training.rows import SMALL_TABLE_1, TABLE_1
@@ -159,6 +160,7 @@ PRESETS: dict[str, Make] = {
     "mask_only": _mask_only,
     **TAN,
     **ZAMMIT,
+    **CPMN,
     **{name: partial(_row, _paper, name, row) for name, row in TABLE_1.items()},
     **{name: partial(_row, _cpu_demo, name, row) for name, row in SMALL_TABLE_1.items()},
 }
@@ -169,6 +171,7 @@ _SEMI: dict[str, Make] = {
     "mask_only": _mask_only_semi,
     **TAN,
     **ZAMMIT,
+    **CPMN,
     **{name: partial(_row, _mask_only_semi, name, row) for name, row in TABLE_1.items()},
     **{name: partial(_row, _cpu_mask_only_semi, name, row) for name, row in SMALL_TABLE_1.items()},
 }

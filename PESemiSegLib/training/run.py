@@ -14,6 +14,7 @@ from PESemiSegLib.cohorts.manifest import Case, Manifest, read_manifest
 from PESemiSegLib.cohorts.sampling import LabelledCrops, UnlabelledCrops, UnlabelledSlices
 from PESemiSegLib.errors import ConfigError, InputError, OutputError
 from PESemiSegLib.training import parallel
+from PESemiSegLib.training.blocks import check_pairs, open_blocks
 from PESemiSegLib.training.config import TrainConfig, write_yaml
 from PESemiSegLib.training.example import Examples
 from PESemiSegLib.training.export import export
@@ -51,7 +52,9 @@ def prepare(
     Raises InputError, OutputError, ConfigError.
     """
     manifest = read_manifest(options.manifest)
-    if not len(manifest.select("train", "labelled")):
+    if config.network.volume is not None:
+        check_pairs(config, manifest)
+    elif not len(manifest.select("train", "labelled")):
         raise InputError(f"The manifest {options.manifest.name} has no labelled case in the split 'train'.")
     if config.needs_unlabelled and not len(manifest.select("train", "unlabelled")):
         raise InputError(
@@ -72,6 +75,9 @@ def prepare(
         write_yaml(config, options.folder / SETTINGS)
     except OSError as error:
         raise OutputError(f"The folder {options.folder.name} cannot be written: {error.strerror}.") from error
+    if config.network.volume is not None:
+        open_blocks(config, manifest, cache_folder(options), progress)
+        return
     cases = [c for split in ("train", "val") for c in manifest.select(split, "labelled")]
     slice_cache(config, options).open_all([*cases, *_unlabelled(config, manifest)], progress=progress)
 
@@ -92,10 +98,12 @@ def train(
     torch.manual_seed(config.seed)
     check_device(options.device)
     manifest = read_manifest(options.manifest)
-    cache = slice_cache(config, options)
     first = parallel.rank() == 0
     with RunLog(options.folder, tensorboard=first) if first else _Silence() as log:
-        crops = open_crops(config, manifest, cache)
+        if config.network.volume is not None:
+            crops = open_blocks(config, manifest, cache_folder(options))
+        else:
+            crops = open_crops(config, manifest, slice_cache(config, options))
         examples = Examples(options.folder, crops.validation or crops.train)
 
         def tell(event: Event) -> None:
@@ -148,7 +156,12 @@ def _unlabelled(config: TrainConfig, manifest: Manifest) -> list[Case]:
 
 def slice_cache(config: TrainConfig, options: RunOptions) -> SliceCache:
     """Where the run's volumes lie, resampled to the model's spacing."""
-    return SliceCache(options.cache or options.folder / "cache", config.spacing_mm, config.network.classes)
+    return SliceCache(cache_folder(options), config.spacing_mm, config.network.classes)
+
+
+def cache_folder(options: RunOptions) -> Path:
+    """Where what is read again and again lies."""
+    return options.cache or options.folder / "cache"
 
 
 def check_device(device: str) -> None:

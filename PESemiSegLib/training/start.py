@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from PESemiSegLib.errors import ConfigError
+from PESemiSegLib.models.kinds import kind_named
 from PESemiSegLib.models.load import load_discriminator, load_segmenter
 from PESemiSegLib.models.package import read_package
 from PESemiSegLib.networks.build import build_judge, build_segmenter
@@ -16,13 +17,19 @@ from PESemiSegLib.training.config import TrainConfig
 _LOG = logging.getLogger(__name__)
 
 
-def fresh_networks(config: TrainConfig) -> tuple[Segmenter, Discriminator]:
+Networks = tuple[Segmenter, Discriminator | None]
+"""The network to be trained, and the discriminator where the kind has one."""
+
+
+def fresh_networks(config: TrainConfig) -> Networks:
     """Segmenter and discriminator of the settings, with weights drawn from their seed."""
-    discriminator = build_judge(config.discriminator, config.network, seed=config.seed + 1)
+    discriminator = None
+    if kind_named(config.kind).judged:
+        discriminator = build_judge(config.discriminator, config.network, seed=config.seed + 1)
     return build_segmenter(config.network, seed=config.seed), discriminator
 
 
-def starting_networks(config: TrainConfig, base: Path | None) -> tuple[Segmenter, Discriminator]:
+def starting_networks(config: TrainConfig, base: Path | None) -> Networks:
     """The base package's networks, ready to learn; fresh ones without a base.
 
     A discriminator of another kind or size than the base's starts fresh. Raises PackageError.
@@ -31,6 +38,8 @@ def starting_networks(config: TrainConfig, base: Path | None) -> tuple[Segmenter
     if base is None:
         return segmenter, discriminator
     package = read_package(base)
+    if discriminator is None:
+        return load_segmenter(package).train(), None
     if package.info.discriminator_config == config.discriminator:
         discriminator = load_discriminator(package)
     else:

@@ -15,11 +15,14 @@ from torch import Tensor
 
 from PESemiSegLib.cohorts.prefetch import Prefetcher
 from PESemiSegLib.cohorts.replay import COLUMNS, worst_spots
-from PESemiSegLib.cohorts.sampling import ImageBatch, LabelledBatch, LabelledCrops, UnlabelledCrops
+from PESemiSegLib.cohorts.sampling import (
+    ImageBatch,
+    LabelledBatch,
+    LabelledCrops,
+    LabelledSource,
+    UnlabelledCrops,
+)
 from PESemiSegLib.errors import Cancelled, InputError
-from PESemiSegLib.networks.discriminator import Discriminator
-from PESemiSegLib.networks.outputs import decided, marks_of
-from PESemiSegLib.networks.segmenter import Segmenter
 from PESemiSegLib.training import parallel
 from PESemiSegLib.training.checkpoint import load_checkpoint, save_checkpoint
 from PESemiSegLib.training.config import TrainConfig, from_plain, to_plain
@@ -29,9 +32,10 @@ from PESemiSegLib.training.health import HealthMonitor
 from PESemiSegLib.training.keep import Best, part
 from PESemiSegLib.training.layout import module_on, tensor_on
 from PESemiSegLib.training.learner import Learner, NonFiniteLoss
-from PESemiSegLib.training.start import fresh_networks
+from PESemiSegLib.training.start import Networks, fresh_networks
 from PESemiSegLib.training.strategies import build_strategy
 from PESemiSegLib.training.strategies.base import Clock, ImageTensors, LabelledTensors
+from PESemiSegLib.training.validation import crop_figures
 
 _LOG = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.safetensors"
@@ -45,8 +49,8 @@ Event = dict[str, Any]
 class Crops:
     """Where the batches come from."""
 
-    train: LabelledCrops
-    validation: LabelledCrops | None = None
+    train: LabelledSource
+    validation: LabelledSource | None = None
     unlabelled: UnlabelledCrops | None = None
 
 
@@ -66,7 +70,7 @@ class Trainer:
         crops: Crops,
         folder: Path,
         *,
-        networks: tuple[Segmenter, Discriminator] | None = None,
+        networks: Networks | None = None,
         device: str = "cpu",
         listen: Callable[[Event], None] = lambda event: None,
         cancelled: Callable[[], bool] = lambda: False,
@@ -77,9 +81,10 @@ class Trainer:
         self._listen, self._cancelled, self._enough = listen, cancelled, enough
         segmenter, discriminator = networks or fresh_networks(config)
         self.segmenter = Learner("segmenter", module_on(self.device, segmenter), config.segmenter_optimiser)
-        self.discriminator = Learner(
-            "discriminator", module_on(self.device, discriminator), config.discriminator_optimiser
-        )
+        self.discriminator = None
+        if discriminator is not None:
+            judge = module_on(self.device, discriminator)
+            self.discriminator = Learner("discriminator", judge, config.discriminator_optimiser)
         self.strategy = build_strategy(self.segmenter, self.discriminator, config)
         self.average = WeightAverage(self.segmenter.module, config.ema_decay)
         self.health = HealthMonitor()
@@ -139,13 +144,12 @@ class Trainer:
 
     def _finish(self) -> None:
         """D alone, on the averaged segmenter; see `training.finish`."""
-        if self.finished >= self.config.finish.iterations:
+        if self.finished >= self.config.finish.iterations or self.discriminator is None:
             return
-        started = time.monotonic() - self.seconds
+        started, crops = time.monotonic() - self.seconds, self.crops.train
+        assert isinstance(crops, LabelledCrops)  # where there is a discriminator, slices are read
         with self.average.applied() as segmenter:
-            for figures in lessons(
-                self.config, segmenter, self.discriminator, self.crops.train, self.finished
-            ):
+            for figures in lessons(self.config, segmenter, self.discriminator, crops, self.finished):
                 self.finished += 1
                 self.health.add(figures)
                 self._say("lesson", number=self.finished, of=self.config.finish.iterations, **figures)
@@ -189,33 +193,19 @@ class Trainer:
             figures = self.validate(self.crops.validation)
             self._say("validation", **figures)
             if self.config.keep == "best":
+                judge = None if self.discriminator is None else self.discriminator.module
                 with self.average.applied() as segmenter:
-                    self.best.offer(figures["dice"], segmenter, self.discriminator.module, self.iteration)
+                    self.best.offer(figures["dice"], segmenter, judge, self.iteration)
         self._report_health()
 
     def _report_health(self) -> None:
         report = self.health.report()
         self._say("health", figures=report.figures, sentences=report.sentences, warnings=report.warnings)
 
-    def validate(self, crops: LabelledCrops) -> dict[str, float]:
-        """Pooled Dice, sensitivity and precision at 0.5 over fixed crops, with the averaged weights.
-
-        With several classes the means over all but background.
-        """
-        counts = torch.zeros(3, max(1, self.config.network.outputs - 1), dtype=torch.float64)
-        with self.average.applied() as segmenter, torch.inference_mode():
-            for index in range(self.config.validation_batches):
-                batch = crops.batch(index)
-                mask = marks_of(tensor_on(self.device, batch.mask)) > 0.5
-                prediction = marks_of(decided(segmenter(tensor_on(self.device, batch.image)))) > 0.5
-                found = [m.sum((0, 2, 3)) for m in (prediction & mask, prediction, mask)]
-                counts += torch.stack(found).cpu()
-        hits, marked, true = counts
-        return {
-            "dice": float((2 * hits / (marked + true).clamp_min(1.0)).mean()),
-            "sensitivity": float((hits / true.clamp_min(1.0)).mean()),
-            "precision": float((hits / marked.clamp_min(1.0)).mean()),
-        }
+    def validate(self, crops: LabelledSource) -> dict[str, float]:
+        """Figures of fixed crops with the averaged weights, see `crop_figures`."""
+        with self.average.applied() as segmenter:
+            return crop_figures(segmenter, crops, self.config.validation_batches, self.device)
 
     def save(self) -> None:
         """Write the checkpoint of the present iteration; all processes call it, the first one writes."""

@@ -18,6 +18,7 @@ from PESemiSegLib.training.ema import WeightAverage
 from PESemiSegLib.training.finish import teach
 from PESemiSegLib.training.learner import Learner
 from PESemiSegLib.training.losses import segmentation_loss
+from PESemiSegLib.training.losses_cpmn import centre_loss
 from PESemiSegLib.training.pool import Pool
 from PESemiSegLib.training.settings import Scheduled
 from PESemiSegLib.training.strategies.base import Clock, ImageTensors, LabelledTensors, Outcome
@@ -44,8 +45,10 @@ class Method:
     Before the schedule begins, and without unlabelled crops, a step is that of the supervised strategy.
     """
 
-    def __init__(self, segmenter: Learner, discriminator: Learner, config: TrainConfig) -> None:
-        self.learners = {"segmenter": segmenter, "discriminator": discriminator}
+    def __init__(self, segmenter: Learner, discriminator: Learner | None, config: TrainConfig) -> None:
+        self.learners = {"segmenter": segmenter}
+        if discriminator is not None:  # of a kind that is judged
+            self.learners["discriminator"] = discriminator
         self.averages: dict[str, WeightAverage] = {}
         self.pools: dict[str, Pool] = {}
         self._config = config
@@ -100,7 +103,10 @@ class Method:
     def supervised_step(self, labelled: LabelledTensors, clock: Clock) -> Outcome:
         """L = L_seg(x_l), and D beside."""
         (view,) = self.forward(labelled.image)
-        return self.conclude(labelled, view, {"L_seg": self.known_loss(view, labelled)}, {}, clock)
+        terms = {"L_seg": self.known_loss(view, labelled)}
+        if self._config.losses.centres:
+            terms["L_disc"] = self._config.losses.centres * centre_loss(view.features, labelled.mask)
+        return self.conclude(labelled, view, terms, {}, clock)
 
     def semi_step(
         self, labelled: LabelledTensors, unlabelled: ImageTensors, weight: float, clock: Clock

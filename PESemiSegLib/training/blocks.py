@@ -1,0 +1,93 @@
+"""The data of three-dimensional models: pairs of scans on one grid, cached, and the crops drawn from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from PESemiSegLib.cohorts.augment import NO_VOLUME_AUGMENTATION
+from PESemiSegLib.cohorts.cache import SliceCache
+from PESemiSegLib.cohorts.folders import phase_pairs
+from PESemiSegLib.cohorts.manifest import Case, Manifest
+from PESemiSegLib.cohorts.volume_crops import PhaseStack, VolumeCrops
+from PESemiSegLib.errors import InputError
+from PESemiSegLib.inference.phase_pairs import on_one_grid
+from PESemiSegLib.networks.config import VolumeConfig
+from PESemiSegLib.training.config import TrainConfig
+from PESemiSegLib.training.trainer import Crops
+
+PAIRS = "pairs"
+"""Folder of the registered pairs, in that of the cache."""
+_VALIDATION_SEED = 97
+Progress = Callable[[int, int], None]
+
+
+def check_pairs(config: TrainConfig, manifest: Manifest) -> None:
+    """Raise InputError unless there is something to train on."""
+    if not _wanted(config, manifest, "train"):
+        raise InputError(
+            f"The manifest {manifest.source_name} has no pair of scans in the split 'train': beside a "
+            "labelled scan with contrast medium, one without of the same patient (`pesemiseg phantom "
+            "--noncontrast`)."
+        )
+
+
+def open_blocks(
+    config: TrainConfig, manifest: Manifest, folder: Path, progress: Progress | None = None
+) -> Crops:
+    """Register what is not registered yet, cache it, and draw crops for training and validation.
+
+    folder: of the cache. Raises InputError, OutputError, and what `progress` raises.
+    """
+    volume = _volume(config)
+    cache = SliceCache(folder, config.spacing_mm, config.network.classes, slice_mm=volume.slice_mm)
+    wanted = {split: _wanted(config, manifest, split) for split in ("train", "val")}
+    told = _counted(sum(map(len, wanted.values())), progress)
+    stacks = {
+        split: [_opened(config, scans, cache, told) for scans in patients]
+        for split, patients in wanted.items()
+    }
+    still = replace(config.sampling, volume=NO_VOLUME_AUGMENTATION)
+    # The validation asks the exported pathway, which reads the first scan of each.
+    alone = [PhaseStack(stack.phases[:1]) for stack in stacks["val"]]
+    return Crops(
+        train=VolumeCrops(stacks["train"], volume.crop, config.sampling, config.seed),
+        validation=VolumeCrops(alone, volume.crop, still, _VALIDATION_SEED) if alone else None,
+    )
+
+
+def _wanted(config: TrainConfig, manifest: Manifest, split: str) -> list[tuple[Case, ...]]:
+    """(contrast,) where that phase is learnt alone, else (contrast, plain), of each patient of the split."""
+    if _volume(config).phase == "contrast":
+        return [(case,) for case in manifest.select(split, "labelled")]
+    pairs = (pair for pair in phase_pairs(manifest) if pair[0].role == "labelled")
+    return [pair for pair in pairs if pair[0].split == split]
+
+
+def _opened(
+    config: TrainConfig, scans: tuple[Case, ...], cache: SliceCache, told: Iterator[None]
+) -> PhaseStack:
+    if len(scans) == 1:
+        opened: tuple[Case, ...] = scans
+    else:
+        contrast, plain = scans
+        known = config.semi.cpmn.registered
+        pair = on_one_grid(contrast, plain, cache.folder / PAIRS, registered=known)
+        both = config.semi.cpmn.pathways == "both"
+        opened = (pair.plain, pair.contrast) if both else (pair.plain,)
+    stack = PhaseStack(tuple(cache.open(case) for case in opened))
+    next(told)
+    return stack
+
+
+def _counted(total: int, progress: Progress | None) -> Iterator[None]:
+    for done in range(1, total + 1):
+        if progress is not None:
+            progress(done, total)
+        yield
+
+
+def _volume(config: TrainConfig) -> VolumeConfig:
+    assert config.network.volume is not None  # who asks has looked
+    return config.network.volume

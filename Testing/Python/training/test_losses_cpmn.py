@@ -1,0 +1,145 @@
+"""CPMN's losses against cases computed by hand in float64, and whom they teach."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from PESemiSegLib.training.losses import segmentation_loss
+from PESemiSegLib.training.losses_cpmn import (
+    alignment_loss,
+    centre_loss,
+    divergence,
+    mimicry,
+)
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.double)
+
+
+def test_focal_loss_by_hand_and_of_two_channels():
+    logits = torch.tensor([0.3, -1.2, 2.0, -4.0], dtype=torch.double).reshape(1, 1, 2, 2)
+    target = torch.tensor([1.0, 0.0, 0.0, 0.0], dtype=torch.double).reshape(1, 1, 2, 2)
+    expected = 0.0
+    for z, t in zip(logits.flatten().tolist(), target.flatten().tolist(), strict=True):
+        p = 1 / (1 + math.exp(-z))
+        p_t = p if t else 1 - p
+        expected -= (1 - p_t) ** 2 * math.log(p_t) / 4
+    loss = segmentation_loss(logits, target, bce=1.0, dice=0.0, focal_gamma=2.0)
+    assert loss.item() == pytest.approx(expected, rel=1e-12)
+    from monai.losses import FocalLoss
+
+    two = torch.cat([torch.zeros_like(logits), logits], 1)
+    softmax = FocalLoss(gamma=2.0, use_softmax=True, to_onehot_y=True)(two, target)
+    assert 2 * softmax.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_divergence_by_hand_and_whom_it_teaches():
+    n = torch.tensor([[0.2, 1.1], [-0.7, 0.4]], dtype=torch.double, requires_grad=True)
+    c = torch.tensor([[1.5, -0.3], [0.0, 2.0]], dtype=torch.double, requires_grad=True)
+
+    def softmax(row):
+        total = sum(math.exp(v) for v in row)
+        return [math.exp(v) / total for v in row]
+
+    one = two = 0.0
+    for row_n, row_c in zip(n.tolist(), c.tolist(), strict=True):
+        p2, p1 = softmax(row_n), softmax(row_c)
+        one += sum(a * math.log(a / b) for a, b in zip(p2, p1, strict=True)) / 2
+        two += sum(b * math.log(b / a) for a, b in zip(p2, p1, strict=True)) / 2
+    assert divergence(n, c).item() == pytest.approx(one, rel=1e-12)
+    assert mimicry(n, c).item() == pytest.approx(two, rel=1e-12)
+    for loss in (divergence, mimicry):
+        n.grad = c.grad = None
+        loss(n, c).backward()
+        assert c.grad is None
+        assert n.grad is not None
+        assert n.grad.abs().sum() > 0
+    # the gradient of D_KL(p2 || p1): p2 * (log(p2 / p1) - D_KL), per row
+    n.grad = None
+    divergence(n, c).backward()
+    for row, grad, row_c in zip(n.tolist(), n.grad.tolist(), c.tolist(), strict=True):
+        p2, p1 = softmax(row), softmax(row_c)
+        ratio = [math.log(a / b) for a, b in zip(p2, p1, strict=True)]
+        kl = sum(a * r for a, r in zip(p2, ratio, strict=True))
+        np.testing.assert_allclose(grad, [a * (r - kl) / 2 for a, r in zip(p2, ratio, strict=True)])
+
+
+def plain_alignment(n, c, grid, reach):
+    """Loops over nodes, with numpy."""
+    total = 0.0
+    for own, other in zip(n.numpy(), c.numpy(), strict=True):
+        found = []
+        for values in (own, other):
+            depth, height, width = values.shape[1:]
+            steps = [size // wanted for size, wanted in zip((depth, height, width), grid, strict=True)]
+            nodes = {}
+            for z in range(grid[0]):
+                for y in range(grid[1]):
+                    for x in range(grid[2]):
+                        part = values[
+                            :,
+                            z * steps[0] : (z + 1) * steps[0],
+                            y * steps[1] : (y + 1) * steps[1],
+                            x * steps[2] : (x + 1) * steps[2],
+                        ]
+                        nodes[z, y, x] = part.mean((1, 2, 3))
+            found.append(nodes)
+        squares = []
+        for i in found[0]:
+            for j in found[0]:
+                if reach and max(abs(a - b) for a, b in zip(i, j, strict=True)) > reach:
+                    continue
+                a = [f[i] @ f[j] / np.linalg.norm(f[i]) / np.linalg.norm(f[j]) for f in found]
+                squares.append((a[1] - a[0]) ** 2)
+        total += np.mean(squares)
+    return total / len(n)
+
+
+@pytest.mark.parametrize("reach", [0, 1])
+def test_alignment_by_loops(reach):
+    n, c = normal(2, 5, 3, 8, 4, seed=1).requires_grad_(), normal(2, 5, 3, 8, 4, seed=2).requires_grad_()
+    loss = alignment_loss(n, c, (3, 4, 4), reach)
+    expected = plain_alignment(n.detach(), c.detach(), (3, 4, 4), reach)
+    assert loss.item() == pytest.approx(expected, rel=1e-12)
+    loss.backward()
+    assert c.grad is None
+    assert n.grad.abs().sum() > 0
+    assert torch.autograd.gradcheck(
+        lambda v: alignment_loss(v, c, (2, 2, 2)), normal(1, 5, 3, 8, 4).requires_grad_()
+    )
+
+
+def test_alignment_knows_no_length_and_small_maps():
+    n = normal(1, 6, 1, 2, 2)
+    assert alignment_loss(n, 7.0 * n).item() == pytest.approx(0.0, abs=1e-15)
+    assert alignment_loss(torch.zeros_like(n), n).isfinite()
+    assert alignment_loss(n[..., :1, :1], -n[..., :1, :1]).item() == pytest.approx(0.0, abs=1e-15)  # one node
+
+
+def test_centre_loss_by_hand():
+    """Background (0,0), (2,0) has the centre (1,0); the embolus (0,4), (0,6), (3,5) has (1,5)."""
+    points = torch.tensor([[0.0, 0], [2, 0], [0, 4], [0, 6], [3, 5]], dtype=torch.double)
+    features = points.T.reshape(1, 2, 5, 1, 1).clone().requires_grad_()
+    mask = torch.tensor([0.0, 0, 1, 1, 1], dtype=torch.double).reshape(1, 1, 5, 1, 1)
+    loss = centre_loss(features, mask)
+    assert loss.item() == pytest.approx(0.5 * 1 + 0.5 * ((2 + 2 + 4) / 3), rel=1e-12)
+    loss.backward()
+    # (x - c) / n of its class, as in Eq. 3 but for the mean
+    expected = torch.tensor([[-1.0, 0], [1, 0]], dtype=torch.double) / 2
+    torch.testing.assert_close(features.grad[0, :, :2, 0, 0].T, expected)
+    torch.testing.assert_close(
+        features.grad[0, :, 2:, 0, 0].T, torch.tensor([[-1.0, -1], [-1, 1], [2, 0]], dtype=torch.double) / 3
+    )
+    assert torch.autograd.gradcheck(lambda v: centre_loss(v, mask), normal(1, 2, 5, 1, 1).requires_grad_())
+
+
+def test_centre_loss_of_one_class_alone_and_of_a_batch():
+    features = normal(2, 3, 2, 2, 2)
+    none = torch.zeros(2, 1, 2, 2, 2, dtype=torch.double)
+    flat = features.transpose(0, 1).flatten(1)
+    alone = 0.5 * (flat - flat.mean(1, keepdim=True)).square().sum(0).mean()
+    torch.testing.assert_close(centre_loss(features, none), alone)
+    torch.testing.assert_close(centre_loss(features, 1 - none), alone)
