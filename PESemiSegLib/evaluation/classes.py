@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -35,12 +35,16 @@ class ClassMetrics:
 
 @dataclass(frozen=True)
 class LabelResult:
-    """What one scan came to: the metrics of each class by its name. `patient` stays in memory."""
+    """What one scan came to: the metrics of each class by its name. `patient` stays in memory.
+
+    images: of kinds with findings beside healthy tissue, also those of each image, see `by_image`.
+    """
 
     patient: str
     site: str
     classes: Mapping[str, ClassMetrics]
     seconds: float
+    images: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def key(self) -> str:

@@ -14,6 +14,7 @@ import PESemiSegLib
 from PESemiSegLib.cohorts.manifest import Case
 from PESemiSegLib.errors import InputError
 from PESemiSegLib.evaluation import tables
+from PESemiSegLib.evaluation.by_image import HEADING, image_figures, summarise_images
 from PESemiSegLib.evaluation.classes import LabelResult, label_metrics, label_rows, summarise_labels
 from PESemiSegLib.evaluation.figures import numbered
 from PESemiSegLib.evaluation.parallel import outcomes, sendable
@@ -71,7 +72,10 @@ class _Work:
                     f"the mask holds labels up to {int(truth.max())}; {kind.name} has {len(names)}."
                 )
             metrics = label_metrics(result.mask, truth, names, volume.grid.voxel_volume_mm3)
-            results.append(LabelResult(case.patient, case.site, metrics, time.monotonic() - started))
+            seconds, images = time.monotonic() - started, {}
+            if kind.healthy:
+                images = image_figures(result.mask, truth, names, [part.name for part in kind.healthy])
+            results.append(LabelResult(case.patient, case.site, metrics, seconds, images))
         return tuple(results)
 
     def to_send(self) -> _Work:
@@ -88,6 +92,7 @@ def write_label_report(
 ) -> str:
     """Write `classes.csv` (scan by scan), `summary.csv`, `.md` and `evaluation.json`; returns the Markdown.
 
+    Where there are figures by image, `summary.md` has their table too, and `images.csv` is written.
     results: per package, on the same scans. identify: patients by their own name. Raises OutputError.
     """
     called = numbered([result.key for result in results[0]])
@@ -102,6 +107,10 @@ def write_label_report(
     summaries = {name: summarise_labels(entry) for name, entry in zip(names, results, strict=True)}
     flat = [{"model": name} | row for name, part in summaries.items() for row in part]
     markdown = tables.to_markdown(flat)
+    by_image = {name: summarise_images(entry) for name, entry in zip(names, results, strict=True)}
+    images = [{"model": name} | row for name, part in by_image.items() for row in part]
+    if images:
+        markdown += f"\n{HEADING}:\n\n{tables.to_markdown(images)}"
     record = {
         "program": f"pesemiseg {PESemiSegLib.__version__}",
         "intended_use": "Research use only. Not a medical device.",
@@ -113,9 +122,11 @@ def write_label_report(
         "patients": len(set(called.values())),
         "seconds_per_scan": [float(np.mean([r.seconds for r in entry])) for entry in results],
         "summary": summaries,
-    }
+    } | ({"images": by_image} if images else {})
     tables.write_text(folder / "classes.csv", tables.to_csv(rows))
     tables.write_text(folder / "summary.csv", tables.to_csv(flat))
     tables.write_text(folder / "summary.md", markdown)
+    if images:
+        tables.write_text(folder / "images.csv", tables.to_csv(images))
     tables.write_text(folder / "evaluation.json", tables.to_json(record))
     return markdown

@@ -25,7 +25,8 @@ class Kind:
 
     name: what commands and settings call it. package: `kind` in model.json. marks: what it finds, for
     sentences. segments: label value n is the n-th of them; background is 0. scans: what it reads, for
-    sentences. parts: the networks in its package.
+    sentences. parts: the networks in its package. healthy: which of the segments are no finding. contrast:
+    whether its scans need contrast agent; else either will do.
     """
 
     name: str
@@ -34,6 +35,8 @@ class Kind:
     segments: tuple[SegmentInfo, ...]
     scans: str = "CT pulmonary angiograms, slice by slice, with a confidence map"
     parts: tuple[str, ...] = ("segmenter", "discriminator")
+    healthy: tuple[SegmentInfo, ...] = ()
+    contrast: bool = True
 
     @property
     def classes(self) -> int:
@@ -59,6 +62,9 @@ OPACITIES = Kind(
     "opacity-segmenter",
     "ground-glass opacity and consolidation",
     (GROUND_GLASS, CONSOLIDATION, HEALTHY_LUNG),
+    scans="CT of the chest with or without contrast agent, slice by slice, with a confidence map",
+    healthy=(HEALTHY_LUNG,),
+    contrast=False,
 )
 IDENTIFICATION = Kind(
     "identification",
