@@ -68,10 +68,10 @@ def sweep(
     rows: dict[tuple[Cut, float], list[_Row]] = {}
     pairs = [(cut, smallest) for cut in cuts for smallest in smallest_mm3]
     floor = min(edge for edge, _ in cuts)
-    all_marks = {"threshold": floor, "core_threshold": floor, "min_lesion_mm3": 0.0}
+    settings |= {"threshold": floor, "core_threshold": floor, "min_lesion_mm3": 0.0}
     for done, case in enumerate(cases, start=1):
         volume, truth = read_case(case)
-        result = segment(volume, package, **all_marks, **settings)
+        result = segment(volume, package, **settings)
         here = result.box.slices
         allowed = np.where(result.mask[here] > 0, result.probability.values, 0.0)
         emboli = Emboli.of(truth.mask, truth.instances, here)

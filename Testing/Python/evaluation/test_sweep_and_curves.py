@@ -54,9 +54,16 @@ def test_the_score_of_a_scan_needs_a_whole_mark() -> None:
     assert scan_score(probability) == pytest.approx(0.9, abs=1e-3)
     assert scan_score(probability, 4) == pytest.approx(0.5, abs=1e-3)
     assert scan_score(probability, 7) == 0.0
-    assert scan_score(probability, 2, edge=0.35) == pytest.approx(0.7, abs=1e-3)
-    probability[1, 5, 5] = 0.0  # in two: 0.8, 0.7, 0.6, 0.3 and, by a corner, 0.5
-    assert scan_score(probability, 5, edge=0.35) == pytest.approx(0.3, abs=1e-3)
+
+
+def test_the_score_of_a_scan_takes_cores_that_hang_together_at_the_edge() -> None:
+    probability = np.zeros((1, 3, 9), np.float16)
+    probability[0, 1, 1:8] = [0.9, 0.8, 0.4, 0.4, 0.8, 0.7, 0.1]
+    assert scan_score(probability, 3) == pytest.approx(0.4, abs=1e-3)
+    assert scan_score(probability, 3, edge=0.35) == pytest.approx(0.8, abs=1e-3)
+    assert scan_score(probability, 4, edge=0.35) == pytest.approx(0.7, abs=1e-3)
+    assert scan_score(probability, 3, edge=0.5) == pytest.approx(0.4, abs=1e-3)
+    assert scan_score(probability, 7, edge=0.35) == pytest.approx(0.1, abs=1e-3)
 
 
 def test_froc_is_monais_for_marks_that_stand_apart(make_result) -> None:  # type: ignore[no-untyped-def]
