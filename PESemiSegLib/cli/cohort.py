@@ -153,6 +153,25 @@ def merge(
 
 
 @app.command()
+def healthy(
+    source: Annotated[Path, typer.Argument(help="Scans without any opacity: a folder, or a manifest.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The manifest to write, a CSV.")],
+    site: Annotated[str, typer.Option(help="Name of the site, for a folder of scans.")] = "healthy",
+) -> None:
+    """Label scans that are known to be free of opacities without an annotator: lung, and what is not."""
+    from PESemiSegLib.models.kinds import OPACITIES
+    from PESemiSegLib.training.gather import unlabelled_scans
+    from PESemiSegLib.training.healthy import label_healthy
+    from PESemiSegLib.volumes.segments import HEALTHY_LUNG
+
+    _free(output, overwrite=False)
+    label = OPACITIES.segments.index(HEALTHY_LUNG) + 1
+    scans = unlabelled_scans(source, site, OPACITIES.name)
+    _summary(label_healthy(scans, output, label, lambda done, total: console.say(f"scan {done}/{total}")))
+    console.say(f"manifest written to {output} (research use only)")
+
+
+@app.command()
 def picture(
     output: Annotated[Path, typer.Option("-o", "--output", help="The PNG to write.")],
     scan: Annotated[Path | None, typer.Option(help="A scan. Default: a made-up patient.")] = None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from PESemiSegLib.cli.options import print_json
+from PESemiSegLib.cli.options import InputPath, SeriesOption, print_json
 
 if TYPE_CHECKING:
     from PESemiSegLib.models.store import StoreEntry
@@ -133,6 +133,28 @@ def remove_model(name: NameArgument) -> None:
 
     Store().remove(name)
     print(f"removed {name}")
+
+
+@app.command()
+def styles(
+    model: Annotated[str, typer.Argument(help="A StitchNet model: a name, a package folder or a .zip.")],
+    input: InputPath,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The PNG to write.")],
+    number: Annotated[
+        int | None, typer.Option("--slice", min=1, help="The slice, from 1. Default: the one with most lung.")
+    ] = None,
+    series: SeriesOption = None,
+) -> None:
+    """Draw a slice as a StitchNet model sees it: a style for each tissue, and the lungs filled with each."""
+    from PESemiSegLib.evaluation.style_sheet import draw_styles
+    from PESemiSegLib.inference.styles import find_styles
+    from PESemiSegLib.models.store import Store
+    from PESemiSegLib.volumes.reader import read
+
+    package = Store().find(model)
+    found = find_styles(read(input, series=series), package, None if number is None else number - 1)
+    draw_styles(found, package.info.what.segments, output)
+    print(f"slice {found.index + 1} drawn to {output} (research use only)")
 
 
 def _row(entry: StoreEntry) -> tuple[str, str, str, str, str]:

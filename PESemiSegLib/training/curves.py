@@ -127,7 +127,9 @@ def _draw(axes: Axes, panel: _Panel, points: Points) -> None:
     if "L_D_near" in panel.columns and "L_D_near" in points:
         axes.axhspan(*HEALTHY_LOSS, color=COLOURS[1], alpha=0.1, lw=0, label="healthy near marks")
     top = 1.02 if panel.share else None
-    axes.set(title=panel.title, ylim=(0, top))
+    # The logarithm of a density is a loss that goes below 0.
+    below = any(value < 0 for name in panel.columns for _, value in points.get(name, ()))
+    axes.set(title=panel.title, ylim=(None if below else 0, top))
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 

@@ -12,6 +12,7 @@ from PESemiSegLib.errors import ConfigError
 from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
 from PESemiSegLib.training.config import FinishConfig, LossConfig, OptimiserConfig, TrainConfig
 from PESemiSegLib.training.presets_cpmn import CPMN
+from PESemiSegLib.training.presets_stitchnet import STITCHNET
 from PESemiSegLib.training.presets_tan import TAN
 from PESemiSegLib.training.presets_zammit import ZAMMIT
 from PESemiSegLib.training.rows import SMALL_TABLE_1, TABLE_1
@@ -160,6 +161,7 @@ PRESETS: dict[str, Make] = {
     "mask_only": _mask_only,
     **TAN,
     **ZAMMIT,
+    **STITCHNET,
     **CPMN,
     **{name: partial(_row, _paper, name, row) for name, row in TABLE_1.items()},
     **{name: partial(_row, _cpu_demo, name, row) for name, row in SMALL_TABLE_1.items()},
@@ -171,6 +173,7 @@ _SEMI: dict[str, Make] = {
     "mask_only": _mask_only_semi,
     **TAN,
     **ZAMMIT,
+    **STITCHNET,
     **CPMN,
     **{name: partial(_row, _mask_only_semi, name, row) for name, row in TABLE_1.items()},
     **{name: partial(_row, _cpu_mask_only_semi, name, row) for name, row in SMALL_TABLE_1.items()},
