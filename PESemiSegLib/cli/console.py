@@ -40,6 +40,7 @@ _STAGES = {
     "check": "checking the scan",
     "load": "loading the model",
     "slices": "segmenting slices",
+    "windows": "reading windows",
     "findings": "measuring findings",
     "write": "writing the result",
 }

@@ -16,6 +16,7 @@ from PESemiSegLib.cli import console
 # modules import only typer at their top; the rooms they open are imported when the command runs.
 _COMMANDS = (
     ("segment", "segment"),
+    ("identify", "identify"),
     ("check", "check"),
     ("phantom", "phantom"),
     ("models", "app"),

@@ -1,9 +1,9 @@
-"""Owns the input check: is this an enhanced CT of the whole chest, in plain sentences."""
+"""Owns the input check: is this a CT of the whole chest, enhanced as it should be, in plain sentences."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy import ndimage
@@ -23,13 +23,15 @@ WEAK_CONTRAST_HU = 200.0  # below this small emboli are hard to see
 NOISY_HU = 60.0
 CUT_SHARE = 0.1  # lung in an end slice, of the largest section: more means that lung goes on beyond
 CHEST_SECTION_MM2 = 8000.0  # both lungs of a small adult at the base are larger
+Phase = Literal["contrast", "noncontrast"]
 STEP_MM = 3.0  # sideways step of the lung's outline between two slices that breathing or a heartbeat makes
 
 
-def check(volume: Volume, lungs: LungField | None = None) -> InputCheck:
+def check(volume: Volume, lungs: LungField | None = None, *, phase: Phase = "contrast") -> InputCheck:
     """Inspect `volume`: CT? HU? chest covered? thin slices? trunk enhanced? motion or truncation?
 
-    One sentence each; `InputCheck.require(strict)` refuses. `lungs` saves finding them again.
+    One sentence each; `InputCheck.require(strict)` refuses. `lungs` saves finding them again. `phase` is what
+    the scan should be: with contrast agent in the pulmonary trunk, or without any.
     """
     if lungs is None:
         lungs = lung_mask(volume.hu, volume.spacing_mm)
@@ -39,7 +41,7 @@ def check(volume: Volume, lungs: LungField | None = None) -> InputCheck:
         *_values(volume.hu),
         *_spacing(volume),
         *_chest(lungs),
-        *_enhancement(blood, lungs),
+        *(_enhancement(blood, lungs) if phase == "contrast" else _no_enhancement(volume, blood, lungs)),
         *_motion(volume.hu, lungs),
         *(_line("warning", "reader", text) for text in volume.facts.warnings),
     ]
@@ -142,6 +144,31 @@ def _enhancement(blood: Enhancement | None, lungs: LungField) -> Iterator[CheckL
         yield _line("warning", "trunk_unseen", f"{text}{blood.hu:.0f} HU.")
     else:
         yield _line("ok", "enhanced", f"The {where} is enhanced to {blood.hu:.0f} HU.")
+    yield from _noise(blood)
+
+
+def _no_enhancement(volume: Volume, blood: Enhancement | None, lungs: LungField) -> Iterator[CheckLine]:
+    """As a scan without contrast agent should be."""
+    if not lungs.found:
+        return
+    if blood is None:
+        yield _line(
+            "warning", "trunk_unseen", "Whether there is contrast agent in the blood cannot be measured."
+        )
+        return
+    where = "pulmonary trunk" if blood.trunk else "blood between the lungs"
+    if blood.hu >= NO_CONTRAST_HU:
+        text = f"This looks like a contrast scan: the {where} measures {blood.hu:.0f} HU."
+        yield _line("error", "enhanced", text)
+    elif volume.facts.contrast_agent:
+        text = f"The file tells of contrast agent, but there is none in the {where} ({blood.hu:.0f} HU)."
+        yield _line("warning", "agent_elsewhere", text)
+    else:
+        yield _line("ok", "plain", f"There is no contrast agent in the {where} ({blood.hu:.0f} HU).")
+    yield from _noise(blood)
+
+
+def _noise(blood: Enhancement) -> Iterator[CheckLine]:
     if blood.noise_hu > NOISY_HU:
         text = f"The image is noisy ({blood.noise_hu:.0f} HU): expect more false marks."
         yield _line("warning", "noise", text)

@@ -80,6 +80,19 @@ class Reporter:
         self._progress(Progress(done, self._total, self._stage, left))
 
 
+class Clock:
+    """Seconds of each stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage] = round(now - self._last, 3)
+        self._last = now
+
+
 def wait_for(job: Future[T], poll: Poll) -> T:
     """The result of `job`; meanwhile `poll`, which may raise to stop waiting, is called every 0.1 s."""
     while True:

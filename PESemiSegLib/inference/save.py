@@ -10,7 +10,7 @@ import csv
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from PESemiSegLib import __version__
 from PESemiSegLib.errors import OutputError
@@ -18,7 +18,11 @@ from PESemiSegLib.inference.staging import KIND, SEAL, staged
 from PESemiSegLib.plain import plain
 
 if TYPE_CHECKING:
-    from PESemiSegLib.inference.result import Finding, Result
+    import numpy as np
+
+    from PESemiSegLib.inference.result import BoxArray, Finding, Result
+    from PESemiSegLib.volumes.segments import SegmentInfo
+    from PESemiSegLib.volumes.volume import Volume
 
 NOTICE = "Research use only - not a medical device"
 SEG_NRRD = "segmentation.seg.nrrd"
@@ -28,6 +32,14 @@ DICOM_SEG = "segmentation.dcm"
 FINDINGS = "findings.csv"
 REPORT = "report.html"
 FILES = (SEG_NRRD, NIFTI, CONFIDENCE, DICOM_SEG, FINDINGS, REPORT, SEAL)
+
+
+class Marked(Protocol):
+    """What has marks on a volume's working grid: a Result, and an IdentifyResult."""
+
+    volume: Volume
+    mask: np.ndarray
+    segments: tuple[SegmentInfo, ...]
 
 
 @dataclass(frozen=True)
@@ -62,25 +74,31 @@ def save_result(
     """
     notes: list[str] = []
     with staged(Path(folder), FILES, overwrite=overwrite) as stage:
-        _write_images(result, stage)
+        write_marks(result, stage)
+        write_map(result.confidence, result.volume, stage / CONFIDENCE)
         if dicom_seg:
-            notes += _write_dicom_seg(result, stage)
+            notes += write_dicom(result, stage)
         summary = summarise(result, notes=notes, identify=identify)
-        _write_csv(summary["findings"], stage / FINDINGS)
+        write_csv(summary["findings"], stage / FINDINGS)
         if report:
             from PESemiSegLib.inference.report import render
 
             (stage / REPORT).write_text(render(result, summary), encoding="utf-8")
-        names = tuple(name for name in FILES if name == SEAL or (stage / name).exists())
-        summary["files"] = list(names)
-        text = json.dumps(summary, indent=2, allow_nan=False)
-        (stage / SEAL).write_text(text + "\n", encoding="utf-8")
+        names = seal(stage, FILES, summary)
     return Saved(Path(folder), names, summary)
+
+
+def seal(stage: Path, files: tuple[str, ...], summary: dict[str, Any]) -> tuple[str, ...]:
+    """Write `result.json`, the last file; returns the names of those of `files` that are there."""
+    names = tuple(name for name in files if name == SEAL or (stage / name).exists())
+    summary["files"] = list(names)
+    text = json.dumps(summary, indent=2, allow_nan=False)
+    (stage / SEAL).write_text(text + "\n", encoding="utf-8")
+    return names
 
 
 def summarise(result: Result, *, notes: list[str] | None = None, identify: bool = False) -> dict[str, Any]:
     """What `result.json` holds, in plain types: findings, input check, provenance, the input's grid."""
-    grid = result.volume.output_grid
     summary = {
         "kind": KIND,
         "format_version": 1,
@@ -89,14 +107,7 @@ def summarise(result: Result, *, notes: list[str] | None = None, identify: bool 
         "total_volume_mm3": result.total_volume_mm3,
         "findings": [finding_row(result, finding) for finding in result.findings],
         "check": result.check.to_dict(),
-        "input": {
-            "kind": result.volume.facts.kind,
-            "modality": result.volume.facts.modality,
-            "shape_zyx": grid.shape,
-            "spacing_mm_xyz": grid.spacing_mm,
-            "affine_lps": grid.affine.tolist(),
-            "warnings": result.volume.facts.warnings,
-        },
+        "input": input_facts(result.volume),
         "provenance": result.provenance,
         "notes": notes or [],
     }
@@ -108,7 +119,20 @@ def summarise(result: Result, *, notes: list[str] | None = None, identify: bool 
     return facts
 
 
-def finding_row(result: Result, finding: Finding) -> dict[str, Any]:
+def input_facts(volume: Volume) -> dict[str, Any]:
+    """What is known of the scan and its grid; nothing of the patient."""
+    grid = volume.output_grid
+    return {
+        "kind": volume.facts.kind,
+        "modality": volume.facts.modality,
+        "shape_zyx": grid.shape,
+        "spacing_mm_xyz": grid.spacing_mm,
+        "affine_lps": grid.affine.tolist(),
+        "warnings": volume.facts.warnings,
+    }
+
+
+def finding_row(result: Marked, finding: Finding) -> dict[str, Any]:
     """One finding as a flat row. Slices count from 1 at the feet; positions are patient LPS in mm."""
     first, last = finding.slice_range
     bottom, top = (result.volume.grid.to_lps((0, 0, k))[2] for k in finding.slice_range)
@@ -131,31 +155,35 @@ def finding_row(result: Result, finding: Finding) -> dict[str, Any]:
     }
 
 
-_COLUMNS = (
+COLUMNS = (
     *("id", "volume_mm3", "side", "slice_first", "slice_last", "z_first_mm", "z_last_mm"),
     *("centroid_l_mm", "centroid_p_mm", "centroid_s_mm"),
     *("longest_axis_mm", "mean_probability", "mean_confidence"),
 )
 
 
-def _write_images(result: Result, stage: Path) -> None:
-    from PESemiSegLib.inference.result import Box
-    from PESemiSegLib.volumes.planes import output_planes
+def write_marks(result: Marked, stage: Path) -> None:
+    """The mask on the input's grid, as Slicer and as any other program opens it."""
     from PESemiSegLib.volumes.seg_nrrd import write_seg_nrrd
-    from PESemiSegLib.volumes.write import write_nifti, write_nrrd
+    from PESemiSegLib.volumes.write import write_nifti
 
-    grid = result.volume.output_grid
-    mask = result.output_mask()
+    grid, mask = result.volume.output_grid, result.volume.to_output(result.mask)
     write_seg_nrrd(stage / SEG_NRRD, mask, grid, result.segments)
     write_nifti(stage / NIFTI, mask, grid, description=NOTICE)
-    del mask
-    planes = output_planes(
-        result.volume, lambda start, stop: result.confidence.crop(Box(start, stop)), linear=True
-    )
-    write_nrrd(stage / CONFIDENCE, planes, grid, dtype="float32", key_values={"notice": NOTICE})
 
 
-def _write_dicom_seg(result: Result, stage: Path) -> list[str]:
+def write_map(values: BoxArray, volume: Volume, path: Path) -> None:
+    """A map of `volume`'s working grid on the input's, float32 NRRD, plane by plane."""
+    from PESemiSegLib.inference.result import Box
+    from PESemiSegLib.volumes.planes import output_planes
+    from PESemiSegLib.volumes.write import write_nrrd
+
+    planes = output_planes(volume, lambda start, stop: values.crop(Box(start, stop)), linear=True)
+    write_nrrd(path, planes, volume.output_grid, dtype="float32", key_values={"notice": NOTICE})
+
+
+def write_dicom(result: Marked, stage: Path) -> list[str]:
+    """The DICOM SEG, where the input was DICOM; returns sentences about what was left out."""
     if result.volume.facts.kind != "dicom":
         return []  # nobody expects one
     from PESemiSegLib.volumes.dicom_seg import write_dicom_seg
@@ -164,8 +192,9 @@ def _write_dicom_seg(result: Result, stage: Path) -> list[str]:
     return [outcome.note] if outcome.note else []
 
 
-def _write_csv(rows: list[dict[str, Any]], path: Path) -> None:
-    columns = tuple(rows[0]) if rows else _COLUMNS
+def write_csv(rows: list[dict[str, Any]], path: Path, columns: tuple[str, ...] = COLUMNS) -> None:
+    """One line per finding; `columns` are those of a table without any."""
+    columns = tuple(rows[0]) if rows else columns
     with path.open("w", encoding="utf-8", newline="") as handle:
         table = csv.DictWriter(handle, columns, lineterminator="\n")
         table.writeheader()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,14 @@ from PESemiSegLib.inference.lung_filter import LungFilter, Mode, make_filter
 from PESemiSegLib.inference.lungs import LungField, lung_mask
 from PESemiSegLib.inference.organs import find_organs
 from PESemiSegLib.inference.prepare import SlicePreparer, grow_to_multiple
-from PESemiSegLib.inference.progress import CancelCheck, ProgressCallback, Reporter, in_background, wait_for
+from PESemiSegLib.inference.progress import (
+    CancelCheck,
+    Clock,
+    ProgressCallback,
+    Reporter,
+    in_background,
+    wait_for,
+)
 from PESemiSegLib.inference.provenance import provenance
 from PESemiSegLib.inference.result import Box, BoxArray, InputCheck, Result
 from PESemiSegLib.inference.settings import Settings
@@ -105,7 +111,7 @@ def segment(
         threads=threads,
     )
     settings = wanted.resolved(package)
-    clock = _Clock()
+    clock = Clock()
     reporter = Reporter(progress, cancelled)
     choice = choose(device, precision, engine)
     reporter.start("check")
@@ -216,16 +222,3 @@ def _run(
         slice_done(one, np.minimum(here, 1) if p.ndim == 2 else here)
         reporter.advance(n + 1)
     return marked, BoxArray(probability, box, full_shape), BoxArray(confidence, box, full_shape)
-
-
-class _Clock:
-    """Seconds of each stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, stage: str) -> None:
-        now = time.perf_counter()
-        self.seconds[stage] = round(now - self._last, 3)
-        self._last = now

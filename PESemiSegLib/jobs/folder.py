@@ -29,7 +29,7 @@ TOKEN_VARIABLE = "PESEMISEG_JOB"  # in the environment of a worker and of all th
 # Kinds that go on from a checkpoint when they are started again, and by default outlive their starter.
 RESUMABLE = frozenset({"train", "finetune", "evaluate", "sleep"})
 OUTLIVING = frozenset({"train", "finetune"})
-KINDS = ("probe", "read", "segment", "cohort", "train", "finetune", "evaluate", "sleep")
+KINDS = ("probe", "read", "segment", "identify", "cohort", "train", "finetune", "evaluate", "sleep")
 _ID = re.compile(r"[a-z]+-[0-9a-f]{12}")
 
 

@@ -34,6 +34,7 @@ _WORK = {
     "probe": "PESemiSegLib.jobs.work.probe",
     "read": "PESemiSegLib.jobs.work.read",
     "segment": "PESemiSegLib.jobs.work.segment",
+    "identify": "PESemiSegLib.jobs.work.identify",
     "cohort": "PESemiSegLib.jobs.work.cohort",
     "train": "PESemiSegLib.jobs.work.train",
     "finetune": "PESemiSegLib.jobs.work.finetune",

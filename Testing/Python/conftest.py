@@ -55,6 +55,54 @@ def make_tiny_model() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
+def make_tiny_identifier() -> Callable[..., Path]:
+    """Writes a package of a tiny, untrained network that reads whole scans: `make_tiny_identifier(folder)`.
+
+    Its head tells windows apart, and about half of all voxels are marked.
+    """
+    torch = pytest.importorskip("torch", reason="a package is made with torch")
+    from PESemiSegLib.models.info import PackageInfo
+    from PESemiSegLib.models.package import write_package
+    from PESemiSegLib.networks.build import build_segmenter
+    from PESemiSegLib.networks.config import NetworkConfig, VolumeConfig
+
+    def make(folder: Path, **fields: Any) -> Path:
+        volume = VolumeConfig((32, 64, 64), 3.0)
+        network = NetworkConfig(width=2, architecture="cpmn", volume=volume)
+        pathway = build_segmenter(network, seed=1)
+        generator = torch.Generator().manual_seed(0)
+        image = torch.rand(2, 1, 8, 16, 16, generator=generator).repeat_interleave(4, 2) * 2 - 1
+        image = image.repeat_interleave(4, 3).repeat_interleave(4, 4)
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            for layer in pathway.modules():
+                if isinstance(layer, torch.nn.BatchNorm3d):
+                    layer.momentum = (
+                        1.0  # norms that have seen something: an untrained net says one thing only
+                    )
+            pathway.train().read(image)
+            logits = pathway.eval().read(image).logits
+            for layer in pathway.head.modules():
+                if isinstance(layer, torch.nn.Conv3d):
+                    layer.weight *= 5.0
+                    layer.bias.copy_(5.0 * (layer.bias - logits.median()))
+            pathway.classifier[2].weight *= 3.0
+        info = PackageInfo(
+            name="tiny-identifier",
+            kind="pe-identifier",
+            network=network.to_dict(),
+            discriminator={},
+            spacing_mm=3.0,
+            data_origin="phantom",
+            **fields,
+        )
+        write_package(folder, info, pathway.eval())
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def started_host() -> Iterator[Any]:
     """The running Slicer host; skips, saying why, where it cannot run."""
     import slicer_host

@@ -1,4 +1,4 @@
-"""Owns what every engine promises: slices in, probability and confidence out, in order."""
+"""Owns what every engine promises: slices or windows in, what the networks say out, in order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ import numpy as np
 
 from PESemiSegLib.inference.progress import Poll
 
-Output = tuple[np.ndarray, np.ndarray]
+Output = tuple[np.ndarray, ...]
+"""What the networks say of one input, float32.
+
+Of a segmenter: probability (H, W), or (classes, H, W) with background first, and confidence (H, W).
+Of an identifier: probability (z, y, x); the shares (2,) of "normal" and "PE"; and the Grad-CAM map, in
+log-odds of PE, on the cells (z/32, y/32, x/32) of the deepest map.
+"""
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,7 @@ class EngineInfo:
 
 
 class Engine(Protocol):
-    """Runs segmenter and discriminator on one slice after the other."""
+    """Runs a package's networks on one slice, or one window, after the other."""
 
     @property
     def info(self) -> EngineInfo:
@@ -34,10 +40,9 @@ class Engine(Protocol):
         ...
 
     def run(self, inputs: Iterable[np.ndarray], poll: Poll) -> Iterator[Output]:
-        """Yield, for each input (C, H, W) float32 and in order, probability and confidence (H, W) float32.
+        """Yield the output for each input, (C, H, W) or (C, z, y, x) float32, in order.
 
-        Of a model with several classes the probability is (classes, H, W), background first.
-        `inputs` is consumed as needed, a few slices ahead at most. `poll` is called at least every 0.1 s and
+        `inputs` is consumed as needed, a few ahead at most. `poll` is called at least every 0.1 s and
         may raise, which stops the run.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Owns the running of slices in batches of one fixed size, smaller when memory runs out."""
+"""Owns the running of inputs in batches of one fixed size, smaller when memory runs out."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def run_in_batches(
     advice: str,
     free: Callable[[], None] = lambda: None,
 ) -> Iterator[Output]:
-    """Yield (probability, confidence), each (H, W), for every input (C, H, W), in order.
+    """Yield the output for every input, in order.
 
-    `forward` maps (batch, C, H, W) to two arrays (batch, H, W) and always sees full batches, of which the
-    last is filled up with its last slice. It runs on a thread of its own, so that the next batch is prepared
-    meanwhile and `poll`, which may raise to stop, is called every 0.1 s. When memory runs out, `free` is
-    called and the same slices are run again with half the batch.
+    `forward` maps a batch of inputs (batch, ...) to arrays (batch, ...) and always sees full batches, of
+    which the last is filled up with its last input. It runs on a thread of its own, so that the next batch
+    is prepared meanwhile and `poll`, which may raise to stop, is called every 0.1 s. When memory runs out,
+    `free` is called and the same inputs are run again with half the batch.
 
     Raises:
-        DeviceError: memory runs out with one slice; the message ends with `advice`.
+        DeviceError: memory runs out with one input; the message ends with `advice`.
     """
     source = iter(inputs)
     waiting: deque[np.ndarray] = deque()
@@ -50,24 +50,24 @@ def run_in_batches(
             while len(waiting) < 2 * batch and not job.done() and (item := next(source, None)) is not None:
                 waiting.append(item)
             try:
-                probability, confidence = wait_for(job, poll)
+                outputs = wait_for(job, poll)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 job, error = None, None  # type: ignore[assignment]  # they hold the failed tensors
                 free()
                 if batch == 1:
-                    raise DeviceError(f"memory ran out on a single slice; {advice}") from None
+                    raise DeviceError(f"memory ran out on a single input; {advice}") from None
                 batch //= 2
                 log.warning("memory ran out; going on with batches of %d", batch)
                 continue
             for n in range(min(batch, len(waiting))):
                 waiting.popleft()
-                yield probability[n], confidence[n]
+                yield tuple(output[n] for output in outputs)
 
 
 def _stacked(waiting: deque[np.ndarray], batch: int) -> np.ndarray:
-    """The first `batch` inputs as (batch, C, H, W), the last one repeated where there are fewer."""
+    """The first `batch` inputs as (batch, ...), the last one repeated where there are fewer."""
     first = [waiting[min(n, len(waiting) - 1)] for n in range(batch)]
     return np.stack(first)
 

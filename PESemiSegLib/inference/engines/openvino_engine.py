@@ -1,4 +1,4 @@
-"""Owns the OpenVINO engine: segmenter and discriminator as one compiled graph, many slices in flight."""
+"""Owns the OpenVINO engine: a package's networks as one compiled graph, many slices in flight."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _PRECISION_HINT = {"fp32": "f32", "bf16": "bf16"}
 
 
 class OpenVinoEngine:
-    """A package's two ONNX graphs, joined and compiled for a CPU and one input shape.
+    """A package's ONNX graphs as one, compiled for a CPU and one input shape.
 
-    segmenter -> sigmoid or softmax -> discriminator -> sigmoid is one graph, so that the features never leave
-    it. Slices run side by side, one stream of one thread each: on CPUs that beats threads within a layer and
-    batches.
+    What follows the networks, from sigmoid to Grad-CAM, is in the graph, so that features never leave it.
+    Slices run side by side, one stream of one thread each: on CPUs that beats threads within a layer and
+    batches. Windows of a volume run one after the other, with all threads: their maps fill gigabytes.
 
     Args:
         package: a verified model package.
-        input_shape: (C, H, W) of every slice.
+        input_shape: (C, H, W) of every slice, or (C, z, y, x) of every window.
         precision: "fp32" or "bf16"; set explicitly.
-        threads: number of streams.
+        threads: number of threads, which is that of the streams for slices.
 
     Raises:
         PackageError: the graphs cannot be read or joined.
@@ -41,14 +41,16 @@ class OpenVinoEngine:
     """
 
     def __init__(
-        self, package: ModelPackage, input_shape: tuple[int, int, int], *, precision: str, threads: int
+        self, package: ModelPackage, input_shape: tuple[int, ...], *, precision: str, threads: int
     ) -> None:
         import openvino as ov
 
         self._core, self._shape, self._precision = ov.Core(), input_shape, precision
-        self._model = _joined(self._core, package)
+        self._model = _graph(self._core, package)
         self._model.reshape([1, *input_shape])
         self._threads = max(1, threads)
+        self._slices = len(input_shape) == 3
+        self._streams = self._threads if self._slices else 1
         self._compiled = self._compile()
         self.info = EngineInfo(
             engine="openvino",
@@ -62,8 +64,8 @@ class OpenVinoEngine:
     def _compile(self) -> Any:
         settings = {
             "INFERENCE_PRECISION_HINT": _PRECISION_HINT[self._precision],
-            "PERFORMANCE_HINT": "THROUGHPUT",
-            "NUM_STREAMS": str(self._threads),
+            "PERFORMANCE_HINT": "THROUGHPUT" if self._slices else "LATENCY",
+            "NUM_STREAMS": str(self._streams),
             "INFERENCE_NUM_THREADS": str(self._threads),
             # Pinned, two programs that run at once would share the first core and leave the others idle.
             "ENABLE_CPU_PINNING": False,
@@ -86,10 +88,10 @@ class OpenVinoEngine:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                if self._threads == 1:
+                if self._streams == 1:
                     raise _no_memory(self._shape) from None
-                self._threads = max(1, self._threads // 2)
-                log.warning("memory ran out; going on with %d slices at a time", self._threads)
+                self._threads = self._streams = max(1, self._streams // 2)
+                log.warning("memory ran out; going on with %d slices at a time", self._streams)
                 self._compiled = None
                 self._compiled = self._compile()
 
@@ -97,7 +99,8 @@ class OpenVinoEngine:
         self, source: Iterator[np.ndarray], waiting: deque[np.ndarray], poll: Poll
     ) -> Iterator[Output]:
         """Run what is in `waiting`, then `source`; `waiting` holds the inputs whose output is still owed."""
-        idle = [self._compiled.create_infer_request() for _ in range(self._threads + 1)]
+        ahead = 1 if self._slices else 0  # a window's maps are too large to be held twice
+        idle = [self._compiled.create_infer_request() for _ in range(self._streams + ahead)]
         busy: deque[Any] = deque()
         pending = deque(waiting)
         try:
@@ -135,12 +138,10 @@ class OpenVinoEngine:
 
 
 def _finished(request: Any) -> Output:
-    """Copies of both maps of a request that has ended; raises what went wrong inside."""
+    """Copies of all outputs of a request that has ended, single channels as such; raises what went wrong."""
     request.wait()
-    probability, confidence = (
-        np.array(request.get_output_tensor(n).data[0], dtype=np.float32) for n in (0, 1)
-    )
-    return probability[0] if len(probability) == 1 else probability, confidence[0]
+    outputs = (np.array(tensor.data[0], dtype=np.float32) for tensor in request.output_tensors)
+    return tuple(output[0] if len(output) == 1 else output for output in outputs)
 
 
 def _tensor(item: np.ndarray) -> Any:
@@ -149,35 +150,56 @@ def _tensor(item: np.ndarray) -> Any:
     return ov.Tensor(np.ascontiguousarray(item[None], dtype=np.float32))
 
 
-def _no_memory(shape: tuple[int, int, int]) -> DeviceError:
-    _, height, width = shape
+def _no_memory(shape: tuple[int, ...]) -> DeviceError:
+    what = f"{'slices' if len(shape) == 3 else 'windows'} of {'x'.join(map(str, shape[1:]))} pixels"
     return DeviceError(
-        f"the memory does not suffice for slices of {height}x{width} pixels; close other programs, choose a "
-        "model of smaller width, or leave out --whole"
+        f"the memory does not suffice for {what}; close other programs, choose a smaller model"
+        f"{', or leave out --whole' if len(shape) == 3 else ''}"
     )
 
 
-def _joined(core: Any, package: ModelPackage) -> Any:
-    """One graph: image -> (probability, confidence), from the package's segmenter and discriminator."""
-    import openvino as ov
-    from openvino import opset13 as ops
-
+def _graph(core: Any, package: ModelPackage) -> Any:
+    """One graph, image -> the outputs that `base.Output` names; raises PackageError."""
+    build = _identifying if package.info.network_config.volume is not None else _joined
     try:
-        segmenter = core.read_model(package.file("segmenter.onnx"))
-        discriminator = core.read_model(package.file("discriminator.onnx"))
-        logits = _source(segmenter.output("logits"))
-        several = package.info.network_config.outputs > 1
-        probability = ops.softmax(logits, 1) if several else ops.sigmoid(logits)
-        feeds = {"probability": probability.output(0), "features": _source(segmenter.output("features"))}
-        for parameter in discriminator.get_parameters():
-            parameter.output(0).replace(feeds[_name(parameter)])
-        confidence = ops.sigmoid(_source(discriminator.output("confidence_logits")))
-        model = ov.Model([probability.output(0), confidence.output(0)], segmenter.get_parameters())
+        model = build(core, package)
         model.validate_nodes_and_infer_types()
     except (RuntimeError, KeyError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise PackageError(f"the ONNX graphs of {package.path.name} cannot be used: {first}") from None
     return model
+
+
+def _joined(core: Any, package: ModelPackage) -> Any:
+    """image -> (probability, confidence), from the package's segmenter and discriminator."""
+    import openvino as ov
+    from openvino import opset13 as ops
+
+    segmenter = core.read_model(package.file("segmenter.onnx"))
+    discriminator = core.read_model(package.file("discriminator.onnx"))
+    logits = _source(segmenter.output("logits"))
+    several = package.info.network_config.outputs > 1
+    probability = ops.softmax(logits, 1) if several else ops.sigmoid(logits)
+    feeds = {"probability": probability.output(0), "features": _source(segmenter.output("features"))}
+    for parameter in discriminator.get_parameters():
+        parameter.output(0).replace(feeds[_name(parameter)])
+    confidence = ops.sigmoid(_source(discriminator.output("confidence_logits")))
+    return ov.Model([probability.output(0), confidence.output(0)], segmenter.get_parameters())
+
+
+def _identifying(core: Any, package: ModelPackage) -> Any:
+    """image -> (probability, shares of "normal" and "PE", Grad-CAM), from the package's identifier."""
+    import openvino as ov
+    from openvino import opset13 as ops
+
+    network = core.read_model(package.file("identifier.onnx"))
+    names = ("logits", "class_logits", "deepest", "cam_weights")
+    logits, classes, deepest, weights = (_source(network.output(name)) for name in names)
+    for _ in range(3):
+        weights = ops.unsqueeze(weights, -1)
+    seen = ops.relu(ops.reduce_sum(ops.multiply(deepest, weights), 1, keep_dims=True))
+    outputs = [ops.sigmoid(logits), ops.softmax(classes, 1), seen]
+    return ov.Model([output.output(0) for output in outputs], network.get_parameters())
 
 
 def _source(result_output: Any) -> Any:

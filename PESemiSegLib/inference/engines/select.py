@@ -59,12 +59,15 @@ def choose(device: str = "auto", precision: str = "auto", engine: str = "auto") 
 def open_engine(
     choice: Choice,
     package: ModelPackage,
-    input_shape: tuple[int, int, int],
+    input_shape: tuple[int, ...],
     *,
     batch: int | None = None,
     threads: int | None = None,
 ) -> Engine:
-    """Load `package` for slices of `input_shape` (C, H, W). `threads` defaults to `cpu_threads()`."""
+    """Load `package` for slices of `input_shape` (C, H, W), or windows (C, z, y, x).
+
+    `threads` defaults to `cpu_threads()`.
+    """
     if choice.engine == "openvino":
         from PESemiSegLib.inference.engines.openvino_engine import OpenVinoEngine
 

@@ -40,6 +40,19 @@ class _SegmentAndJudge(nn.Module):
         return probability[:, 0] if logits.shape[1] == 1 else probability, confidence[:, 0]
 
 
+class _Identify(nn.Module):
+    """image (B, 1, z, y, x) -> what `base.Output` names of an identifier."""
+
+    def __init__(self, pathway: nn.Module) -> None:
+        super().__init__()
+        self.pathway = pathway
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        said = self.pathway.read(image)  # type: ignore[operator]
+        seen = torch.einsum("bc,bc...->b...", said.cam_weights, said.deepest).relu()
+        return said.logits.sigmoid()[:, 0], said.classes.softmax(1), seen
+
+
 class TorchEngine:
     """Runs a package's networks with torch, batch norms folded into the convolutions.
 
@@ -48,7 +61,7 @@ class TorchEngine:
         device: "cpu", "cuda" or "cuda:N"; must be usable (`select` has checked).
         precision: "fp32", "bf16", "fp16"; half precisions run under autocast, sigmoid and CARAFE's softmax in
             float32. "fp64" is the reference of the tests.
-        batch: slices at once; 0 takes 16 on CUDA and 1 on a CPU (more is slower there).
+        batch: inputs at once; 0 takes 16 slices on CUDA, and 1 on a CPU (more is slower there) or of windows.
         threads: CPU threads, set for the whole process; 0 leaves torch's own choice.
 
     Raises:
@@ -61,6 +74,9 @@ class TorchEngine:
         if threads:
             torch.set_num_threads(threads)
         self._device, self._dtype = torch.device(device), _DTYPE[precision]
+        self._layout = torch.channels_last
+        if package.info.network_config.volume is not None:
+            self._layout, batch = torch.contiguous_format, batch or 1
         self._batch = batch or (CUDA_BATCH if self._device.type == "cuda" else 1)
         self._network: nn.Module | None = self._load(package)
         cuda = self._device.type == "cuda"
@@ -74,13 +90,15 @@ class TorchEngine:
         )
 
     def _load(self, package: ModelPackage) -> nn.Module:
-        network = _SegmentAndJudge(
-            fold_batch_norms(load_segmenter(package)), fold_batch_norms(load_discriminator(package))
-        ).eval()
+        segmenter = fold_batch_norms(load_segmenter(package))
+        if package.info.network_config.volume is not None:
+            network: nn.Module = _Identify(segmenter).eval()
+        else:
+            network = _SegmentAndJudge(segmenter, fold_batch_norms(load_discriminator(package))).eval()
         try:
             if self._dtype == torch.float64:
                 return network.double().to(self._device)
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            network.to(memory_format=self._layout)  # type: ignore[call-overload]
             return network.to(self._device)
         except (RuntimeError, MemoryError) as error:
             if is_out_of_memory(error):
@@ -99,10 +117,9 @@ class TorchEngine:
             image = torch.from_numpy(stacked)
             if self._dtype == torch.float64:
                 image = image.double()
-            image = image.to(self._device, non_blocking=True).contiguous(memory_format=torch.channels_last)
+            image = image.to(self._device, non_blocking=True).contiguous(memory_format=self._layout)
             assert self._network is not None
-            probability, confidence = self._network(image)
-            return probability.float().cpu().numpy(), confidence.float().cpu().numpy()
+            return tuple(output.float().cpu().numpy() for output in self._network(image))
 
     def close(self) -> None:
         """Release the networks."""

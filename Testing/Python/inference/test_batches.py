@@ -56,7 +56,7 @@ def test_memory_that_runs_out_halves_the_batch_and_loses_no_slice(error):
 
 
 def test_memory_for_not_even_one_slice_is_an_error_with_advice():
-    with pytest.raises(DeviceError, match="single slice; do this"):
+    with pytest.raises(DeviceError, match="single input; do this"):
         batches(Scarce(0), slices(3), 4)
 
 

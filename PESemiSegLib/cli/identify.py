@@ -1,0 +1,115 @@
+"""Owns `pesemiseg identify`: from a scan without contrast agent to its probability of PE, mask and map."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from PESemiSegLib.cli import console
+from PESemiSegLib.cli.options import InputPath, SeriesOption, StrictOption, print_json
+from PESemiSegLib.cli.segment import Engine, LungFilter, Precision
+
+if TYPE_CHECKING:
+    from PESemiSegLib.inference.identification import IdentifyResult
+    from PESemiSegLib.inference.save import Saved
+
+
+class ScanFrom(StrEnum):
+    """Which windows tell the scan's probability."""
+
+    all = "all"
+    middle = "middle"
+
+
+def identify(
+    input: InputPath,
+    model: Annotated[str, typer.Option(help="A model of the store, or the path of a package.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the result.")],
+    scan_from: Annotated[
+        ScanFrom,
+        typer.Option(help="The scan's probability: the highest of all windows, or of the one in the middle."),
+    ] = ScanFrom.all,
+    any_phase: Annotated[
+        bool, typer.Option("--any-phase", help="Go on with a contrast scan, which is refused otherwise.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    precision: Annotated[Precision, typer.Option(help="Arithmetic of the network.")] = Precision.auto,
+    engine: Annotated[Engine, typer.Option(help="What runs the network.")] = Engine.auto,
+    series: SeriesOption = None,
+    whole: Annotated[bool, typer.Option("--whole", help="Read the whole scan, not only the lungs.")] = False,
+    lung_filter: Annotated[LungFilter, typer.Option(help="Drop marks outside the lungs.")] = LungFilter.hull,
+    threshold: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Probability of a mark. Default: the model's.")
+    ] = None,
+    min_size: Annotated[
+        float | None, typer.Option(min=0.0, metavar="MM3", help="Smallest mark. Default: the model's.")
+    ] = None,
+    strict: StrictOption = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older result in DIR.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Leave report.html out.")] = False,
+    no_dicom_seg: Annotated[
+        bool, typer.Option("--no-dicom-seg", help="Leave the DICOM SEG out: it carries the patient's data.")
+    ] = False,
+    threads: Annotated[int | None, typer.Option(min=1, help="Processor cores to use. Default: all.")] = None,
+) -> None:
+    """Tell the probability of pulmonary embolism on a scan without contrast agent. Research use only."""
+    from PESemiSegLib.inference.identify import identify as run
+    from PESemiSegLib.inference.identify import require_identifier
+    from PESemiSegLib.inference.progress import Progress
+    from PESemiSegLib.inference.save_identification import save_identification
+    from PESemiSegLib.inference.staging import require_free
+    from PESemiSegLib.models.store import Store
+    from PESemiSegLib.volumes.reader import read
+
+    require_free(output, overwrite=overwrite)  # before minutes of work, not after
+    package = Store().find(model)
+    require_identifier(package)
+    with console.shown_progress() as progress:
+        progress(Progress(0, 0, "read"))
+        result = run(
+            read(input, series=series),
+            package,
+            scan_from=scan_from.value,
+            any_phase=any_phase,
+            device=device,
+            precision=precision.value,
+            engine=engine.value,
+            whole=whole,
+            lung_filter=lung_filter.value,
+            threshold=threshold,
+            min_lesion_mm3=min_size,
+            threads=threads,
+            strict=strict,
+            progress=progress,
+            cancelled=console.stopping,
+        )
+        progress(Progress(0, 0, "write"))
+        saved = save_identification(
+            result, output, overwrite=overwrite, dicom_seg=not no_dicom_seg, report=not no_report
+        )
+    if as_json:
+        print_json(saved.summary | {"folder": str(output)})
+    else:
+        _show(result, saved)
+
+
+def _show(result: IdentifyResult, saved: Saved) -> None:
+    """The result in a few lines for a person, the warning last."""
+    for line in result.check.problems:
+        print(f"{line.level}: {line.text}")
+    for note in saved.notes:
+        print(f"note: {note}")
+    shares = result.window_probabilities
+    print(
+        f"probability of pulmonary embolism {result.pe_probability:.2f} "
+        f"({len(shares)} windows: {min(shares):.2f} to {max(shares):.2f})"
+    )
+    count = len(result.findings)
+    print(f"{count} mark{'' if count == 1 else 's'}, {result.total_volume_mm3 / 1000:.2f} ml in all")
+    shown = saved.folder / ("report.html" if "report.html" in saved.files else "result.json")
+    print(f"Result in {saved.folder}; open {shown}")
+    print(f"{saved.summary['notice']}. {saved.summary['warning']}")
