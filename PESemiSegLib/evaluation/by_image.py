@@ -1,9 +1,10 @@
 """Metrics of label maps image by image, as StitchNet's report gives them (Eq. 15 to 18, its Tables 2 and 3).
 
 Of the pixels of an image, T labelled and P predicted as a class: IoU = |T & P| / |T or P| (its Eq. 18 prints
-the inverse, ambiguity 17), F1 = 2 |T & P| / (|T| + |P|), precision = |T & P| / |P|, recall = |T & P| / |T|. Of a
-class that is in one of both alone, what has no denominator is 0, as in scikit-learn; one that is in neither has
-no figure in this image. An image is a slice of which the annotator labelled anything, lung included.
+the inverse, ambiguity 17), F1 = 2 |T & P| / (|T| + |P|), precision = |T & P| / |P|, recall = |T & P| / |T|.
+Of a class that is in one of both alone, what has no denominator is 0, as in scikit-learn; one that is in
+neither has no figure in this image. An image is a slice of which the annotator labelled anything, lung
+included.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ class _Noise(NamedTuple):
 
 
 def opacity_facts(opacities: Opacities, truth: Array, voxel_mm3: float) -> dict[str, Any]:
-    """What a study would want to know: pattern, number of foci, volumes as drawn, their share of the lungs."""
+    """What a study would want to know: pattern, number of foci, volumes as drawn and share of the lungs."""
     counts = np.bincount(truth.ravel(), minlength=HEALTHY_LUNG + 1)
     lungs = max(1, int(counts[1:].sum()))
     return {
