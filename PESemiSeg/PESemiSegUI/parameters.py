@@ -17,7 +17,7 @@ class PESemiSegParameterNode:
     ownThreshold: bool = False
     threshold: Annotated[float, WithinRange(0.05, 1.0), Decimals(2)] = 0.5
     ownCore: bool = False
-    coreThreshold: Annotated[float, WithinRange(0.05, 1.0), Decimals(2)] = 0.9
+    coreThreshold: Annotated[float, WithinRange(0.05, 1.0), Decimals(3)] = 0.9
     smallestMarkMm3: Annotated[float, WithinRange(-1.0, 1000.0), Decimals(0)] = -1.0
     overlayVisible: bool = True
     nearMarksOnly: bool = True

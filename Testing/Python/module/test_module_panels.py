@@ -82,9 +82,10 @@ def test_the_panel_hands_over_its_own_operating_point(shell: Any, monkeypatch: p
     own.ownThreshold, own.threshold = True, 0.4
     panel.start()
     assert (asked[-1]["threshold"], "core_threshold" in asked[-1]) == (0.4, False)
-    own.ownCore, own.coreThreshold = True, 0.8
+    own.ownCore, own.coreThreshold = True, 0.995
     panel.start()
-    assert (asked[-1]["threshold"], asked[-1]["core_threshold"]) == (0.4, 0.8)
+    assert (asked[-1]["threshold"], asked[-1]["core_threshold"]) == (0.4, 0.995)
+    own.coreThreshold = 0.8
     own.threshold = 0.9
     panel.start()
     assert asked[-1]["core_threshold"] == 0.9  # no lower than the edge
