@@ -3,8 +3,8 @@
 Of the pixels of an image, T labelled and P predicted as a class: IoU = |T & P| / |T or P| (its Eq. 18 prints
 the inverse, ambiguity 17), F1 = 2 |T & P| / (|T| + |P|), precision = |T & P| / |P|, recall = |T & P| / |T|.
 Of a class that is in one of both alone, what has no denominator is 0, as in scikit-learn; one that is in
-neither has no figure in this image. An image is a slice of which the annotator labelled anything, lung
-included.
+neither has no figure in this image. An image is the box of the lungs in a slice: of all that is labelled
+there, healthy lung included (its Section 4.4; there a network finds the lungs).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 TITLES = ("IoU", "F1-Score", "Precision", "Recall")
 BACKGROUND, OVERALL = "Background", "overall"
-HEADING = "Over images, slices with lung (mean ± 1.96 standard errors; overall: the mean of the classes)"
+HEADING = "Over images, the lungs' box of each slice (mean ± 1.96 standard errors; overall: of the classes)"
 _NORMAL_95 = 1.96
 
 
@@ -54,11 +54,19 @@ def image_figures(
     shown = [z for z in range(len(truth)) if truth[z].any()]
     rows = np.full((size, len(shown), len(TITLES)), np.nan)
     for image, z in enumerate(shown):
-        pairs = merged[truth[z]] * size + merged[prediction[z]]
+        box = _box(truth[z])
+        pairs = merged[truth[z][box]] * size + merged[prediction[z][box]]
         table = np.bincount(pairs.ravel(), minlength=size * size).reshape(size, size)
         for value in range(size):
             rows[value, image] = _figures(table, value)
     return {name: rows[value] for value, name in enumerate(classes, start=1)} | {BACKGROUND: rows[0]}
+
+
+def _box(plane: np.ndarray) -> tuple[slice, slice]:
+    """The rows and columns from the first to the last that holds a label."""
+    ends = [np.flatnonzero(plane.any(axis)) for axis in (1, 0)]
+    rows, columns = (slice(int(each[0]), int(each[-1]) + 1) for each in ends)
+    return rows, columns
 
 
 def _figures(table: np.ndarray, value: int) -> tuple[float, ...]:

@@ -27,11 +27,11 @@ Phase = Literal["contrast", "noncontrast"]
 STEP_MM = 3.0  # sideways step of the lung's outline between two slices that breathing or a heartbeat makes
 
 
-def check(volume: Volume, lungs: LungField | None = None, *, phase: Phase = "contrast") -> InputCheck:
+def check(volume: Volume, lungs: LungField | None = None, *, phase: Phase | None = "contrast") -> InputCheck:
     """Inspect `volume`: CT? HU? chest covered? thin slices? trunk enhanced? motion or truncation?
 
     One sentence each; `InputCheck.require(strict)` refuses. `lungs` saves finding them again. `phase` is what
-    the scan should be: with contrast agent in the pulmonary trunk, or without any.
+    the scan should be: with contrast agent in the pulmonary trunk, or without any; None: either will do.
     """
     if lungs is None:
         lungs = lung_mask(volume.hu, volume.spacing_mm)
@@ -41,7 +41,7 @@ def check(volume: Volume, lungs: LungField | None = None, *, phase: Phase = "con
         *_values(volume.hu),
         *_spacing(volume),
         *_chest(lungs),
-        *(_enhancement(blood, lungs) if phase == "contrast" else _no_enhancement(volume, blood, lungs)),
+        *_blood(volume, blood, lungs, phase),
         *_motion(volume.hu, lungs),
         *(_line("warning", "reader", text) for text in volume.facts.warnings),
     ]
@@ -126,6 +126,17 @@ def _chest(lungs: LungField) -> Iterator[CheckLine]:
         yield _line("warning", "one_lung", text)
 
 
+def _blood(
+    volume: Volume, blood: Enhancement | None, lungs: LungField, phase: Phase | None
+) -> Iterator[CheckLine]:
+    if phase == "contrast":
+        yield from _enhancement(blood, lungs)
+    elif phase == "noncontrast":
+        yield from _no_enhancement(volume, blood, lungs)
+    if lungs.found and blood is not None:
+        yield from _noise(blood)
+
+
 def _enhancement(blood: Enhancement | None, lungs: LungField) -> Iterator[CheckLine]:
     if not lungs.found:
         return
@@ -144,7 +155,6 @@ def _enhancement(blood: Enhancement | None, lungs: LungField) -> Iterator[CheckL
         yield _line("warning", "trunk_unseen", f"{text}{blood.hu:.0f} HU.")
     else:
         yield _line("ok", "enhanced", f"The {where} is enhanced to {blood.hu:.0f} HU.")
-    yield from _noise(blood)
 
 
 def _no_enhancement(volume: Volume, blood: Enhancement | None, lungs: LungField) -> Iterator[CheckLine]:
@@ -165,7 +175,6 @@ def _no_enhancement(volume: Volume, blood: Enhancement | None, lungs: LungField)
         yield _line("warning", "agent_elsewhere", text)
     else:
         yield _line("ok", "plain", f"There is no contrast agent in the {where} ({blood.hu:.0f} HU).")
-    yield from _noise(blood)
 
 
 def _noise(blood: Enhancement) -> Iterator[CheckLine]:

@@ -119,7 +119,7 @@ def segment(
     preparer, box = plan(volume, package, lungs, whole=whole)
     log.info("running %s", choice.reason)
     loading = in_background(lambda: _open(choice, package, preparer, settings))  # while the input is checked
-    inspected = check(volume, lungs)
+    inspected = check(volume, lungs, phase="contrast" if package.info.what.contrast else None)
     checked(inspected)
     inspected.require(strict)
     allowed = make_filter("none" if several else lung_filter, volume.hu, lungs)

@@ -1,4 +1,4 @@
-"""Lung opacities: which scan of a patient is taken; crops of the lungs' box, flips, cutout, decks of slices."""
+"""Lung opacities: which scan of a patient is taken; lung-box crops, flips, cutout, decks of slices."""
 
 import json
 from dataclasses import replace

@@ -19,8 +19,10 @@ def _result(figures: dict[str, np.ndarray]) -> LabelResult:
 
 def test_one_image_by_hand() -> None:
     """Ground glass: 3 labelled, 2 predicted, 1 both. Consolidation is in neither; the rest is background."""
-    truth = np.array([[[1, 1, 1, 3, 3, 0, 0, 0]]], np.uint8)
-    guess = np.array([[[1, 3, 0, 1, 3, 3, 0, 0]]], np.uint8)
+    truth = np.array([[[0, 1, 1, 1, 3, 3, 0, 0, 3, 0]]], np.uint8)
+    guess = np.array(
+        [[[1, 1, 3, 0, 1, 3, 3, 0, 0, 2]]], np.uint8
+    )  # the lungs' box has no first and last pixel
     found = image_figures(guess, truth, NAMES, HEALTHY)
     assert list(found) == [*NAMES[:2], BACKGROUND]
     assert found["Ground-glass opacity"][0] == pytest.approx([1 / 4, 2 / 5, 1 / 2, 1 / 3])

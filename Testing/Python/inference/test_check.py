@@ -42,6 +42,14 @@ def test_missing_contrast_is_said(make_chest, blood_hu, code):
     assert f"{result.pa_hu:.0f} HU" in next(s.text for s in result.sentences if s.code == code)
 
 
+@pytest.mark.parametrize("blood_hu", [40, 350])
+def test_of_what_needs_no_contrast_none_is_asked(make_chest, blood_hu):
+    result = check(make_chest(blood_hu=blood_hu).volume, phase=None)
+    result.require(strict=True)
+    assert not any("contrast" in s.text or "enhanced" in s.text for s in result.sentences)
+    assert "noise" in codes(check(make_chest(blood_hu=blood_hu, noise_hu=130.0).volume, phase=None))
+
+
 def test_noise_is_said_and_measured(make_chest):
     quiet, loud = (check(make_chest(noise_hu=n).volume) for n in (15.0, 90.0))
     assert quiet.noise_hu == pytest.approx(15, rel=0.3)
