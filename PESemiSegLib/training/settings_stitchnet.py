@@ -19,6 +19,7 @@ class StitchNetConfig(Scheduled):
     start: float = 0.0
     ramp: float = 0.0
     likelihood: str = "beta"  # of grey values given a style
+    labelled_weight: float = 1.0  # of all terms of labelled crops; 0 is the report's run without labels
     supervised_weight: float = 100.0  # of the focal loss on labelled crops, which stands beside the bound
     focal_gamma: float = 2.0
     kl_warmup: float = 0.0  # share of the run over which the divergences rise to their weight of 1
@@ -28,8 +29,8 @@ class StitchNetConfig(Scheduled):
         super().__post_init__()
         require(self.likelihood in LIKELIHOODS, f"stitchnet.likelihood is one of {', '.join(LIKELIHOODS)}")
         require(
-            min(self.supervised_weight, self.focal_gamma, self.free_bits) >= 0,
-            "stitchnet's supervised_weight, focal_gamma and free_bits must be >= 0",
+            min(self.labelled_weight, self.supervised_weight, self.focal_gamma, self.free_bits) >= 0,
+            "stitchnet's labelled_weight, supervised_weight, focal_gamma and free_bits must be >= 0",
         )
         require(0 <= self.kl_warmup <= 1, "stitchnet.kl_warmup is a share of the run, 0 to 1")
 

@@ -39,8 +39,7 @@ class StitchNet(Method):
 
     def supervised_step(self, labelled: LabelledTensors, clock: Clock) -> Outcome:
         """See Method: the bound of labelled crops alone."""
-        known = self._explained(labelled.image, clock)
-        return self._conclude(labelled, known, self._known_terms(labelled, known, clock), {}, clock)
+        return self._conclude(labelled, self._explained(labelled.image, clock), {}, {}, clock)
 
     def semi_step(
         self, labelled: LabelledTensors, unlabelled: ImageTensors, weight: float, clock: Clock
@@ -50,9 +49,7 @@ class StitchNet(Method):
         found = self._explained(torch.cat([labelled.image, image]), clock)
         known, unknown = found.of(slice(count)), found.of(slice(count, None))
         semi = -elbo.log_mixture(self._log_joint(image, unknown)).mean()
-        terms = self._known_terms(labelled, known, clock)
-        terms["L_semi"] = weight * semi
-        terms["L_kl_unlabelled"] = weight * self._divergence(unknown, clock)
+        terms = {"L_semi": weight * semi, "L_kl_unlabelled": weight * self._divergence(unknown, clock)}
         figures = {"L_semi": float(semi.detach())} | elbo.looks(unknown, "_unlabelled")
         return self._conclude(labelled, known, terms, figures, clock)
 
@@ -94,5 +91,8 @@ class StitchNet(Method):
         figures: dict[str, float],
         clock: Clock,
     ) -> Outcome:
-        view = View(known.logits, known.features)
-        return self.conclude(labelled, view, terms, figures | elbo.looks(known, ""), clock)
+        """Add the terms of the labelled crops, descend, and give D its turn; their figures are unweighted."""
+        raw = self._known_terms(labelled, known, clock)
+        terms = {name: self.schedule.labelled_weight * term for name, term in raw.items()} | terms
+        figures |= {name: float(term.detach()) for name, term in raw.items()} | elbo.looks(known, "")
+        return self.conclude(labelled, View(known.logits, known.features), terms, figures, clock)

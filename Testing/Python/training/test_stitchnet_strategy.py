@@ -17,6 +17,7 @@ from PESemiSegLib.errors import Cancelled, ConfigError
 from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
 from PESemiSegLib.training import elbo
 from PESemiSegLib.training.config import OptimiserConfig, TrainConfig
+from PESemiSegLib.training.presets import preset
 from PESemiSegLib.training.settings import MIX, CrossSiteMixConfig, SemiConfig, StitchNetConfig
 from PESemiSegLib.training.strategies.base import Clock, ImageTensors, LabelledTensors
 from PESemiSegLib.training.strategies.stitchnet import StitchNet
@@ -122,6 +123,18 @@ def test_unlabelled_crops_reach_every_part_of_the_network(tmp_path: Path) -> Non
         assert max(moved) > 0, name
 
 
+def test_without_the_weight_of_labels_only_unlabelled_crops_teach(tmp_path: Path) -> None:
+    """The report's run on unlabelled images alone: what the labels say changes no weight."""
+    found = []
+    for turned in (False, True):
+        trainer = _trainer(_with(labelled_weight=0.0), tmp_path)
+        known, unknown = _batches(trainer)
+        mask = known.mask.roll(1, 1) if turned else known.mask
+        trainer.strategy.step(LabelledTensors(known.image, mask), unknown, CLOCK)
+        found.append(trainer.segmenter.state()[0])
+    assert [name for name, value in found[0].items() if not torch.equal(value, found[1][name])] == []
+
+
 def test_pixels_without_a_label_count_as_unlabelled(tmp_path: Path) -> None:
     found = []
     for turned in (False, True):
@@ -180,3 +193,20 @@ def test_it_needs_its_network_and_can_do_without_unlabelled_scans(tmp_path: Path
     assert "100 focal" in plan[0]
     assert "summed over labels" in plan[1]
     assert "L_D" in plan[-1]
+
+
+def test_the_presets_are_the_report_and_its_later_code() -> None:
+    report, later = preset("stitchnet_seed"), preset("stitchnet_beta")
+    assert report.kind == later.kind == "opacities"
+    assert (report.network.width, report.network.depth, report.network.classes) == (16, "full", 4)
+    assert report.sampling == later.sampling
+    assert report.sampling.crop == 64
+    assert report.sampling.hu_window == preset("unet_pl").sampling.hu_window
+    one, other = report.semi.stitchnet, later.semi.stitchnet
+    assert (one.likelihood, one.supervised_weight, one.kl_warmup, one.free_bits) == ("bernoulli", 0, 0, 0)
+    assert (other.likelihood, other.supervised_weight, other.focal_gamma) == ("beta", 100, 2)
+    optimiser = later.segmenter_optimiser
+    assert (optimiser.kind, optimiser.lr, optimiser.clip_norm, optimiser.poly_power) == ("adam", 3e-4, 1, 0)
+    for name in ("stitchnet_seed_small", "stitchnet_beta_small"):
+        assert preset(name).name == name
+        assert preset(name).semi.stitchnet == preset(name.removesuffix("_small")).semi.stitchnet
