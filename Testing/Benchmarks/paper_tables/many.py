@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
@@ -32,41 +32,63 @@ class Work:
 
 
 def run(work: Work, cells: Sequence[Cell], workers: int) -> int:
-    """Run the cells whose figures are not stored; returns how many failed. Raises Cancelled on Ctrl-C."""
+    """Run the cells whose figures are not stored, seed by seed: stopped early, the tables have whole rows.
+
+    Returns how many failed. Raises Cancelled on Ctrl-C.
+    """
     missing = [cell for cell in cells if running.stored(cell, work.scale, work.places) is None]
+    missing.sort(key=lambda cell: cell.seed)
     _make_patients(work, missing)
     context = get_context("spawn")
     stop = context.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    failed = done = 0
+    failed, queue = 0, Queue(missing)
     with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(stop,)) as pool:
-        for generation in generations(missing):
-            futures = {pool.submit(_do, work, cell): cell for cell in generation}
-            for future in as_completed(futures):
-                done += 1
-                try:
-                    future.result()
-                except Cancelled:
-                    continue
-                except PESemiSegError as error:
-                    _LOG.error("%s: %s", futures[future].name, error)
-                    failed += 1
-                    continue
-                _LOG.info("%d of %d: %s", done, len(missing), futures[future].name)
-            if stop.is_set():
-                raise Cancelled("Stopped; the same command goes on.")
+        futures: dict[Future[None], Cell] = {}
+        while futures := futures | {pool.submit(_do, work, cell): cell for cell in queue.ready()}:
+            for future in wait(futures, return_when=FIRST_COMPLETED).done:
+                cell = futures.pop(future)
+                queue.finished(cell)
+                failed += _failed(future, cell)
+                _LOG.info("%d of %d done: %s", len(missing) - queue.left, len(missing), cell.name)
+    if stop.is_set():
+        raise Cancelled("Stopped; the same command goes on.")
     return failed
 
 
-def generations(cells: Sequence[Cell]) -> Iterator[list[Cell]]:
-    """The cells in their order, in groups: all that start from a cell's model come in a later group."""
-    left = list(cells)
-    while left:
-        waiting = {cell.name for cell in left}
-        ready = [cell for cell in left if cell.base not in waiting]
-        yield ready
-        left = [cell for cell in left if cell not in ready]
+class Queue:
+    """Cells in their order; one that starts from another's model is ready when that one is finished."""
+
+    def __init__(self, cells: Sequence[Cell]) -> None:
+        self._waiting = list(cells)
+        self._unfinished = {cell.name for cell in cells}
+
+    @property
+    def left(self) -> int:
+        """How many are not finished."""
+        return len(self._unfinished)
+
+    def ready(self) -> list[Cell]:
+        """Those that can start now, each given once."""
+        ready = [cell for cell in self._waiting if cell.base not in self._unfinished]
+        self._waiting = [cell for cell in self._waiting if cell.base in self._unfinished]
+        return ready
+
+    def finished(self, cell: Cell) -> None:
+        """This one is over, well or not."""
+        self._unfinished.remove(cell.name)
+
+
+def _failed(future: Future[None], cell: Cell) -> bool:
+    try:
+        future.result()
+    except Cancelled:
+        return False
+    except PESemiSegError as error:
+        _LOG.error("%s: %s", cell.name, error)
+        return True
+    return False
 
 
 def _make_patients(work: Work, cells: Sequence[Cell]) -> None:
