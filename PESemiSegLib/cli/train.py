@@ -32,7 +32,8 @@ def train(
         str | None,
         typer.Option(
             help="supervised, adversarial_feature (the paper's), adversarial_mask, pseudo_label, "
-            "mean_teacher, cps, fixmatch, unimatch or bcp; '+cross_site_mix' may be added."
+            "mean_teacher, cps, fixmatch, unimatch or bcp; '+cross_site_mix' may be added. unet_pl: pseudo "
+            "labels that grow, see its preset."
         ),
     ] = None,
     base: Annotated[Path | None, typer.Option(help="Model to start from (the second stage).")] = None,
@@ -40,7 +41,8 @@ def train(
         str,
         typer.Option(
             help="cpu_demo, modern, paper, mask_only; rows of the paper's Table 1 such as unet2d; tan2022 "
-            "(aorta and pulmonary artery); with _small for two CPU cores. Docs/systems.md has them all."
+            "(aorta and pulmonary artery), unet_pl (lung opacities); with _small for two CPU cores. "
+            "Docs/systems.md has them all."
         ),
     ] = "cpu_demo",
     config: Annotated[Path | None, typer.Option(help="YAML settings, in place of a preset.")] = None,

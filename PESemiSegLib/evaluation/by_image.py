@@ -10,7 +10,7 @@ there, healthy lung included (its Section 4.4; there a network finds the lungs).
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +88,9 @@ def summarise_images(results: Sequence[LabelResult]) -> list[dict[str, Any]]:
     Empty where the results have no figures by image.
     """
     names = list(results[0].images) if results else []
-    rows = [{"class": name} | _means([result.images[name] for result in results]) for name in names]
+    rows: list[dict[str, Any]] = [
+        {"class": name} | _means([result.images[name] for result in results]) for name in names
+    ]
     if not rows:
         return []
     overall: dict[str, Any] = {"class": OVERALL}
@@ -100,7 +102,7 @@ def summarise_images(results: Sequence[LabelResult]) -> list[dict[str, Any]]:
     return [*rows, overall]
 
 
-def _means(parts: Sequence[np.ndarray]) -> Mapping[str, ImageMean]:
+def _means(parts: Sequence[np.ndarray]) -> dict[str, ImageMean]:
     every = np.concatenate(parts)
     known = every[~np.isnan(every[:, 0])]
     count = len(known)

@@ -70,6 +70,6 @@ def _resnext(channels: int, layers: tuple[int, ...]) -> SENet:
     )
     for block in body.modules():
         if isinstance(block, SEResNeXtBottleneck):
-            block.se_layer = nn.Identity()
+            block.se_layer = nn.Identity()  # type: ignore[assignment]
     del body.last_linear, body.adaptive_avg_pool
     return body
