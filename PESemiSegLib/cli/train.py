@@ -41,8 +41,8 @@ def train(
         str,
         typer.Option(
             help="cpu_demo, modern, paper, mask_only; rows of the paper's Table 1 such as unet2d; tan2022 "
-            "(aorta and pulmonary artery), unet_pl (lung opacities); with _small for two CPU cores. "
-            "Docs/systems.md has them all."
+            "(aorta and pulmonary artery); unet_pl, stitchnet_seed and stitchnet_beta (lung opacities); with "
+            "_small for two CPU cores. Docs/systems.md has them all."
         ),
     ] = "cpu_demo",
     config: Annotated[Path | None, typer.Option(help="YAML settings, in place of a preset.")] = None,
