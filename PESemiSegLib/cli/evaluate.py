@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,7 @@ import typer
 from PESemiSegLib.cli import console
 
 if TYPE_CHECKING:
-    from PESemiSegLib.cohorts.manifest import Case
+    from PESemiSegLib.cohorts.manifest import Case, Manifest
     from PESemiSegLib.evaluation.evaluate import CaseDone
     from PESemiSegLib.models.package import ModelPackage
 
@@ -48,6 +49,7 @@ def evaluate(
     """Segment every case; write a page, tables and pictures, with intervals. Research use only."""
     from PESemiSegLib.errors import ConfigError
     from PESemiSegLib.evaluation import tables
+    from PESemiSegLib.models.kinds import IDENTIFICATION
     from PESemiSegLib.models.store import Store
 
     packages = [Store().find(name) for name in model]
@@ -55,14 +57,21 @@ def evaluate(
     if len(kinds) > 1:
         raise ConfigError(f"The models mark {' and '.join(sorted(kinds))}; compare models of one kind.")
     kind = next(iter(kinds.values()))
-    cases = _cases(manifest, phantom or [], split, kind.name)
+    cohort, split_wanted = _cohort(manifest, phantom or [], split, kind.name)
+    cases = list(cohort.select(split_wanted))
     if len({package.sha256 for package in packages}) < len(packages):
         raise ConfigError("One model is given twice; give each once.")
     tables.make_folder(output)
     if jobs > 1 and threads is None:
         threads = max(1, (os.cpu_count() or 1) // jobs)
     settings: dict[str, Any] = {"threads": threads, "precision": precision}
-    if kind.classes > 2:
+    if kind is IDENTIFICATION:
+        if choose:
+            raise ConfigError(
+                "--choose is for models that mark emboli; these tell PE from a probability of 0.5."
+            )
+        _measure_identified(cohort, split_wanted, packages, output, jobs, identify, settings)
+    elif kind.classes > 2:
         if choose:
             raise ConfigError(f"--choose is for emboli; models of {kind.name} have no threshold.")
         _measure_labels(cases, packages, output, jobs, identify, settings)
@@ -76,7 +85,10 @@ def evaluate(
         _measure(cases, packages, output, min_overlap, jobs, identify, settings)
 
 
-def _cases(manifest: Path | None, phantoms: list[Path], split: str, kind: str) -> list[Case]:
+def _cohort(
+    manifest: Path | None, phantoms: list[Path], split: str, kind: str
+) -> tuple[Manifest, str | None]:
+    """The cohort, and the split of it that counts (None: all)."""
     from PESemiSegLib.cohorts.folders import from_phantom
     from PESemiSegLib.cohorts.manifest import read_manifest
     from PESemiSegLib.errors import ConfigError, InputError
@@ -86,9 +98,9 @@ def _cases(manifest: Path | None, phantoms: list[Path], split: str, kind: str) -
     if split not in SPLITS:
         raise ConfigError(f"split '{split}' is not one of {', '.join(SPLITS)}")
     if manifest is None:
-        cohorts = (from_phantom(folder, validation=0.0, kind=kind) for folder in phantoms)
-        return [case for cohort in cohorts for case in cohort.select()]
-    return list(read_manifest(manifest).select(None if split == "all" else split))
+        first, *others = (from_phantom(folder, validation=0.0, kind=kind) for folder in phantoms)
+        return reduce(lambda known, more: known.merged(more), others, first), None
+    return read_manifest(manifest), None if split == "all" else split
 
 
 def _measure(
@@ -142,6 +154,34 @@ def _measure_labels(
     )
     print(write_label_report(output, packages, results, identify=identify))
     console.say(f"the tables: {output / 'summary.md'}, {output / 'classes.csv'}")
+
+
+def _measure_identified(
+    cohort: Manifest,
+    split: str | None,
+    packages: list[ModelPackage],
+    output: Path,
+    jobs: int,
+    identify: bool,
+    settings: dict[str, Any],
+) -> None:
+    from PESemiSegLib.evaluation.identified import evaluate_identified
+    from PESemiSegLib.evaluation.identified_tables import write_identified
+
+    results = evaluate_identified(
+        cohort,
+        packages,
+        output,
+        split=split,
+        jobs=jobs,
+        progress=lambda done, total, scans: console.say(
+            f"case {done}/{total}: probability of PE " + " | ".join(f"{scan.score:.3f}" for scan in scans)
+        ),
+        cancelled=console.stopping,
+        **settings,
+    )
+    print(write_identified(output, packages, results, name_patients=identify))
+    console.say(f"the tables: {output / 'summary.md'}, {output / 'scans.csv'}")
 
 
 def _agree(

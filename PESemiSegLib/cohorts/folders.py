@@ -10,7 +10,8 @@ from PESemiSegLib.cohorts.manifest import Case, Manifest
 from PESemiSegLib.cohorts.splits import split_by_patient
 from PESemiSegLib.errors import InputError
 
-_NO_CONTRAST = "without contrast, and in another breath than its mask: no CTPA"
+NO_CONTRAST = "without contrast, and in another breath than its mask: no CTPA"
+_OF_EMBOLI = ("emboli", "identification")
 _OTHER_PHASE = "the scan of this patient without contrast is taken"
 
 
@@ -32,7 +33,8 @@ def from_phantom(
 
     validation, test: their shares of the patients; the rest is for training. exact_labels: the exact clots
     rather than what the site's annotator drew. kind: what the masks mark, one of `models.kinds`; but for
-    emboli they are exact, and the file is called as the kind.
+    emboli (and identification, which learns from their masks) they are exact, and the file is called as the
+    kind.
 
     Raises InputError for a folder without patients, ConfigError for impossible shares.
     """
@@ -42,7 +44,7 @@ def from_phantom(
         raise InputError(
             f"{folder.name} holds no made-up patients; give the folder that `pesemiseg phantom` wrote."
         )
-    style = kind if kind != "emboli" else "exact" if exact_labels else ""
+    style = kind if kind not in _OF_EMBOLI else "exact" if exact_labels else ""
     cases = tuple(_case(path.parent, role, style) for path in recipes)
     if kind == "opacities":
         cases = _without_contrast_first(cases)
@@ -58,7 +60,7 @@ def phase_pairs(manifest: Manifest) -> list[tuple[Case, Case]]:
     first: dict[str, Case] = {}
     for case in manifest.select():
         first.setdefault(case.key, case)
-    twins = (case for case in manifest.select(role="excluded") if _NO_CONTRAST in case.problems)
+    twins = (case for case in manifest.select(role="excluded") if NO_CONTRAST in case.problems)
     return [(first[twin.key], twin) for twin in twins if twin.key in first]
 
 
@@ -74,7 +76,7 @@ def _case(folder: Path, role: str, style: str) -> Case:
     image = next((p for p in (folder / "ct.nii.gz", folder / "ct") if p.exists()), folder / "ct.nii.gz")
     case = Case(patient, site, image, role=role, pe="yes" if lesions else "no")
     if not contrast and style != "opacities":
-        return replace(case, role="excluded", problems=(_NO_CONTRAST,))
+        return replace(case, role="excluded", problems=(NO_CONTRAST,))
     mask = folder / ({"": "clot", "exact": "clot_exact"}.get(style, style) + ".nii.gz")
     if role == "labelled" and not mask.exists():
         why = "without --opacities" if style == "opacities" else "by an older version"

@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
 from PESemiSegLib.evaluation.bootstrap import Interval, draw_counts, tails
 from PESemiSegLib.evaluation.case import CaseResult
-from PESemiSegLib.evaluation.figures import by_patient
 
 
-def auc_interval(results: Sequence[CaseResult], resamples: int = 2000) -> Interval:
+class Scored(Protocol):
+    """A scan that was told to have PE or not."""
+
+    @property
+    def key(self) -> str:
+        """Site and patient."""
+
+    @property
+    def pe_free(self) -> bool:
+        """The truth."""
+
+    @property
+    def score(self) -> float:
+        """The higher, the likelier is PE."""
+
+
+def auc_interval(results: Sequence[Scored], resamples: int = 2000) -> Interval:
     """Area under the ROC curve of the scan score, ties counted half; NaN without both kinds of scans."""
     positive = np.array([not r.pe_free for r in results], bool)
     score = np.array([r.score for r in results], float)
     value = auc(positive, score)
-    patients = list(by_patient(results))
+    patients = list(dict.fromkeys(r.key for r in results))
     if math.isnan(value) or len(patients) == 1:
         return Interval(value, math.nan, math.nan, len(patients))
     owner = np.array([patients.index(r.key) for r in results])

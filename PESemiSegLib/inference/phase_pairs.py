@@ -53,7 +53,8 @@ def on_one_grid(
 
     Args:
         contrast: the labelled case. plain: the same patient without contrast medium.
-        registered: the scans lie on each other as they are; their grids are still compared.
+        registered: the scans lie on each other as they are; their grids are still compared. What this
+            function wrote is known to be so.
         check: called now and then; may raise, to stop.
 
     Raises:
@@ -61,6 +62,9 @@ def on_one_grid(
         OutputError: the folder cannot be written.
     """
     known = replace(plain, mask=contrast.mask, role=contrast.role, split=contrast.split, pe=contrast.pe)
+    before = contrast.image.with_name(_FIGURES)
+    if contrast.image.name == _IMAGE and before.exists():  # written here, for another manifest
+        return PhasePair(_same_grid(known, contrast), contrast, json.loads(before.read_text("utf-8")))
     if registered:
         return PhasePair(_same_grid(known, contrast), contrast, {})
     entry = folder / _entry(contrast, plain)

@@ -1,0 +1,133 @@
+"""Measures models that identify: of each patient the scan that the model reads, PE or not, and Dice."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PESemiSegLib.cohorts.folders import phase_pairs
+from PESemiSegLib.cohorts.manifest import Case, Manifest
+from PESemiSegLib.errors import InputError
+from PESemiSegLib.evaluation.metrics import mask_metrics
+from PESemiSegLib.evaluation.parallel import outcomes, sendable
+from PESemiSegLib.evaluation.truth import read_case
+from PESemiSegLib.inference.phase_pairs import on_one_grid
+
+if TYPE_CHECKING:
+    from PESemiSegLib.models.package import ModelPackage
+
+CancelCheck = Callable[[], bool]
+PAIRS = "pairs"
+"""Folder of the pairs that were registered, in that of the tables."""
+
+
+@dataclass(frozen=True)
+class IdentifiedScan:
+    """What a model said of one scan. `patient` stays in memory.
+
+    pe_free: that there is no PE is true. score: the probability of PE. dice: of the mask; NaN without PE.
+    """
+
+    patient: str
+    site: str
+    pe_free: bool
+    score: float
+    dice: float
+    seconds: float
+
+    @property
+    def key(self) -> str:
+        """Site and patient: the unit that is resampled."""
+        return f"{self.site}/{self.patient}"
+
+
+def evaluate_identified(
+    cohort: Manifest,
+    packages: Sequence[ModelPackage],
+    folder: Path,
+    *,
+    split: str | None = None,
+    jobs: int = 1,
+    progress: Callable[[int, int, tuple[IdentifiedScan, ...]], None] = lambda done, total, scans: None,
+    cancelled: CancelCheck | None = None,
+    **settings: Any,
+) -> list[list[IdentifiedScan]]:
+    """Identify the scans of every labelled patient that has what the models read.
+
+    A model of scans without contrast medium reads the second one of a pair, whose truth is the mask of the
+    first, registered onto it; a model of contrast scans reads the first. All models are asked of the same
+    patients: those with both scans, unless every model reads contrast scans.
+
+    Args:
+        folder: registered pairs are kept in its `pairs`. jobs, cancelled, settings: as `evaluate_models`, but
+            settings go to `inference.identify`.
+
+    Returns: per model the scans in the order of the patients.
+
+    Raises InputError where there is nothing to measure, and what `evaluate_models` raises.
+    """
+    cases = [case for case in cohort.select(split) if case.role == "labelled"]
+    plain = {first.key: second for first, second in phase_pairs(cohort)}
+    if any(_phase(package) == "noncontrast" for package in packages):
+        cases = [case for case in cases if case.key in plain]
+    if not cases:
+        raise InputError(
+            f"The manifest {cohort.source_name} has no labelled patient with the scans that the model reads: "
+            "one with contrast medium and its mask, and one without."
+        )
+    work = _Work(tuple(packages), plain, folder / PAIRS, settings)
+    found: dict[int, tuple[IdentifiedScan, ...]] = {}
+    for index, scans in outcomes(work, cases, jobs, cancelled):
+        found[index] = scans
+        progress(len(found), len(cases), scans)
+    return [[found[index][n] for index in range(len(cases))] for n in range(len(packages))]
+
+
+def _phase(package: ModelPackage) -> str:
+    volume = package.info.network_config.volume
+    assert volume is not None  # of every package of this kind
+    return volume.phase
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is done with every case, see `parallel.Work`. plain: the other scan of a patient, by key."""
+
+    packages: tuple[ModelPackage, ...]
+    plain: dict[str, Case]
+    folder: Path
+    settings: dict[str, Any]
+
+    def do(self, case: Case, cancelled: CancelCheck | None) -> tuple[IdentifiedScan, ...]:
+        """The outcome of one patient, per model."""
+        return tuple(self._identified(case, package, cancelled) for package in self.packages)
+
+    def to_send(self) -> _Work:
+        """See `parallel.Work`."""
+        return replace(self, packages=tuple(map(sendable, self.packages)))
+
+    def _identified(self, case: Case, package: ModelPackage, cancelled: CancelCheck | None) -> IdentifiedScan:
+        from PESemiSegLib.inference.identify import identify
+
+        read = case
+        if _phase(package) == "noncontrast":
+            read = on_one_grid(case, self.plain[case.key], self.folder).plain
+        volume, truth = read_case(replace(read, lesions=None))
+        started = time.monotonic()
+        # The manifest says which phase it is, and has the last word.
+        said = identify(volume, package, any_phase=True, cancelled=cancelled, **self.settings)
+        seconds = time.monotonic() - started
+        marked = bool(truth.mask.any())
+        voxel_mm3 = volume.grid.voxel_volume_mm3
+        return IdentifiedScan(
+            case.patient,
+            case.site,
+            pe_free=case.pe == "no" or (case.pe != "yes" and not marked),
+            score=said.pe_probability,
+            dice=mask_metrics(said.mask > 0, truth.mask, voxel_mm3).dice if marked else math.nan,
+            seconds=seconds,
+        )
