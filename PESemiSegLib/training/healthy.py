@@ -26,7 +26,7 @@ _VESSEL_MM = 5.0  # wider ones belong to the hilum
 def healthy_label(volume: Volume, label: int) -> np.ndarray:
     """uint8 (z, y, x): `label` in the lungs with their finer vessels, 0 elsewhere.
 
-    The lungs that the program finds on a coarse grid say where; within them air below -320 HU, closed slice by
+    The lungs that the program finds on a coarse grid say where; in them air below -320 HU, closed slice by
     slice over `_VESSEL_MM`. Raises InputError where no lung is found.
     """
     lungs = lung_mask(volume.hu, volume.spacing_mm)
