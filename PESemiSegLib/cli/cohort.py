@@ -172,6 +172,45 @@ def healthy(
 
 
 @app.command()
+def register(
+    pairs: Annotated[
+        Path,
+        typer.Argument(
+            help="A CSV with the columns patient, contrast, plain (and mask), a manifest, or a phantom."
+        ),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the scans and the manifest.")],
+    registered: Annotated[
+        bool, typer.Option("--registered", help="They are registered already: only check, and take them.")
+    ] = False,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Lay contrast scans and their masks on the scan without contrast of the same patient, and check it."""
+    from PESemiSegLib.cohorts.manifest import write_manifest
+    from PESemiSegLib.cohorts.pair_list import pair_manifest, read_pairs
+    from PESemiSegLib.errors import Cancelled, InputError
+    from PESemiSegLib.inference.pair_registration import register_pairs
+
+    def check() -> None:
+        if console.stopping():
+            raise Cancelled("stopped as asked; pairs that are done are kept")
+
+    target = output / "pairs.csv"
+    _free(target, overwrite)
+    known = read_pairs(pairs)
+
+    def tell(number: int, text: str) -> None:
+        console.say(f"pair {number}/{len(known)}: {text}")
+
+    used, refused = register_pairs(known, output / "scans", registered=registered, told=tell, check=check)
+    if used:
+        write_manifest(pair_manifest(used), target)
+        console.say(f"manifest of {len(used)} pair(s) written to {target}; train with semi.cpmn.registered true")
+    if refused:
+        raise InputError(f"{len(refused)} of {len(known)} pairs were left out: {'; '.join(refused)}")
+
+
+@app.command()
 def picture(
     output: Annotated[Path, typer.Option("-o", "--output", help="The PNG to write.")],
     scan: Annotated[Path | None, typer.Option(help="A scan. Default: a made-up patient.")] = None,
