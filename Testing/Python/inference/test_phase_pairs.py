@@ -1,0 +1,106 @@
+"""Pairs on one grid: registered once and found again, taken as they are where they came registered."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from PESemiSegLib.cohorts.manifest import Case
+from PESemiSegLib.errors import InputError
+from PESemiSegLib.inference import phase_pairs
+from PESemiSegLib.inference.phase_pairs import lungs_of, on_one_grid
+from PESemiSegLib.volumes.grid import Grid, make_affine
+from PESemiSegLib.volumes.reader import read
+from PESemiSegLib.volumes.write import write_nifti
+
+
+def scan(path: Path, values: np.ndarray, spacing=(2.0, 2.0, 3.0)) -> Path:
+    write_nifti(path, values, Grid(values.shape, make_affine(spacing, (-20.0, -16.0, 5.0))))
+    return path
+
+
+@pytest.fixture
+def pair(tmp_path):
+    shape = (10, 16, 20)
+    image = np.random.default_rng(0).integers(-900, 300, shape).astype(np.int16)
+    mask = np.zeros(shape, np.uint8)
+    mask[4:6, 5:9, 7:10] = 1
+    contrast = Case(
+        "p", "A", scan(tmp_path / "c.nii.gz", image), scan(tmp_path / "m.nii.gz", mask), split="val", pe="yes"
+    )
+    plain = Case("p", "A", scan(tmp_path / "n.nii.gz", image[:, 1:]), role="excluded")
+    return contrast, plain
+
+
+class Shift:
+    """A registration that moves everything by one slice, and counts how often it was asked for."""
+
+    def __init__(self, monkeypatch):
+        import SimpleITK as sitk
+
+        self.asked, self.good = 0, True
+        self.transform = sitk.TranslationTransform(3, (0.0, 0.0, 3.0))
+        monkeypatch.setattr(phase_pairs, "register", self.register)
+
+    def register(self, contrast, plain, find_lungs, *, check):
+        self.asked += 1
+        return self
+
+    def require(self):
+        if not self.good:
+            raise InputError("the scans could not be registered")
+
+    def figures(self):
+        return {"ncc": 0.99}
+
+
+def test_a_pair_is_registered_once(pair, tmp_path, monkeypatch):
+    shift, (contrast, plain) = Shift(monkeypatch), pair
+    found = on_one_grid(contrast, plain, tmp_path / "pairs")
+    again = on_one_grid(contrast, plain, tmp_path / "pairs")
+    assert shift.asked == 1
+    assert found == again
+    assert found.figures == {"ncc": 0.99}
+    assert (found.plain.image, found.plain.split, found.plain.pe) == (plain.image, "val", "yes")
+    assert found.plain.role == "labelled"
+    fixed, moved, mask = (read(path) for path in (plain.image, found.contrast.image, found.plain.mask))
+    assert moved.grid.same_as(fixed.grid)
+    assert mask.grid.same_as(fixed.grid)
+    np.testing.assert_array_equal(moved.hu[:-1], read(contrast.image).hu[1:, :15])
+    assert np.argwhere(mask.hu).min(0).tolist() == [3, 5, 7]
+    assert "p" not in {path.name for path in (tmp_path / "pairs").iterdir()}
+    # what was written is known to lie on the plain scan, also from another manifest
+    taken = on_one_grid(found.contrast, plain, tmp_path / "elsewhere")
+    assert shift.asked == 1
+    assert taken.contrast == found.contrast
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_failed_registration_leaves_nothing(pair, tmp_path, monkeypatch):
+    shift = Shift(monkeypatch)
+    shift.good = False
+    with pytest.raises(InputError, match="could not be registered"):
+        on_one_grid(*pair, tmp_path / "pairs")
+    assert not (tmp_path / "pairs").exists()
+
+
+def test_pairs_said_to_be_registered_must_share_a_grid(pair, tmp_path):
+    contrast, plain = pair
+    with pytest.raises(InputError, match="different grids"):
+        on_one_grid(contrast, plain, tmp_path / "pairs", registered=True)
+    found = on_one_grid(contrast, Case("p", "A", contrast.image), tmp_path / "pairs", registered=True)
+    assert found.plain.mask == contrast.mask
+    assert json.dumps(found.figures) == "{}"
+
+
+def test_the_lungs_lie_where_they_are(tmp_path):
+    hu = np.full((24, 64, 64), -1000, np.int16)
+    hu[:, 6:58, 6:58] = 40
+    hu[3:21, 20:44, 12:28] = -850
+    hu[3:21, 20:44, 36:52] = -850
+    volume = read(scan(tmp_path / "lungs.nii.gz", hu, (5.0, 5.0, 8.0)))
+    mask, grid = lungs_of(volume)
+    places = grid.to_lps(np.argwhere(mask)[:, ::-1])
+    truth = volume.grid.to_lps(np.argwhere(hu == -850)[:, ::-1])
+    np.testing.assert_allclose(places.mean(0), truth.mean(0), atol=6.0)
