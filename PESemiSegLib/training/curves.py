@@ -68,6 +68,7 @@ _PANELS = (
             "sure_positive_share": "… of the marked ones",
         },
     ),
+    _Panel("Pseudo-labelled crops that are learnt from", "health", {"pool": "the pool"}, share=False),
     _Panel(
         "How far styles and labels differ (0 = all alike)",
         "health",

@@ -69,7 +69,7 @@ class UNetPL(Method):
 
     @torch.no_grad()
     def _enlarge(self, image: Tensor) -> dict[str, float]:
-        """Label crops and put them, those of all processes, into the pool."""
+        """Label crops and put them, those of all processes, into the pool; what share is of which class."""
         pool, figures = self.pools[POOL], {}
         labels = np.zeros((len(image), *image.shape[2:]), np.uint8)
         if len(image):
@@ -77,6 +77,9 @@ class UNetPL(Method):
             found = best.argmax(1) if best.shape[1] > 1 else best[:, 0]
             labels = found.to(torch.uint8).cpu().numpy()
             figures["positive_fraction_unlabelled"] = float(foreground(best).mean())
+            if best.shape[1] > 1:
+                shares = enumerate(best.mean((0, 2, 3)).tolist())
+                figures |= {f"class_{value}_unlabelled": share for value, share in shares}
         images, labels = parallel.gather(image.cpu().numpy()), parallel.gather(labels)
         room = self.rounds.max_pseudo - len(pool)
         pool.add(images[:room], labels[:room])

@@ -120,8 +120,12 @@ def test_a_round_keeps_what_the_network_says_of_new_slices_and_keeps_it_for_good
             with torch.no_grad():
                 expected.append(module(torch.from_numpy(unlabelled.image)).argmax(1).numpy())
             module.train()
-        trainer.strategy.step(*trainer._placed_batches(labelled, unlabelled), Clock(iteration, iteration / 8))
+        batches = trainer._placed_batches(labelled, unlabelled)
+        figures = trainer.strategy.step(*batches, Clock(iteration, iteration / 8)).figures
         sizes.append(len(_pool(trainer)))
+        if unlabelled is not None:
+            shares = [float((expected[-1] == value).mean()) for value in range(4)]
+            assert [figures[f"class_{value}_unlabelled"] for value in range(4)] == pytest.approx(shares)
     assert sizes == [0, 0, 2, 2, 4, 4, 5, 5]  # the last round is cut at max_pseudo
     state = _pool(trainer).state()
     np.testing.assert_array_equal(state["labels"].numpy(), np.concatenate(expected)[:5])
