@@ -4,6 +4,8 @@ import slicer
 
 from .background import Task
 
+AMBER = "color: #1d1d1d; background-color: #f2b134; border-radius: 3px; padding: 3px;"  # of what must be read
+
 
 class Panel:
     """One page of the module.

@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from PESemiSegLib.errors import PackageError
 from PESemiSegLib.models.info import PackageInfo
+from PESemiSegLib.models.kinds import IDENTIFICATION
 from PESemiSegLib.models.store import DEMO, Store, demo_folder
 from PESemiSegLib.models.verify import INFO_NAME
 from PESemiSegLib.user_data import data_folder
@@ -29,6 +30,11 @@ class Entry:
     def builtIn(self) -> bool:
         """Whether it comes with the program."""
         return self.name == DEMO
+
+    @property
+    def identifies(self) -> bool:
+        """Whether it reads whole scans, and marks no slices."""
+        return self.info is not None and self.info.what is IDENTIFICATION
 
     @property
     def madeUpOnly(self) -> bool:

@@ -11,6 +11,7 @@ class PESemiSegParameterNode:
     """Settings of the user within one scene. Facts about this computer are in `machine`, not here."""
 
     inputVolume: slicer.vtkMRMLScalarVolumeNode
+    plainVolume: slicer.vtkMRMLScalarVolumeNode
     segmentation: slicer.vtkMRMLSegmentationNode
     model: str = "demo"
     wholeSlices: bool = False

@@ -6,7 +6,7 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
-from . import scene
+from . import segments
 
 SEGMENT, EVENT = "running", "slab"
 _MOST_VOXELS = 2_000_000  # of one segment's box: more would hold the user interface up
@@ -44,7 +44,7 @@ class Preview:
 
     def _show(self, matrix: "list[list[float]]") -> None:
         start, whole = joined(self._slabs)
-        image = scene.orientedImage(start, whole, matrix)
+        image = segments.orientedImage(start, whole, matrix)
         if self._node is None or self._node.GetScene() is None:
             self._node = self._make()
         identity = f"{SEGMENT}_{self._number}"
@@ -52,16 +52,16 @@ class Preview:
         if segment is None:
             self._addSegment(identity, image)
         else:
-            segment.AddRepresentation(scene.labelmap(), image)  # in the place of the last one
+            segment.AddRepresentation(segments.labelmap(), image)  # in the place of the last one
         if whole.size > _MOST_VOXELS:
             self._number, self._slabs = self._number + 1, []
 
     def _addSegment(self, identity: str, image: "slicer.vtkOrientedImageData") -> None:
         segment = slicer.vtkSegment()
         segment.SetName(_("being marked"))
-        segment.SetColor(*scene.COLOUR)
-        segment.AddRepresentation(scene.labelmap(), image)
-        self._node.GetSegmentation().SetSourceRepresentationName(scene.labelmap())
+        segment.SetColor(*segments.COLOUR)
+        segment.AddRepresentation(segments.labelmap(), image)
+        self._node.GetSegmentation().SetSourceRepresentationName(segments.labelmap())
         self._node.GetSegmentation().AddSegment(segment, identity)
 
     def _make(self) -> "slicer.vtkMRMLSegmentationNode":

@@ -15,15 +15,13 @@ from PESemiSegLib.jobs.files import read_json
 
 from . import findings
 from .findings import Row
+from .segments import COLOUR, addSegment, orientedImage
 
-EMBOLUS = (
-    "Segmentation category and type - DICOM master list~SCT^49755003^Morphologically Altered Structure"
-    "~SCT^55584005^Embolus~^^~Anatomic codes - DICOM master list~SCT^81040000^Pulmonary artery~^^"
-)
-COLOUR = (150 / 255, 98 / 255, 83 / 255)  # of Embolus in the DICOM master list
 REJECTED_COLOUR = (0.55, 0.55, 0.55)
 RESULT, JOB, SLICES = "PESemiSeg.Result", "PESemiSeg.Job", "PESemiSeg.Slices"  # attributes of a segmentation
 CONFIDENCE, NEAR, FINDINGS = "PESemiSeg.Confidence", "PESemiSeg.Near", "PESemiSeg.Findings"  # its references
+CAM = "PESemiSeg.Cam"  # reference of an identified scan: what speaks for PE, and where
+_COLOUR = "PESemiSeg.Colour"  # tag of a segment: its own colour, "r g b"
 _FINGERPRINT = "PESemiSeg.Fingerprint"  # tag of a segment: the voxels as the run left them
 _OWN = "PE_"
 
@@ -135,11 +133,13 @@ def gridOf(folder: Path) -> list[list[float]]:
 def setConfidence(
     segmentation: "slicer.vtkMRMLSegmentationNode", role: str, array: np.ndarray, matrix: list[list[float]]
 ) -> "slicer.vtkMRMLScalarVolumeNode":
-    """Make or update one of the two confidence volumes of a result; the array's memory is used as it is."""
+    """Make or update a volume beside a result, such as its confidence; the array's memory is used as it is."""
     volume = volumeOf(segmentation)
     node = segmentation.GetNodeReference(role)
     if node is None:
-        name = _("{name} PE confidence") if role == CONFIDENCE else _("{name} PE confidence at marks")
+        name = {CONFIDENCE: _("{name} PE confidence"), CAM: _("{name} PE map")}.get(
+            role, _("{name} PE confidence at marks")
+        )
         node = slicer.mrmlScene.AddNewNodeByClass(
             "vtkMRMLScalarVolumeNode", name.format(name=volume.GetName())
         )
@@ -161,7 +161,9 @@ def showVerdict(segmentation: "slicer.vtkMRMLSegmentationNode", row: Row) -> Non
     if segment is None:
         return
     rejected = row.verdict == findings.REJECTED
-    segment.SetColor(*(REJECTED_COLOUR if rejected else COLOUR))
+    stored = vtk.reference("")
+    own = [float(part) for part in str(stored).split()] if segment.GetTag(_COLOUR, stored) else COLOUR
+    segment.SetColor(*(REJECTED_COLOUR if rejected else own))
     segmentation.GetDisplayNode().SetSegmentVisibility(row.segment, not rejected)
 
 
@@ -176,9 +178,14 @@ def isEdited(segmentation: "slicer.vtkMRMLSegmentationNode", segment: str) -> bo
 
 
 def _newResult(volume: "slicer.vtkMRMLScalarVolumeNode") -> "slicer.vtkMRMLSegmentationNode":
-    name = _("{name} PE").format(name=volume.GetName())
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    node = newSegmentation(volume, _("{name} PE").format(name=volume.GetName()))
     node.SetAttribute(RESULT, "1")
+    return node
+
+
+def newSegmentation(volume: "slicer.vtkMRMLScalarVolumeNode", name: str) -> "slicer.vtkMRMLSegmentationNode":
+    """An empty segmentation on the volume's grid, under its transform, in its study."""
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
     node.CreateDefaultDisplayNodes()
     node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
     role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
@@ -229,21 +236,17 @@ def _addSegment(
     node: "slicer.vtkMRMLSegmentationNode", labels: np.ndarray, item: dict, matrix: list[list[float]]
 ) -> None:
     """One finding from its box alone: importing a whole volume of labels would take half a second."""
-    segmentation = node.GetSegmentation()
-    segmentation.SetSourceRepresentationName(labelmap())
     image = _boxImage(labels, item["id"], item["box_kji"], matrix)
-    segment = slicer.vtkSegment()
-    segment.SetName(_("PE {n}").format(n=item["id"]))
-    segment.SetColor(*COLOUR)
-    segment.SetTag(segment.GetTerminologyEntryTagName(), EMBOLUS)
+    name, look = _("PE {n}").format(n=item["id"]), item.get("segment")
+    if look is None:
+        segment = addSegment(node, f"{_OWN}{item['id']}", name, image)
+    else:  # a model with several classes
+        colour = [part / 255 for part in look["colour_rgb"]]
+        segment = addSegment(
+            node, f"{_OWN}{item['id']}", look["name"], image, colour=colour, terminology=look["terminology"]
+        )
+        segment.SetTag(_COLOUR, " ".join(f"{part:.6f}" for part in colour))
     segment.SetTag(_FINGERPRINT, _fingerprint(image))
-    segment.AddRepresentation(labelmap(), image)
-    segmentation.AddSegment(segment, f"{_OWN}{item['id']}")
-
-
-def labelmap() -> str:
-    """Slicer's name of the representation that a result is stored in."""
-    return slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
 
 
 def _boxImage(
@@ -252,19 +255,6 @@ def _boxImage(
     """The voxels of one finding as an image whose extent is the finding's box in the whole grid."""
     (k0, k1), (j0, j1), (i0, i1) = box_kji
     return orientedImage([i0, j0, k0], labels[k0:k1, j0:j1, i0:i1] == number, matrix)
-
-
-def orientedImage(
-    start_ijk: list[int], array: np.ndarray, matrix: list[list[float]]
-) -> "slicer.vtkOrientedImageData":
-    """A mask (k, j, i) that begins at a voxel of a grid, on that grid: a segment's labelmap. Memory is copied."""
-    image = slicer.vtkOrientedImageData()
-    extent = [(first, first + size - 1) for first, size in zip(start_ijk, reversed(array.shape), strict=True)]
-    image.SetExtent(*(bound for pair in extent for bound in pair))
-    values = np.ascontiguousarray(array).astype(np.uint8)
-    image.GetPointData().SetScalars(numpy_to_vtk(values.reshape(-1), deep=True))
-    image.SetGeometryFromImageToWorldMatrix(slicer.util.vtkMatrixFromArray(np.asarray(matrix)))
-    return image
 
 
 def _fingerprint(image: "slicer.vtkOrientedImageData") -> str:

@@ -10,10 +10,8 @@ from slicer.i18n import tr as _
 from PESemiSegLib.errors import PESemiSegError
 
 from . import cost, devices, loading, machine, models, segment_run, segment_texts
-from .base import Panel, setEnabled
+from .base import AMBER, Panel, setEnabled
 from .segment_run import News, Request, SegmentRun
-
-_AMBER = "color: #1d1d1d; background-color: #f2b134; border-radius: 3px; padding: 3px;"
 
 
 class SegmentPanel(Panel):
@@ -41,7 +39,7 @@ class SegmentPanel(Panel):
         ui.runAnywayButton.connect("clicked()", self._onRunAnyway)
         ui.dismissButton.connect("clicked()", self._onDismiss)
         ui.copyReportButton.connect("clicked()", self._onCopyReport)
-        ui.modelMark.setStyleSheet(_AMBER)
+        ui.modelMark.setStyleSheet(AMBER)
         self.setDevices(machine.rememberedProbe())
 
     # what the shell calls
@@ -93,7 +91,7 @@ class SegmentPanel(Panel):
     def _listModels(self) -> None:
         combo = self.ui.modelCombo
         wanted = self.parameters.model if self.parameters is not None else "demo"
-        self._entries = models.entries()
+        self._entries = [entry for entry in models.entries() if not entry.identifies]
         combo.blockSignals(True)
         combo.clear()
         for entry in self._entries:
@@ -124,7 +122,7 @@ class SegmentPanel(Panel):
             models.mark(entry) if entry is not None else _("There is no model: import one.")
         )
         self.ui.modelMark.setStyleSheet(
-            _AMBER if entry is None or entry.info is None or entry.madeUpOnly else ""
+            AMBER if entry is None or entry.info is None or entry.madeUpOnly else ""
         )
         if entry is not None:
             self.ui.cardText.setMarkdown(models.card(entry))
@@ -176,7 +174,7 @@ class SegmentPanel(Panel):
             button.text = _("Cancel")
             setEnabled(button, "", _("Stop within two seconds"))
             return
-        button.text = _("Segment PE")
+        button.text = segment_texts.buttonText(self._entry())
         volume, entry, device = (
             self.ui.inputSelector.currentNode(),
             self._entry(),
@@ -229,6 +227,7 @@ class SegmentPanel(Panel):
         settings: dict = {
             "precision": self.ui.precisionCombo.currentData,
             "whole": self.parameters.wholeSlices,
+            "kind": self._entry().info.what.name,
         }
         if self.parameters.ownThreshold:
             settings["threshold"] = self.parameters.threshold

@@ -6,6 +6,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from PESemiSegLib import __version__
+from PESemiSegLib.models.kinds import EMBOLI
 
 from . import scene, wording
 from .segment_run import News
@@ -20,6 +21,13 @@ def whyNot(volume, entry, device: str) -> str:
     if entry is None or entry.info is None:
         return _("Choose a model that can be used")
     return device
+
+
+def buttonText(entry) -> str:
+    """What the button says that starts a run: "Segment PE", or what else the model marks."""
+    if entry is None or entry.info is None or entry.info.what is EMBOLI:
+        return _("Segment PE")
+    return _("Segment {what}").format(what=wording.kind(entry.info.what.name))
 
 
 def progress(news: News) -> str:

@@ -6,6 +6,7 @@ import slicer
 
 from .cohort_panel import CohortPanel
 from .environment_panel import EnvironmentPanel
+from .identify_panel import IdentifyPanel
 from .models_panel import ModelsPanel
 from .review_panel import ReviewPanel
 from .segment_panel import SegmentPanel
@@ -26,6 +27,7 @@ class Shell:
         layout.addWidget(self.widget)
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.segment = SegmentPanel(resource("UI/Segment.ui"), self.ui.segmentPage, self._onFinished)
+        self.identify = IdentifyPanel(resource("UI/Identify.ui"), self.ui.segmentPage)
         self.review = ReviewPanel(resource("UI/Review.ui"), self.ui.reviewPage, self._onReviewed)
         self.cohort = CohortPanel(resource("UI/Cohort.ui"), self.ui.trainPage, self._onCohort)
         self.train = TrainPanel(resource("UI/Train.ui"), self.ui.trainPage, self.cohort, self._onModel)
@@ -36,7 +38,10 @@ class Shell:
             self._onProbe,
             resource("requirements.txt"),
         )
-        self.panels = (self.segment, self.review, self.cohort, self.train, self.models, self.environment)
+        self.panels = (
+            *(self.segment, self.identify, self.review, self.cohort, self.train),
+            *(self.models, self.environment),
+        )
 
     def bind(self, parameters) -> None:
         """A scene begins."""
@@ -46,6 +51,7 @@ class Shell:
     def sceneClosing(self) -> None:
         """The scene goes: so does a run on one of its volumes. Training goes on."""
         self.segment.sceneClosing()
+        self.identify.sceneClosing()
         for panel in self.panels:
             panel.unbind()
 
@@ -91,6 +97,7 @@ class Shell:
     def _onModels(self) -> None:
         """The list of models has changed."""
         self.segment.refresh()
+        self.identify.refresh()
         self.train.refresh()
 
     def _onProbe(self, facts: dict) -> None:

@@ -69,7 +69,7 @@ class TrainPanel(Panel):
         combo.blockSignals(True)
         combo.clear()
         for entry in models.entries():
-            if entry.info is not None:
+            if entry.info is not None and not entry.identifies:
                 combo.addItem(entry.name, entry.name)
         combo.setCurrentIndex(max(0, combo.findData(before)))
         combo.blockSignals(False)

@@ -38,6 +38,12 @@ def side(code: str) -> str:
     return {"left": _("left"), "right": _("right"), "central": _("central")}.get(code, code)
 
 
+def kind(name: str) -> str:
+    """What a model marks, as the library names it, in the user's language."""
+    known = {"emboli": _("emboli"), "arteries": _("arteries"), "opacities": _("opacities")}
+    return known.get(name, name)
+
+
 def stage(name: str) -> str:
     """What a job is doing, as the library names it, in the user's language."""
     known = {
@@ -45,6 +51,7 @@ def stage(name: str) -> str:
         "check": _("Checking the input and finding the lungs"),
         "load": _("Loading the model"),
         "slices": _("Marking slices"),
+        "windows": _("Reading the scan, window by window"),
         "findings": _("Collecting the findings"),
         "write": _("Writing the result"),
         "cache": _("Preparing the patients"),

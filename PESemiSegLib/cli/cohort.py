@@ -205,7 +205,9 @@ def register(
     used, refused = register_pairs(known, output / "scans", registered=registered, told=tell, check=check)
     if used:
         write_manifest(pair_manifest(used), target)
-        console.say(f"manifest of {len(used)} pair(s) written to {target}; train with semi.cpmn.registered true")
+        console.say(
+            f"manifest of {len(used)} pair(s) written to {target}; train with semi.cpmn.registered true"
+        )
     if refused:
         raise InputError(f"{len(refused)} of {len(known)} pairs were left out: {'; '.join(refused)}")
 

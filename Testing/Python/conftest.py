@@ -1,6 +1,7 @@
 """What all tests share: real scans, a tiny model, the Slicer host, and one thread so that runs repeat."""
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -66,7 +67,11 @@ def make_tiny_identifier() -> Callable[..., Path]:
     from PESemiSegLib.networks.build import build_segmenter
     from PESemiSegLib.networks.config import NetworkConfig, VolumeConfig
 
-    def make(folder: Path, **fields: Any) -> Path:
+    made: list[Path] = []
+
+    def make(folder: Path) -> Path:
+        if made:
+            return Path(shutil.copytree(made[0], folder))
         volume = VolumeConfig((32, 64, 64), 3.0)
         network = NetworkConfig(width=2, architecture="cpmn", volume=volume)
         pathway = build_segmenter(network, seed=1)
@@ -94,9 +99,9 @@ def make_tiny_identifier() -> Callable[..., Path]:
             discriminator={},
             spacing_mm=3.0,
             data_origin="phantom",
-            **fields,
         )
         write_package(folder, info, pathway.eval())
+        made.append(folder)
         return folder
 
     return make

@@ -154,7 +154,15 @@ def _findings(result: Result, labels: np.ndarray) -> dict[str, Any]:
     for finding in result.findings:
         box = boxes[finding.id - 1] if finding.id <= len(boxes) else None
         extent = [[part.start, part.stop] for part in box] if box else None
-        rows.append(finding_row(result, finding) | {"box_kji": extent})
+        row = finding_row(result, finding) | {"box_kji": extent}
+        if len(result.segments) > 1:
+            segment = result.segments[finding.id - 1]
+            row["segment"] = {
+                "name": segment.name,
+                "colour_rgb": segment.colour_rgb,
+                "terminology": segment.terminology_entry,
+            }
+        rows.append(row)
     return {
         "findings": rows,
         "slices": marked_slices(result),

@@ -1,7 +1,10 @@
-"""The small base install: `segment` works where torch is absent, and what needs torch says so."""
+"""The small base install: `segment` and `identify` work where torch is absent; what needs torch says so."""
 
+import json
 import subprocess
 import sys
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 WITHOUT_TRAINING_SET = """
@@ -33,6 +36,26 @@ def test_segment_works(environment: dict[str, str], chest: Path, tiny_model: Pat
     done = run(environment, "segment", chest, "-o", tmp_path / "out", "--model", tiny_model)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_identify_works_on_a_real_scan(
+    environment: dict[str, str], shared_data: Path, make_tiny_identifier: Callable[..., Path], tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(shared_data / "lidc0314_chest_noncontrast" / "series.zip") as archive:
+        archive.extractall(tmp_path / "scan")
+    model = make_tiny_identifier(tmp_path / "tiny-identifier")
+    done = run(environment, "identify", tmp_path / "scan", "--model", model, "-o", tmp_path / "out", "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert 0.0 <= said["pe_probability"] <= 1.0
+    assert said["provenance"]["engine"]["engine"] == "openvino"
+    assert "no published evidence" in said["warning"].lower()
+    assert set(said["files"]) == {path.name for path in (tmp_path / "out").iterdir()}
+    assert "segmentation.dcm" in said["files"]
+    levels = {line["code"]: line["level"] for line in said["check"]["sentences"]}
+    assert levels["plain"] == "ok"  # 48 HU in the blood
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "LIDC" not in page + done.stdout  # the patient's ID
 
 
 def test_train_names_what_is_missing(environment: dict[str, str], tmp_path: Path) -> None:

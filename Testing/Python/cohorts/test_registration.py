@@ -79,7 +79,7 @@ def found(contrast: Volume, plain: Volume) -> Registration:
 def test_a_known_motion_is_found(found: Registration, plain: Volume) -> None:
     found.require()
     assert found.after.overlap > max(0.92, found.before.overlap)
-    assert found.after.ncc > max(0.95, found.before.ncc)
+    assert found.after.ncc > max(0.975, found.before.ncc)  # 0.967 by the affine map alone
     assert found.folded == 0.0
     truth = motion()
     inside = np.argwhere(lungs(plain)[0])[::40]

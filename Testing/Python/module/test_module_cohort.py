@@ -175,7 +175,7 @@ def test_a_reviewed_scan_goes_to_the_cohort(
 def test_masks_of_segments_on_another_grid(shell: Any) -> None:
     """Against Slicer's own resampling, with a segment as the Segment Editor may leave it."""
     import slicer
-    from PESemiSegUI import reviewed, scene
+    from PESemiSegUI import reviewed, segments
 
     rng = np.random.default_rng(5)
     oblique = np.array([[0.6, -0.64, 0.0, 11], [0.64, 0.48, -1.0, -7], [0.48, 0.36, 1.5, 31], [0, 0, 0, 1]])
@@ -187,8 +187,9 @@ def test_masks_of_segments_on_another_grid(shell: Any) -> None:
         box = (rng.random((8, 9, 10)) > 0.5).astype(np.uint8)
         segment = slicer.vtkSegment()
         segment.SetName("a")
-        segment.AddRepresentation(scene.labelmap(), scene.orientedImage([4, 5, 2], box, matrix.tolist()))
-        node.GetSegmentation().SetSourceRepresentationName(scene.labelmap())
+        image = segments.orientedImage([4, 5, 2], box, matrix.tolist())
+        segment.AddRepresentation(segments.labelmap(), image)
+        node.GetSegmentation().SetSourceRepresentationName(segments.labelmap())
         node.GetSegmentation().AddSegment(segment, "a")
         mask = reviewed.paint(reviewed.partsOf(node), (12, 40, 50), oblique)
         expected = slicer.util.arrayFromSegmentBinaryLabelmap(node, "a", ct)
