@@ -44,7 +44,8 @@ def show(
     node.SetAttribute(IDENTIFIED, json.dumps({"pe_probability": about["pe_probability"]}))
     node.SetAttribute(scene.JOB, job)
     segmentation, matrix = node.GetSegmentation(), about["ijk_to_ras"]
-    segmentation.RemoveSegment(_SEGMENT)
+    if segmentation.GetSegment(_SEGMENT) is not None:
+        segmentation.RemoveSegment(_SEGMENT)
     if mask.any():
         places = [np.flatnonzero(mask.any(tuple(a for a in range(3) if a != axis))) for axis in range(3)]
         box = tuple(slice(at[0], at[-1] + 1) for at in places)

@@ -1,5 +1,6 @@
 """Owns "Identify PE on non-contrast CT": choose a scan and a model, run, read the probability, see the map."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,6 @@ import qt
 from slicer.i18n import tr as _
 
 from PESemiSegLib.errors import PESemiSegError
-from PESemiSegLib.jobs.files import read_json
 from PESemiSegLib.jobs.folder import Job
 from PESemiSegLib.jobs.status import CANCELLED, DONE
 from PESemiSegLib.jobs.watch import Snapshot
@@ -80,9 +80,7 @@ class IdentifyPanel(Panel):
     def _onModel(self, _index: int) -> None:
         entry = self._entry()
         self.ui.identifierMark.text = (
-            _(
-                "No model of this kind is here: train one with pesemiseg train --preset cpmn_small, or import one."
-            )
+            _("No model of this kind is here: import one on the Models page. None comes with the program.")
             if entry is None
             else models.mark(entry)
         )
@@ -146,11 +144,11 @@ class IdentifyPanel(Panel):
 
     def _onEnd(self, seen: Snapshot) -> None:
         if seen.state == CANCELLED:
-            self._finish(_("Stopped. Nothing was changed."))
+            self._finish(_("Stopped. Nothing was changed."), gone=True)
         elif seen.state != DONE:
             self._finish(_("It did not work: {why}").format(why=seen.message))
         elif self._volume.GetScene() is None:
-            self._finish(_("The volume was removed from the scene meanwhile."))
+            self._finish(_("The volume was removed from the scene meanwhile."), gone=True)
         else:
             folder = seen.job.folder
             self._task = Task(lambda: identified.load(folder), self._onLoaded, self._onFailed)
@@ -177,13 +175,14 @@ class IdentifyPanel(Panel):
     def _onFailed(self, error: Exception) -> None:
         self._finish(_("The volume or the result could not be copied: {why}").format(why=error))
 
-    def _finish(self, text: str) -> None:
-        job, self._job, self._task = self._job, None, None
-        if job is not None:
-            if (read_json(job.path("status.json")) or {}).get("state") == DONE:
-                Path(job.path(INPUT)).unlink(missing_ok=True)  # as large as the scan
-            else:
-                abandon(job)
+    def _finish(self, text: str, *, gone: bool = False) -> None:
+        """A run has ended; `gone`: nothing of it is wanted. Of others files and log stay, but not the scan."""
+        job, self._job, self._volume, self._task = self._job, None, None, None
+        if gone:
+            abandon(job)
+        elif job is not None:
+            with suppress(OSError):
+                Path(job.path(INPUT)).unlink(missing_ok=True)
         self._rest(text)
 
     def _abandon(self) -> None:

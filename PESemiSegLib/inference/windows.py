@@ -144,9 +144,8 @@ class Windows:
 
     def input(self, place: Place) -> np.ndarray:
         """The network's input (1, z, y, x) float32 in [-1, 1]; beyond the image lies air, as in training."""
-        ends = zip(place, self.crop, self._hu.shape, strict=True)
-        near = [slice(min(a, size - 1), min(a + n, size)) for a, n, size in ends]
-        block = window_in_place(self._hu[tuple(near)].astype(np.float32), self._window)
+        here = tuple(slice(a, a + n) for a, n in zip(place, self.crop, strict=True))
+        block = window_in_place(self._hu[here].astype(np.float32), self._window)
         short = [(0, n - size) for n, size in zip(self.crop, block.shape, strict=True)]
         return np.pad(block, short, constant_values=-1.0)[None]
 
