@@ -41,8 +41,9 @@ def train(
         str,
         typer.Option(
             help="cpu_demo, modern, paper, mask_only; rows of the paper's Table 1 such as unet2d; tan2022 "
-            "(aorta and pulmonary artery); unet_pl, stitchnet_seed and stitchnet_beta (lung opacities); with "
-            "_small for two CPU cores. Docs/systems.md has them all."
+            "(aorta and pulmonary artery); unet_pl, stitchnet_seed and stitchnet_beta (lung opacities); cpmn "
+            "(pairs of scans, for those without contrast agent); with _small for two CPU cores. "
+            "Docs/systems.md has them all."
         ),
     ] = "cpu_demo",
     config: Annotated[Path | None, typer.Option(help="YAML settings, in place of a preset.")] = None,
@@ -136,7 +137,8 @@ class RunTalk:
             near = f", near marks {event['L_D_near']:.3f}" if "L_D_near" in event else ""
             console.say(f"discriminator alone {event['number']}/{event['of']}: L_D {event['L_D']:.3f}{near}")
         elif kind == "validation":
-            figures = ", ".join(f"{n} {event[n]:.3f}" for n in ("dice", "sensitivity", "precision"))
+            names = ("dice", "sensitivity", "precision", "auc")
+            figures = ", ".join(f"{name} {event[name]:.3f}" for name in names if name in event)
             console.say(f"iteration {iteration}, validation crops: {figures}")
         elif kind == "health":
             for sentence in event["sentences"]:
