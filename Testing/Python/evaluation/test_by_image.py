@@ -8,6 +8,8 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from PESemiSegLib.evaluation.by_image import BACKGROUND, TITLES, ImageMean, image_figures, summarise_images
 from PESemiSegLib.evaluation.classes import LabelResult
+from PESemiSegLib.models.kinds import KINDS
+from PESemiSegLib.phantom.opacities import CONSOLIDATION, GROUND_GLASS, HEALTHY_LUNG
 
 NAMES = ("Ground-glass opacity", "Consolidation", "Healthy lung")
 HEALTHY = ("Healthy lung",)
@@ -80,3 +82,15 @@ def test_kinds_without_healthy_tissue_have_no_such_table() -> None:
     assert summarise_images([_result({})]) == []
     assert summarise_images([]) == []
     assert len(TITLES) == 4
+
+
+def test_the_kind_has_the_labels_of_the_map_and_codes_that_slicer_knows() -> None:
+    kind = KINDS["opacities"]
+    assert [part.name for part in kind.segments] == list(NAMES)
+    assert [kind.segments.index(part) + 1 for part in kind.healthy] == [HEALTHY_LUNG]
+    assert (GROUND_GLASS, CONSOLIDATION) == (1, 2)
+    entries = [part.terminology_entry for part in kind.segments]
+    for code, entry in zip(("1217294009", "95436008", "39607008"), entries, strict=True):
+        assert f"~SCT^{code}^" in entry
+    assert not kind.contrast
+    assert kind.judged

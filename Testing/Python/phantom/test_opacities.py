@@ -79,6 +79,15 @@ def test_lesions_change_the_lungs_and_nothing_else(before: Scene, scene: Scene) 
     assert "opacities" not in before.facts
 
 
+def test_the_lesions_of_a_recipe_stay_what_they_are(scene: Scene) -> None:
+    """As first released: a change needs another GENERATOR_VERSION. Other processors may round otherwise."""
+    assert scene.opacities is not None
+    counts = np.bincount(scene.opacities.ravel())[1:]
+    assert counts.tolist() == pytest.approx([7_036, 3_889, 67_159], abs=10)
+    means = [float(scene.hu[scene.opacities == label].mean()) for label in (GROUND_GLASS, CONSOLIDATION)]
+    assert means == pytest.approx([-538.7, 3.2], abs=1.0)
+
+
 def test_ground_glass_is_hazy_and_lets_vessels_through(before: Scene, scene: Scene) -> None:
     haze = ndimage.binary_erosion(lesion(scene, GROUND_GLASS), np.ones((1, 3, 3)))
     tissue = haze & (before.hu < -700)
