@@ -76,9 +76,9 @@ def test_a_ladder_goes_from_the_coarsest_level_down() -> None:
 
 def test_mobilenet_is_the_published_one() -> None:
     """2,223,872 values before its classifier for RGB; less the last 1x1 (412,160) and two colours (576)."""
-    with torch.device("meta"):
-        encoder = MobileNetV2(1, 16)
-        maps = encoder(torch.zeros(2, 1, 64, 96))
+    encoder = MobileNetV2(1, 16).eval()
+    with torch.no_grad():
+        maps = encoder(torch.zeros(1, 1, 64, 96))
     assert count_parameters(encoder) == 2_223_872 - 412_160 - 576
     assert [tuple(m.shape[1:]) for m in maps] == [
         (16, 32, 48), (24, 16, 24), (32, 8, 12), (96, 4, 6), (320, 2, 3)
@@ -144,6 +144,15 @@ def test_every_parameter_is_reached_and_labels_of_tissue_come_from_k_alone() -> 
     network.zero_grad()
     network.tissue(network.infer(image)[1].latents).sum().backward()
     assert all(value.grad is None for value in network.style_encoder.parameters())
+
+
+def test_what_is_told_is_float32_where_convolutions_are_not() -> None:
+    network, image = build_segmenter(TINY, seed=0).eval(), torch.zeros(1, 1, 32, 32)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        found = network.explain(image, torch.Generator().manual_seed(0))
+        read = network.forward_features(image)
+    told = (found.logits, found.features, found.styles, *found.z.latents, *read)
+    assert {value.dtype for value in told} == {torch.float32}
 
 
 def test_two_classes_are_refused() -> None:
