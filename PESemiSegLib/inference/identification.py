@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 WARNING = (
     "Telling pulmonary embolism on a scan without contrast agent rests on one report from one hospital. No "
-    "published evidence from elsewhere supports it: nothing on this page may guide the care of a patient."
+    "published evidence from elsewhere supports it: nothing here may guide the care of a patient."
 )
 
 
