@@ -15,6 +15,8 @@ HIDDEN = {"torch", "monai", "onnx", "onnxscript", "safetensors", "cv2", "sklearn
 
 
 class BaseInstall:
+    find_distributions = PathFinder.find_distributions
+
     @staticmethod
     def find_spec(name, path=None, target=None):
         return None if name.split(".")[0] in HIDDEN else PathFinder.find_spec(name, path, target)
