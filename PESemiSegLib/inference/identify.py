@@ -100,14 +100,14 @@ def identify(
     lungs = lung_mask(volume.hu, volume.spacing_mm)
     windows = plan(volume, package, lungs, whole=whole)
     log.info("running %s, %d windows", choice.reason, len(windows.places))
-    shape = (1, *windows.crop)
-    loading = in_background(lambda: open_engine(choice, package, shape, threads=threads))
     inspected = _inspect(volume, package, lungs, any_phase=any_phase, checked=checked)
     inspected.require(strict)
     allowed = make_filter(lung_filter, volume.hu, lungs)
     clock.lap("check")
 
     reporter.start("load")
+    shape = (1, *windows.crop)
+    loading = in_background(lambda: open_engine(choice, package, shape, threads=threads))
     running = wait_for(loading, reporter.check_cancelled)
     clock.lap("load")
     try:

@@ -6,7 +6,6 @@ the cells of its deepest map coincide between windows and are averaged without i
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -91,7 +90,7 @@ def grow_to_windows(
         size, ratio = stop[axis] - start[axis], wanted_mm[axis] / spacing_mm[axis]
         if not spacing_differs((spacing_mm[axis],), wanted_mm[axis]):
             ratio = 1.0
-        covered = _covering(math.ceil(size / ratio), crop[axis])
+        covered = _covering(max(1, round(size / ratio)), crop[axis])  # as Axis.plan rounds
         want = min(full_shape[axis], max(size, int(covered * ratio)))
         start[axis] = min(max(0, start[axis] - (want - size) // 2), full_shape[axis] - want)
         stop[axis] = start[axis] + want

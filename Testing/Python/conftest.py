@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,55 +57,59 @@ def make_tiny_model() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def make_tiny_identifier() -> Callable[..., Path]:
+def make_tiny_identifier(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
     """Writes a package of a tiny, untrained network that reads whole scans: `make_tiny_identifier(folder)`.
 
-    Its head tells windows apart, and about half of all voxels are marked.
+    Its head tells windows apart, and about half of all voxels are marked. It is made once for all workers.
     """
+    root = tmp_path_factory.getbasetemp()
+    made = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "tiny-identifier"
+
+    def make(folder: Path) -> Path:
+        if not made.exists():
+            _write_tiny_identifier(folder)
+            with suppress(OSError):  # another worker was quicker
+                shutil.copytree(folder, root / "aside").rename(made)
+            return folder
+        return Path(shutil.copytree(made, folder))
+
+    return make
+
+
+def _write_tiny_identifier(folder: Path) -> None:
     torch = pytest.importorskip("torch", reason="a package is made with torch")
     from PESemiSegLib.models.info import PackageInfo
     from PESemiSegLib.models.package import write_package
     from PESemiSegLib.networks.build import build_segmenter
     from PESemiSegLib.networks.config import NetworkConfig, VolumeConfig
 
-    made: list[Path] = []
-
-    def make(folder: Path) -> Path:
-        if made:
-            return Path(shutil.copytree(made[0], folder))
-        volume = VolumeConfig((32, 64, 64), 3.0)
-        network = NetworkConfig(width=2, architecture="cpmn", volume=volume)
-        pathway = build_segmenter(network, seed=1)
-        generator = torch.Generator().manual_seed(0)
-        image = torch.rand(2, 1, 8, 16, 16, generator=generator).repeat_interleave(4, 2) * 2 - 1
-        image = image.repeat_interleave(4, 3).repeat_interleave(4, 4)
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            for layer in pathway.modules():
-                if isinstance(layer, torch.nn.BatchNorm3d):
-                    layer.momentum = (
-                        1.0  # norms that have seen something: an untrained net says one thing only
-                    )
-            pathway.train().read(image)
-            logits = pathway.eval().read(image).logits
-            for layer in pathway.head.modules():
-                if isinstance(layer, torch.nn.Conv3d):
-                    layer.weight *= 5.0
-                    layer.bias.copy_(5.0 * (layer.bias - logits.median()))
-            pathway.classifier[2].weight *= 3.0
-        info = PackageInfo(
-            name="tiny-identifier",
-            kind="pe-identifier",
-            network=network.to_dict(),
-            discriminator={},
-            spacing_mm=3.0,
-            data_origin="phantom",
-        )
-        write_package(folder, info, pathway.eval())
-        made.append(folder)
-        return folder
-
-    return make
+    volume = VolumeConfig((32, 64, 64), 3.0)
+    network = NetworkConfig(width=2, architecture="cpmn", volume=volume)
+    pathway = build_segmenter(network, seed=1)
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(2, 1, 8, 16, 16, generator=generator).repeat_interleave(4, 2) * 2 - 1
+    image = image.repeat_interleave(4, 3).repeat_interleave(4, 4)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for layer in pathway.modules():
+            if isinstance(layer, torch.nn.BatchNorm3d):
+                layer.momentum = 1.0  # norms that have seen something: an untrained net says one thing only
+        pathway.train().read(image)
+        logits = pathway.eval().read(image).logits
+        for layer in pathway.head.modules():
+            if isinstance(layer, torch.nn.Conv3d):
+                layer.weight *= 5.0
+                layer.bias.copy_(5.0 * (layer.bias - logits.median()))
+        pathway.classifier[2].weight *= 3.0
+    info = PackageInfo(
+        name="tiny-identifier",
+        kind="pe-identifier",
+        network=network.to_dict(),
+        discriminator={},
+        spacing_mm=3.0,
+        data_origin="phantom",
+    )
+    write_package(folder, info, pathway.eval())
 
 
 @pytest.fixture(scope="session")
