@@ -113,7 +113,8 @@ class _Work:
 
         volume = read(case.image)
         first, second = (
-            segment(volume, package, **self.settings, cancelled=cancelled).mask for package in self.packages
+            segment(volume, package, judge=False, **self.settings, cancelled=cancelled).mask
+            for package in self.packages
         )
         return agreement_of(first, second, volume.grid.voxel_volume_mm3, (case.patient, case.site))
 

@@ -112,7 +112,7 @@ def measure(
     from PESemiSegLib.inference.segment import segment
 
     started = time.monotonic()
-    result = segment(volume, package, **settings)
+    result = segment(volume, package, judge=False, **settings)
     seconds = time.monotonic() - started
     used = result.provenance["settings"]
     edge = used["threshold"] if used["core_threshold"] > used["threshold"] else math.inf

@@ -65,7 +65,9 @@ class _Work:
         results = []
         for package in self.packages:
             kind, started = package.info.what, time.monotonic()
-            result = segment(volume, package, kind=kind.name, cancelled=cancelled, **self.settings)
+            result = segment(
+                volume, package, kind=kind.name, judge=False, cancelled=cancelled, **self.settings
+            )
             names = [part.name for part in kind.segments]
             if int(truth.min()) < 0 or int(truth.max()) > len(names):
                 raise InputError(

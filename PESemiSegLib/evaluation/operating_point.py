@@ -71,7 +71,7 @@ def sweep(
     settings |= {"threshold": floor, "core_threshold": floor, "min_lesion_mm3": 0.0}
     for done, case in enumerate(cases, start=1):
         volume, truth = read_case(case)
-        result = segment(volume, package, **settings)
+        result = segment(volume, package, judge=False, **settings)
         here = result.box.slices
         allowed = np.where(result.mask[here] > 0, result.probability.values, 0.0)
         emboli = Emboli.of(truth.mask, truth.instances, here)

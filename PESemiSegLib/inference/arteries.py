@@ -25,7 +25,7 @@ def segment_within(volume: Volume, package: ModelPackage, tree: ModelPackage, **
     ConfigError for a `tree` that marks no arteries.
     """
     about = {name: value for name, value in settings.items() if name not in _OF_EMBOLI}
-    artery = segment(volume, tree, kind="arteries", **about)
+    artery = segment(volume, tree, kind="arteries", judge=False, **about)
     found = artery.mask == artery.segments.index(PULMONARY_ARTERY) + 1
     del artery
     if not found.any():

@@ -63,6 +63,7 @@ def segment(
     slice_done: SliceDone = lambda box, marked: None,
     kind: str = "emboli",
     region: np.ndarray | None = None,
+    judge: bool = True,
 ) -> Result:
     """Segment pulmonary emboli (1A.1, 1A.6, 1A.7) and map the discriminator's confidence (1A.3).
 
@@ -89,6 +90,7 @@ def segment(
         kind: what the model must mark. With several classes, such as "arteries", each pixel takes its
             likeliest class; threshold, smallest mark and lung filter are then not used.
         region: bool (z, y, x) of the working grid, where marks may stand; None: everywhere.
+        judge: False leaves the discriminator out, where masks are all that counts: its map is NaN.
 
     Raises:
         InputError: `strict`, and the check found fault. ConfigError: a setting out of range.
@@ -118,7 +120,7 @@ def segment(
     lungs = lung_mask(volume.hu, volume.spacing_mm)
     preparer, box = plan(volume, package, lungs, whole=whole)
     log.info("running %s", choice.reason)
-    loading = in_background(lambda: _open(choice, package, preparer, settings))  # while the input is checked
+    loading = in_background(lambda: _open(choice, package, preparer, settings, judge))  # during the check
     inspected = check(volume, lungs, phase="contrast" if package.info.what.contrast else None)
     checked(inspected)
     inspected.require(strict)
@@ -183,8 +185,11 @@ def plan(
     return preparer(box), box
 
 
-def _open(choice: Choice, package: ModelPackage, preparer: SlicePreparer, settings: Settings) -> Engine:
-    return open_engine(choice, package, preparer.input_shape, batch=settings.batch, threads=settings.threads)
+def _open(
+    choice: Choice, package: ModelPackage, preparer: SlicePreparer, settings: Settings, judge: bool
+) -> Engine:
+    size = preparer.input_shape
+    return open_engine(choice, package, size, batch=settings.batch, threads=settings.threads, judge=judge)
 
 
 def _run(
@@ -203,11 +208,11 @@ def _run(
     """
     marked = np.zeros(box.shape, dtype=np.uint8)
     probability = np.zeros(box.shape, dtype=np.float16)
-    confidence = np.zeros(box.shape, dtype=np.float32)
+    confidence = np.full(box.shape, np.nan, dtype=np.float32)  # left so where D is left out
     first, last = box.start[0], box.stop[0]
     reporter.start("slices", last - first)
     outputs = engine.run((preparer.input(k) for k in range(first, last)), reporter.check_cancelled)
-    for n, (p, c) in zip(range(last - first), outputs, strict=True):
+    for n, (p, *judgement) in zip(range(last - first), outputs, strict=True):
         # Decided before it is rounded to float16, so that the mask is the engine's own.
         if p.ndim == 2:
             plane = preparer.back(p)
@@ -216,7 +221,8 @@ def _run(
             planes = np.stack([preparer.back(share) for share in p])
             marked[n], plane = planes.argmax(0), 1.0 - planes[0]
         probability[n] = plane
-        confidence[n] = preparer.back(c)
+        if judgement:
+            confidence[n] = preparer.back(judgement[0])
         one = Box((first + n, *box.start[1:]), (first + n + 1, *box.stop[1:]))
         here = allowed.apply(marked[n : n + 1], one)
         slice_done(one, np.minimum(here, 1) if p.ndim == 2 else here)

@@ -13,7 +13,8 @@ from PESemiSegLib.inference.progress import Poll
 Output = tuple[np.ndarray, ...]
 """What the networks say of one input, float32.
 
-Of a segmenter: probability (H, W), or (classes, H, W) with background first, and confidence (H, W).
+Of a segmenter: probability (H, W), or (classes, H, W) with background first, and confidence (H, W), or,
+without the discriminator, the probability alone.
 Of an identifier: probability (z, y, x); the shares (2,) of "normal" and "PE"; and the Grad-CAM map, in
 log-odds of PE, on the cells (z/32, y/32, x/32) of the deepest map.
 """

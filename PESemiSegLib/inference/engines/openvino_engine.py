@@ -34,6 +34,7 @@ class OpenVinoEngine:
         input_shape: (C, H, W) of every slice, or (C, z, y, x) of every window.
         precision: "fp32" or "bf16"; set explicitly.
         threads: number of threads, which is that of the streams for slices.
+        judge: False leaves the discriminator out: of slices, the probability alone.
 
     Raises:
         PackageError: the graphs cannot be read or joined.
@@ -41,12 +42,18 @@ class OpenVinoEngine:
     """
 
     def __init__(
-        self, package: ModelPackage, input_shape: tuple[int, ...], *, precision: str, threads: int
+        self,
+        package: ModelPackage,
+        input_shape: tuple[int, ...],
+        *,
+        precision: str,
+        threads: int,
+        judge: bool = True,
     ) -> None:
         import openvino as ov
 
         self._core, self._shape, self._precision = ov.Core(), input_shape, precision
-        self._model = _graph(self._core, package)
+        self._model = _graph(self._core, package, judge)
         self._model.reshape([1, *input_shape])
         self._threads = max(1, threads)
         self._slices = len(input_shape) == 3
@@ -158,11 +165,13 @@ def _no_memory(shape: tuple[int, ...]) -> DeviceError:
     )
 
 
-def _graph(core: Any, package: ModelPackage) -> Any:
+def _graph(core: Any, package: ModelPackage, judge: bool) -> Any:
     """One graph, image -> the outputs that `base.Output` names; raises PackageError."""
-    build = _identifying if package.info.network_config.volume is not None else _joined
     try:
-        model = build(core, package)
+        if package.info.network_config.volume is not None:
+            model = _identifying(core, package)
+        else:
+            model = _joined(core, package, judge)
         model.validate_nodes_and_infer_types()
     except (RuntimeError, KeyError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -170,16 +179,18 @@ def _graph(core: Any, package: ModelPackage) -> Any:
     return model
 
 
-def _joined(core: Any, package: ModelPackage) -> Any:
-    """image -> (probability, confidence), from the package's segmenter and discriminator."""
+def _joined(core: Any, package: ModelPackage, judge: bool) -> Any:
+    """image -> (probability, confidence), from segmenter and discriminator, or the first alone."""
     import openvino as ov
     from openvino import opset13 as ops
 
     segmenter = core.read_model(package.file("segmenter.onnx"))
-    discriminator = core.read_model(package.file("discriminator.onnx"))
     logits = _source(segmenter.output("logits"))
     several = package.info.network_config.outputs > 1
     probability = ops.softmax(logits, 1) if several else ops.sigmoid(logits)
+    if not judge:
+        return ov.Model([probability.output(0)], segmenter.get_parameters())
+    discriminator = core.read_model(package.file("discriminator.onnx"))
     feeds = {"probability": probability.output(0), "features": _source(segmenter.output("features"))}
     for parameter in discriminator.get_parameters():
         parameter.output(0).replace(feeds[_name(parameter)])

@@ -63,21 +63,27 @@ def open_engine(
     *,
     batch: int | None = None,
     threads: int | None = None,
+    judge: bool = True,
 ) -> Engine:
     """Load `package` for slices of `input_shape` (C, H, W), or windows (C, z, y, x).
 
-    `threads` defaults to `cpu_threads()`.
+    `threads` defaults to `cpu_threads()`. judge: False leaves the discriminator out.
     """
     if choice.engine == "openvino":
         from PESemiSegLib.inference.engines.openvino_engine import OpenVinoEngine
 
         return OpenVinoEngine(
-            package, input_shape, precision=choice.precision, threads=threads or cpu_threads()
+            package, input_shape, precision=choice.precision, threads=threads or cpu_threads(), judge=judge
         )
     from PESemiSegLib.inference.engines.torch_engine import TorchEngine
 
     return TorchEngine(
-        package, device=choice.device, precision=choice.precision, batch=batch or 0, threads=threads or 0
+        package,
+        device=choice.device,
+        precision=choice.precision,
+        batch=batch or 0,
+        threads=threads or 0,
+        judge=judge,
     )
 
 

@@ -27,17 +27,19 @@ _DTYPE = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, 
 
 
 class _SegmentAndJudge(nn.Module):
-    """image (B, C, H, W) -> probability (B, H, W), or (B, classes, H, W), and confidence (B, H, W)."""
+    """image (B, C, H, W) -> probability (B, H, W), or (B, classes, H, W), and D's confidence (B, H, W)."""
 
-    def __init__(self, segmenter: nn.Module, discriminator: nn.Module) -> None:
+    def __init__(self, segmenter: nn.Module, discriminator: nn.Module | None) -> None:
         super().__init__()
         self.segmenter, self.discriminator = segmenter, discriminator
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         logits, features = self.segmenter.forward_features(image)  # type: ignore[operator]
         probability = probabilities(logits)
-        confidence = self.discriminator(probability, features).sigmoid()
-        return probability[:, 0] if logits.shape[1] == 1 else probability, confidence[:, 0]
+        said = probability[:, 0] if logits.shape[1] == 1 else probability
+        if self.discriminator is None:
+            return (said,)
+        return said, self.discriminator(probability, features).sigmoid()[:, 0]
 
 
 class _Identify(nn.Module):
@@ -63,13 +65,21 @@ class TorchEngine:
             float32. "fp64" is the reference of the tests.
         batch: inputs at once; 0 takes 16 slices on CUDA, and 1 on a CPU (more is slower there) or of windows.
         threads: CPU threads, set for the whole process; 0 leaves torch's own choice.
+        judge: False leaves the discriminator out: of slices, the probability alone.
 
     Raises:
         DeviceError: the weights do not fit into the device's memory.
     """
 
     def __init__(
-        self, package: ModelPackage, *, device: str, precision: str, batch: int = 0, threads: int = 0
+        self,
+        package: ModelPackage,
+        *,
+        device: str,
+        precision: str,
+        batch: int = 0,
+        threads: int = 0,
+        judge: bool = True,
     ) -> None:
         if threads:
             torch.set_num_threads(threads)
@@ -78,7 +88,7 @@ class TorchEngine:
         if package.info.network_config.volume is not None:
             self._layout, batch = torch.contiguous_format, batch or 1
         self._batch = batch or (CUDA_BATCH if self._device.type == "cuda" else 1)
-        self._network: nn.Module | None = self._load(package)
+        self._network: nn.Module | None = self._load(package, judge)
         cuda = self._device.type == "cuda"
         self.info = EngineInfo(
             engine="torch",
@@ -89,12 +99,13 @@ class TorchEngine:
             threads=0 if cuda else torch.get_num_threads(),
         )
 
-    def _load(self, package: ModelPackage) -> nn.Module:
+    def _load(self, package: ModelPackage, judge: bool) -> nn.Module:
         segmenter = fold_batch_norms(load_segmenter(package))
         if package.info.network_config.volume is not None:
             network: nn.Module = _Identify(segmenter).eval()
         else:
-            network = _SegmentAndJudge(segmenter, fold_batch_norms(load_discriminator(package))).eval()
+            discriminator = fold_batch_norms(load_discriminator(package)) if judge else None
+            network = _SegmentAndJudge(segmenter, discriminator).eval()
         try:
             if self._dtype == torch.float64:
                 return network.double().to(self._device)

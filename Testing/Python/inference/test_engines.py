@@ -54,6 +54,22 @@ def test_engines_equal_float64(engine, fixture, request):
         np.testing.assert_array_equal((p >= cut)[~unclear], (wanted_p >= cut)[~unclear])
 
 
+@pytest.mark.parametrize("engine", ["openvino", "torch"])
+def test_without_the_discriminator_the_probability_stays_as_it_was(engine, tiny_package):
+    pytest.importorskip("torch")
+    inputs = slices(2)
+    made = {}
+    for judge in (True, False):
+        running = open_engine(
+            choose("cpu", "fp32", engine), tiny_package, inputs[0].shape, threads=1, judge=judge
+        )
+        made[judge] = list(running.run(inputs, nothing))
+        running.close()
+    assert [len(output) for output in made[False]] == [1, 1]
+    for (p, _), (alone,) in zip(made[True], made[False], strict=True):
+        np.testing.assert_allclose(alone, p, atol=1e-6)
+
+
 def test_the_discriminator_sees_the_probability_not_the_mask(tiny_package, engine):
     """Feeding the thresholded mask instead would give another map: the wiring matters."""
     import torch
