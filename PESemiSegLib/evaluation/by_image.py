@@ -89,7 +89,7 @@ def summarise_images(results: Sequence[LabelResult]) -> list[dict[str, Any]]:
     """
     names = list(results[0].images) if results else []
     rows: list[dict[str, Any]] = [
-        {"class": name} | _means([result.images[name] for result in results]) for name in names
+        {"class": name, **_means([result.images[name] for result in results])} for name in names
     ]
     if not rows:
         return []

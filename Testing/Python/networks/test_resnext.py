@@ -1,4 +1,4 @@
-"""The U-Net on ResNeXt-50: its published size, grouped convolutions, strides, and whether all of it learns."""
+"""The U-Net on ResNeXt-50: its published size, grouped convolutions, strides; all of it learns."""
 
 import torch
 from torch import nn
@@ -8,7 +8,7 @@ from PESemiSegLib.networks.config import NetworkConfig
 
 
 def test_the_encoder_is_resnext_50_32x4d_without_squeeze_and_excitation() -> None:
-    """25,028,904 values for RGB and 1,000 classes (Xie 2017): less the classifier and two of three colours."""
+    """25,028,904 values for RGB and 1,000 classes (Xie 2017): without classifier and two of the colours."""
     config = NetworkConfig(width=16, architecture="resnext_unet", depth="full", classes=4)
     with torch.device("meta"):
         network = build_segmenter(config)
