@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from PESemiSegLib.networks.build import build_segmenter
-from PESemiSegLib.networks.cpmn import Reading
 from PESemiSegLib.training.config import TrainConfig
 from PESemiSegLib.training.layout import module_on
 from PESemiSegLib.training.learner import Learner
@@ -18,6 +18,9 @@ from PESemiSegLib.training.losses_cpmn import alignment_loss, centre_loss, diver
 from PESemiSegLib.training.settings_cpmn import CpmnConfig
 from PESemiSegLib.training.strategies.base import Clock, ImageTensors, LabelledTensors, Outcome
 from PESemiSegLib.training.strategies.method import Method
+
+if TYPE_CHECKING:  # MONAI takes seconds to load
+    from PESemiSegLib.networks.cpmn import Reading
 
 _SEED = 2  # the segmenter has seed + 0
 
