@@ -17,7 +17,8 @@ from PESemiSegLib.models.info import PackageInfo
 from PESemiSegLib.models.kinds import kind_named
 from PESemiSegLib.models.package import ModelPackage, read_package, write_package
 from PESemiSegLib.training import parallel
-from PESemiSegLib.training.config import to_plain
+from PESemiSegLib.training.config import TrainConfig, to_plain
+from PESemiSegLib.training.settings import MIX, split_strategy
 
 if TYPE_CHECKING:
     from PESemiSegLib.training.run import RunOptions
@@ -54,7 +55,7 @@ def export(trainer: Trainer, options: RunOptions, folder: Path, **changes: Any) 
             "torch": torch.__version__,
             "data_fingerprint": manifest.fingerprint,
             "patients": manifest.counts(),
-            "settings": to_plain(config),
+            "settings": settings_in_use(config),
         }
         | ({"parent": parent_of(options.base)} if options.base else {})
         | ({"kept": best[2]} if best else {}),
@@ -68,6 +69,19 @@ def export(trainer: Trainer, options: RunOptions, folder: Path, **changes: Any) 
             best[1] if best else judge,  # type: ignore[arg-type]
             overwrite=True,
         )
+
+
+def settings_in_use(config: TrainConfig) -> dict[str, Any]:
+    """The settings for the card: without those of strategies that the run did not use."""
+    own, mixed = split_strategy(config.strategy)
+    used = {"adversarial" if own.startswith("adversarial") else own}
+    if config.takes_unlabelled:
+        used |= {"batch", "strong"}
+    if mixed:
+        used.add(MIX)
+    plain = to_plain(config)
+    semi = {name: value for name, value in plain.pop("semi").items() if name in used}
+    return plain | ({"semi": semi} if semi else {})
 
 
 def parent_of(base: Path) -> dict[str, str]:

@@ -7,6 +7,7 @@ import pytest
 
 from PESemiSegLib.errors import ConfigError
 from PESemiSegLib.training.config import TrainConfig, from_plain, read_yaml, to_plain, write_yaml
+from PESemiSegLib.training.export import settings_in_use
 from PESemiSegLib.training.presets import PRESETS, STAGES, preset
 from PESemiSegLib.training.settings import STRATEGY_NAMES, Scheduled, split_strategy
 
@@ -119,3 +120,18 @@ def test_files_that_are_no_settings_are_refused(tmp_path: Path) -> None:
 def test_an_unknown_preset_lists_the_known() -> None:
     with pytest.raises(ConfigError, match="cpu_demo"):
         preset("gpu")
+
+
+def test_the_card_holds_the_settings_of_the_strategy_in_use_alone() -> None:
+    shown = {
+        "supervised": None,
+        "adversarial_mask": {"batch", "strong", "adversarial"},
+        "fixmatch": {"batch", "strong", "fixmatch"},
+        "bcp+cross_site_mix": {"batch", "strong", "bcp", "cross_site_mix"},
+        "cross_site_mix": {"batch", "strong", "cross_site_mix"},
+    }
+    for strategy, parts in shown.items():
+        config = preset("cpu_demo", "semi", strategy)
+        card = settings_in_use(config)
+        assert (set(card["semi"]) if parts else card.get("semi")) == parts
+        assert card["sampling"] == to_plain(config)["sampling"]
