@@ -55,6 +55,7 @@ def test_it_is_monais_network():
     image = torch.randn(1, 1, 32, 64, 64, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         torch.testing.assert_close(network(image), other(image))
+    assert {m.momentum for m in network.modules() if isinstance(m, nn.BatchNorm3d)} == {0.1}
 
 
 def test_cam_weights_are_the_gradient_of_the_log_odds():
