@@ -16,7 +16,7 @@ from plan import Cell, Plan
 from running import Places
 from scales import Scale
 
-from PESemiSegLib.errors import Cancelled, PESemiSegError
+from PESemiSegLib.errors import Cancelled
 
 _LOG = logging.getLogger("paper_tables")
 _stop: Event | None = None
@@ -36,8 +36,7 @@ def run(work: Work, cells: Sequence[Cell], workers: int) -> int:
 
     Returns how many failed. Raises Cancelled on Ctrl-C.
     """
-    missing = [cell for cell in cells if running.stored(cell, work.scale, work.places) is None]
-    missing.sort(key=lambda cell: cell.seed)
+    missing = sorted(wanted(work, cells), key=lambda cell: cell.seed)
     _make_patients(work, missing)
     context = get_context("spawn")
     stop = context.Event()
@@ -50,11 +49,28 @@ def run(work: Work, cells: Sequence[Cell], workers: int) -> int:
             for future in wait(futures, return_when=FIRST_COMPLETED).done:
                 cell = futures.pop(future)
                 queue.finished(cell)
-                failed += _failed(future, cell)
-                _LOG.info("%d of %d done: %s", len(missing) - queue.left, len(missing), cell.name)
+                if error := _error(future):
+                    lost = queue.drop(cell)
+                    failed += 1 + len(lost)
+                    _LOG.error("%s: %s; with it go %d runs that start from it", cell.name, error, len(lost))
+                else:
+                    _LOG.info("%d of %d done: %s", len(missing) - queue.left, len(missing), cell.name)
     if stop.is_set():
         raise Cancelled("Stopped; the same command goes on.")
     return failed
+
+
+def wanted(work: Work, cells: Sequence[Cell]) -> list[Cell]:
+    """The cells without figures, and those whose model another one starts from and is not there, in order.
+
+    Otherwise several cells at once would make the same model.
+    """
+    left = {cell.name for cell in cells if running.stored(cell, work.scale, work.places) is None}
+    for cell in reversed(cells):  # ancestors stand before those that start from them
+        base = work.plan.cells[cell.base] if cell.name in left and cell.base else None
+        if base and not running.has_model(base, work.scale, work.places):
+            left.add(base.name)
+    return [cell for cell in cells if cell.name in left]
 
 
 class Queue:
@@ -79,23 +95,25 @@ class Queue:
         """This one is over, well or not."""
         self._unfinished.remove(cell.name)
 
+    def drop(self, cell: Cell) -> list[Cell]:
+        """Give up all that start from this one; which they were."""
+        lost = [other for other in self._waiting if other.base == cell.name]
+        self._waiting = [other for other in self._waiting if other.base != cell.name]
+        self._unfinished -= {other.name for other in lost}
+        return lost + [further for other in lost for further in self.drop(other)]
 
-def _failed(future: Future[None], cell: Cell) -> bool:
-    try:
-        future.result()
-    except Cancelled:
-        return False
-    except PESemiSegError as error:
-        _LOG.error("%s: %s", cell.name, error)
-        return True
-    return False
+
+def _error(future: Future[None]) -> BaseException | None:
+    """Why a cell failed; one that was stopped did not."""
+    error = future.exception()
+    return None if isinstance(error, Cancelled) else error
 
 
 def _make_patients(work: Work, cells: Sequence[Cell]) -> None:
     """All the scans that the cells need, before several processes look for them."""
-    wanted = {("A", "train")} | {(cell.target, "train") for cell in cells if cell.target}
-    wanted |= {(site, "test") for cell in cells for site in cell.tests}
-    for site, split in sorted(wanted) if cells else ():
+    needed = {("A", "train")} | {(cell.target, "train") for cell in cells if cell.target}
+    needed |= {(site, "test") for cell in cells for site in cell.tests}
+    for site, split in sorted(needed) if cells else ():
         cohort.make(work.scale, site, split, work.places.patients)
 
 

@@ -112,6 +112,11 @@ def run(cell: Cell, plan: Plan, scale: Scale, places: Places, cancelled: Callabl
     tables.write_text(places.result(cell), tables.to_json(result))
 
 
+def has_model(cell: Cell, scale: Scale, places: Places) -> bool:
+    """Whether a cell is trained, so that others can start from it."""
+    return (_folder(cell, scale, places) / "record.json").exists()
+
+
 def _folder(cell: Cell, scale: Scale, places: Places) -> Path:
     """Of a run; other settings are another run."""
     text = json.dumps(recipe(cell, scale), sort_keys=True)

@@ -132,6 +132,28 @@ def test_no_cell_runs_beside_its_ancestor(tables: Any) -> None:
     assert all(number[cell.base] < number[cell.name] for cell in cells if cell.base)
     # What starts from a stored model need not wait for it.
     assert tables["many"].Queue(cells[:1]).ready() == cells[:1]
+    # With a cell that failed go all that start from it, and theirs.
+    queue = tables["many"].Queue(cells)
+    (first,) = queue.ready()
+    queue.finished(first)
+    assert {cell.name for cell in queue.drop(first)} == {c.name for c in cells} - {first.name}
+    assert (queue.left, queue.ready()) == (0, [])
+
+
+def test_a_model_that_is_gone_is_made_once_before_those_that_start_from_it(
+    tables: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    micro, running, many = tables["scales"].MICRO, tables["running"], tables["many"]
+    whole = tables["plan"].plan(micro)
+    work = many.Work(whole, micro, running.Places(tmp_path / "work", tmp_path / "results"))
+    cells = whole.needed(["T4"])
+    first, others = cells[0], cells[1:]
+    monkeypatch.setattr(running, "stored", lambda cell, *_: {} if cell == first else None)
+    assert many.wanted(work, cells) == cells
+    monkeypatch.setattr(running, "has_model", lambda cell, *_: cell == first)
+    assert many.wanted(work, cells) == others
+    monkeypatch.setattr(running, "stored", lambda cell, *_: {})
+    assert many.wanted(work, cells) == []
 
 
 def _result(cell: str, dice: list[float], site: str = "B") -> dict[str, Any]:
