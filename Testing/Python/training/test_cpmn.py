@@ -223,16 +223,13 @@ def test_settings_that_do_not_go_together(changes, message):
 
 
 @pytest.mark.slow
-def test_two_patients_are_learnt_by_heart(tmp_path):
-    """A few minutes: a clot of 66 HU in blood of 41 is told from a scan without one, on those very scans."""
-    config = tiny(
-        iterations=150, validate_every=150, validation_batches=6, checkpoint_every=150, ema_decay=0.9
-    )
-    crops = crops_of(config)
-    alone = [PhaseStack(patient.phases[:1]) for patient in crops.train.patients]
-    mixed = VolumeCrops(alone, config.network.volume.crop, config.sampling, 2)
+def test_the_pathways_learn_side_by_side(tmp_path):
+    """Some minutes: on two patients L_seg of both pathways falls to below half of its start."""
+    volume = replace(NETWORK.volume, crop=(32, 64, 64))
+    config = tiny(network=replace(NETWORK, width=4, volume=volume), iterations=40, validate_every=10)
     events = []
-    Trainer(config, Crops(crops.train, mixed), tmp_path, listen=events.append).run()
-    last = [event for event in events if event["kind"] == "validation"][-1]
-    assert last["auc"] > 0.9
-    assert last["dice"] > 0.3
+    Trainer(config, crops_of(config), tmp_path, listen=events.append).run()
+    looks = [event["figures"] for event in events if event["kind"] == "health"]
+    for name in ("L_seg", "L_seg_contrast"):
+        assert looks[-1][name] < 0.5 * looks[0][name]
+    assert all(np.isfinite(value) for value in looks[-1].values())
