@@ -17,6 +17,8 @@ from PESemiSegLib.evaluation.identified import IdentifiedScan
 from PESemiSegLib.evaluation.paired import permutation_p
 from PESemiSegLib.evaluation.paired_scans import compare_rates, delong
 from PESemiSegLib.evaluation.scans import auc_interval
+from PESemiSegLib.models.info import INTENDED_USE
+from PESemiSegLib.models.kinds import IDENTIFICATION
 
 if TYPE_CHECKING:
     from PESemiSegLib.models.package import ModelPackage
@@ -87,12 +89,13 @@ def write_identified(
         for name, _, scans in entries
         for scan in scans
     ]
-    markdown = tables.to_markdown(rows)
+    markdown = f"{INTENDED_USE} {IDENTIFICATION.warning}\n\n{tables.to_markdown(rows)}"
     if against:
         markdown += f"\nPaired tests on the same patients:\n\n{tables.to_markdown(against)}"
     record = {
         "program": f"pesemiseg {PESemiSegLib.__version__}",
-        "intended_use": "Research use only. Not a medical device.",
+        "intended_use": INTENDED_USE,
+        "warning": IDENTIFICATION.warning,
         "models": [{"name": name, "sha256": p.sha256, "reads": _reads(p)} for name, p, _ in entries],
         "positive_from": POSITIVE_FROM,
         "summary": rows,

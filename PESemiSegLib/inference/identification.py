@@ -1,4 +1,4 @@
-"""Owns what identifying a scan hands on: the probability of PE, mask, Grad-CAM map, and their warning."""
+"""Owns what identifying a scan hands on: the probability of PE, mask and Grad-CAM map."""
 
 from __future__ import annotations
 
@@ -13,11 +13,6 @@ from PESemiSegLib.volumes.segments import SegmentInfo
 if TYPE_CHECKING:
     from PESemiSegLib.inference.lungs import LungField
     from PESemiSegLib.volumes.volume import Volume
-
-WARNING = (
-    "Telling pulmonary embolism on a scan without contrast agent rests on one report from one hospital. No "
-    "published evidence from elsewhere supports it: nothing here may guide the care of a patient."
-)
 
 
 @dataclass

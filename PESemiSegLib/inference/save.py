@@ -27,11 +27,13 @@ if TYPE_CHECKING:
 NOTICE = "Research use only - not a medical device"
 SEG_NRRD = "segmentation.seg.nrrd"
 NIFTI = "segmentation.nii.gz"
-CONFIDENCE = "confidence.nrrd"
+CONFIDENCE, CAM = "confidence.nrrd", "cam.nrrd"
 DICOM_SEG = "segmentation.dcm"
 FINDINGS = "findings.csv"
 REPORT = "report.html"
 FILES = (SEG_NRRD, NIFTI, CONFIDENCE, DICOM_SEG, FINDINGS, REPORT, SEAL)
+OWNED = (*FILES, CAM)
+"""All files of a result of either sort: a segmentation, and an identified scan (`save_identification`)."""
 
 
 class Marked(Protocol):
@@ -73,7 +75,7 @@ def save_result(
     the disk refuses.
     """
     notes: list[str] = []
-    with staged(Path(folder), FILES, overwrite=overwrite) as stage:
+    with staged(Path(folder), OWNED, overwrite=overwrite) as stage:
         write_marks(result, stage)
         write_map(result.confidence, result.volume, stage / CONFIDENCE)
         if dicom_seg:

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from PESemiSegLib import __version__
 from PESemiSegLib.inference import save
-from PESemiSegLib.inference.identification import WARNING
 from PESemiSegLib.inference.staging import KIND, SEAL, staged
+from PESemiSegLib.models.kinds import IDENTIFICATION
 from PESemiSegLib.plain import plain
 
 if TYPE_CHECKING:
     from PESemiSegLib.inference.identification import IdentifyResult
 
-CAM = "cam.nrrd"
 TASK = "identification"
-FILES = (save.SEG_NRRD, save.NIFTI, CAM, save.DICOM_SEG, save.FINDINGS, save.REPORT, SEAL)
+FILES = (save.SEG_NRRD, save.NIFTI, save.CAM, save.DICOM_SEG, save.FINDINGS, save.REPORT, SEAL)
 
 
 def save_identification(
@@ -33,9 +32,9 @@ def save_identification(
     Raises OutputError.
     """
     notes: list[str] = []
-    with staged(Path(folder), {*FILES, *save.FILES}, overwrite=overwrite) as stage:
+    with staged(Path(folder), save.OWNED, overwrite=overwrite) as stage:
         save.write_marks(result, stage)
-        save.write_map(result.cam, result.volume, stage / CAM)
+        save.write_map(result.cam, result.volume, stage / save.CAM)
         if dicom_seg:
             notes += save.write_dicom(result, stage)
         summary = summarise(result, notes=notes)
@@ -56,7 +55,7 @@ def summarise(result: IdentifyResult, *, notes: list[str] | None = None) -> dict
             "format_version": 1,
             "task": TASK,
             "notice": save.NOTICE,
-            "warning": WARNING,
+            "warning": IDENTIFICATION.warning,
             "program": f"PESemiSeg {__version__}",
             "pe_probability": round(result.pe_probability, 6),
             "window_probabilities": [round(share, 6) for share in result.window_probabilities],

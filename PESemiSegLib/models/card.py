@@ -12,8 +12,8 @@ GENERAL_WARNING = "Research use only; not a medical device."
 
 
 def warning(info: PackageInfo) -> str:
-    """Return the sentence that every use of the model must show."""
-    return PHANTOM_WARNING if info.is_demo else GENERAL_WARNING
+    """Return what every use of the model must show."""
+    return f"{PHANTOM_WARNING if info.is_demo else GENERAL_WARNING} {info.what.warning}".strip()
 
 
 def render_card(info: PackageInfo) -> str:

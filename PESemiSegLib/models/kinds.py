@@ -26,7 +26,8 @@ class Kind:
     name: what commands and settings call it. package: `kind` in model.json. marks: what it finds, for
     sentences. segments: label value n is the n-th of them; background is 0. scans: what it reads, for
     sentences. parts: the networks in its package. healthy: which of the segments are no finding. contrast:
-    whether its scans need contrast agent; else either will do.
+    whether its scans need contrast agent; else either will do. warning: what every use of it must say, beside
+    that it is for research alone.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Kind:
     parts: tuple[str, ...] = ("segmenter", "discriminator")
     healthy: tuple[SegmentInfo, ...] = ()
     contrast: bool = True
+    warning: str = ""
 
     @property
     def classes(self) -> int:
@@ -73,6 +75,8 @@ IDENTIFICATION = Kind(
     (EMBOLUS,),
     scans="whole scans, with the probability that there is an embolus and a map of what speaks for it",
     parts=("identifier",),
+    warning="Telling pulmonary embolism on a scan without contrast agent rests on one report from one "
+    "hospital. No published evidence from elsewhere supports it: nothing here may guide the care of a patient.",
 )
 KINDS = {kind.name: kind for kind in (EMBOLI, ARTERIES, OPACITIES, IDENTIFICATION)}
 PACKAGE_KINDS = {kind.package: kind for kind in KINDS.values()}

@@ -15,6 +15,7 @@ from PESemiSegLib.errors import InputError
 from PESemiSegLib.evaluation import identified
 from PESemiSegLib.evaluation.identified import IdentifiedScan, evaluate_identified
 from PESemiSegLib.evaluation.identified_tables import comparison_row, figures_row, write_identified
+from PESemiSegLib.models.kinds import IDENTIFICATION
 from PESemiSegLib.networks.config import NetworkConfig, VolumeConfig
 
 NO_CONTRAST = "without contrast, and in another breath than its mask: no CTPA"
@@ -65,6 +66,8 @@ def test_the_tables(tmp_path):
     assert "| model | reads | scans with PE | without | sensitivity | specificity | AUC | Dice |" in text
     assert "less one (oneone)" in text
     assert "p (DeLong)" in text
+    assert text.startswith(f"Research use only. Not a medical device. {IDENTIFICATION.warning}\n\n| model")
+    assert (tmp_path / "summary.md").read_text() == text
     listed = (tmp_path / "scans.csv").read_text()
     assert "P01" in listed
     assert "p0," not in listed

@@ -53,6 +53,7 @@ def test_a_package_holds_its_kinds_files_and_no_other(package, info, network, tm
     card = (package.folder / "README.md").read_text()
     assert "32 x 64 x 64 voxels with slices of 3 mm" in card
     assert "without contrast medium" in card
+    assert card.count("No published evidence from elsewhere supports it") == 1
     pack(package.folder, tmp_path / "p.zip")
     assert read_package(tmp_path / "p.zip").sha256 == package.sha256
     assert amend_package(package, tmp_path / "q", threshold=0.25).info.threshold == 0.25

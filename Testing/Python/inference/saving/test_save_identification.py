@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 
 from PESemiSegLib.errors import OutputError
-from PESemiSegLib.inference.identification import WARNING, IdentifyResult
+from PESemiSegLib.inference.identification import IdentifyResult
 from PESemiSegLib.inference.report.identification import AXIALS, axial_slices
 from PESemiSegLib.inference.result import BoxArray, Result
 from PESemiSegLib.inference.save import save_result
 from PESemiSegLib.inference.save_identification import FILES, save_identification
+from PESemiSegLib.models.kinds import IDENTIFICATION
 from PESemiSegLib.volumes.segments import EMBOLUS
+
+WARNING = IDENTIFICATION.warning
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +117,6 @@ def test_a_result_of_either_sort_takes_the_others_place_when_asked(
     save_identification(result, folder, overwrite=True, report=False)
     assert not (folder / "confidence.nrrd").exists()
     assert (folder / "cam.nrrd").exists()
+    save_result(made_up_result(), folder, overwrite=True, report=False)
+    assert (folder / "confidence.nrrd").exists()
+    assert not (folder / "cam.nrrd").exists()
