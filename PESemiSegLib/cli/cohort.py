@@ -204,10 +204,10 @@ def register(
 
     used, refused = register_pairs(known, output / "scans", registered=registered, told=tell, check=check)
     if used:
-        write_manifest(pair_manifest(used), target)
-        console.say(
-            f"manifest of {len(used)} pair(s) written to {target}; train with semi.cpmn.registered true"
-        )
+        manifest = pair_manifest(used)
+        write_manifest(manifest, target)
+        _summary(manifest)
+        console.say(f"manifest of {len(used)} pair(s) written to {target} (research use only)")
     if refused:
         raise InputError(f"{len(refused)} of {len(known)} pairs were left out: {'; '.join(refused)}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,12 +57,21 @@ def phase_pairs(manifest: Manifest) -> list[tuple[Case, Case]]:
 
     What is known of the pair (mask, lesions, split) is that of the first; the second is excluded from cohorts
     of CTPA. The breath differs, so masks have to be brought onto it.
+
+    Raises InputError where a patient has several scans of a phase.
     """
-    first: dict[str, Case] = {}
+    first = defaultdict(list)
     for case in manifest.select():
-        first.setdefault(case.key, case)
+        first[case.key].append(case)
     twins = (case for case in manifest.select(role="excluded") if NO_CONTRAST in case.problems)
-    return [(first[twin.key], twin) for twin in twins if twin.key in first]
+    pairs = [(case, twin) for twin in twins for case in first[twin.key]]
+    unclear = sum(count > 1 for count in Counter(twin.key for _, twin in pairs).values())
+    if unclear:
+        raise InputError(
+            f"{manifest.source_name}: of {unclear} patient(s) there are several scans with, or several "
+            "without contrast medium, so that it is not known which belong together; keep one of each."
+        )
+    return pairs
 
 
 def _case(folder: Path, role: str, style: str) -> Case:

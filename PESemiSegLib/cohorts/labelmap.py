@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from PESemiSegLib.cohorts.manifest import Case
 from PESemiSegLib.cohorts.marked import Marked, MaskReader
 from PESemiSegLib.errors import InputError
 from PESemiSegLib.volumes.reader import read
@@ -26,6 +27,13 @@ def read_on_grid(path: Path, scan: Volume) -> np.ndarray:
     if not on_same_grid(stored, scan):
         raise _elsewhere(path)
     return stored.hu
+
+
+def known_pe(case: Case) -> str:
+    """ "yes" or "no" as the manifest says, or else as the case's mask shows; empty where neither is there."""
+    if case.pe or case.mask is None:
+        return case.pe
+    return "yes" if (read(case.mask).hu > 0).any() else "no"
 
 
 def file_mask(

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from os.path import normpath
 from pathlib import Path
 
 from PESemiSegLib.cohorts.folders import NO_CONTRAST, from_phantom, phase_pairs
-from PESemiSegLib.cohorts.manifest import Case, Manifest, read_manifest
+from PESemiSegLib.cohorts.manifest import SPLITS, Case, Manifest, meant, read_manifest
 from PESemiSegLib.errors import InputError
 from PESemiSegLib.table import Row, read_table
 
 Pair = tuple[Case, Case]
 """The contrast scan, with what is known of the patient, and the plain one."""
 
+REGISTERED = "registered: lies on the scan with contrast as it is"
+"""A note of the plain scan of a pair: whoever reads the manifest registers it no more."""
 _COLUMNS = ("patient", "site", "contrast", "plain", "mask", "pe", "split")
+_FILES = ("contrast", "plain", "mask")
 _NEEDED = ("patient", "contrast", "plain")
+_SITE = "pairs"  # where the list names none
+_MOST = 10  # problems in one message
 
 
 def read_pairs(source: Path) -> list[Pair]:
@@ -24,7 +31,7 @@ def read_pairs(source: Path) -> list[Pair]:
     The table is a CSV with the columns patient, contrast and plain (scans of that patient), and where it is
     known site, mask (drawn on the contrast scan), pe (yes or no) and split; paths are relative to it.
 
-    Raises InputError, in one line, for what is not there.
+    Raises InputError, in one line, for what is not there; of a table every problem of every row.
     """
     if source.is_dir():
         pairs = phase_pairs(from_phantom(source, validation=0.0))
@@ -34,7 +41,7 @@ def read_pairs(source: Path) -> list[Pair]:
             missing = [name for name in _NEEDED if name not in header]
             if missing:
                 raise InputError(f"The list of pairs {source.name} lacks the column(s) {', '.join(missing)}.")
-            pairs = [_pair(row, source) for row in rows]
+            pairs = _pairs(rows, source)
         else:
             pairs = phase_pairs(read_manifest(source))
     if not pairs:
@@ -47,28 +54,67 @@ def pair_manifest(pairs: Iterable[Pair], name: str = "pairs") -> Manifest:
     cases: list[Case] = []
     for contrast, plain in pairs:
         known = replace(plain, role="excluded", mask=None, lesions=None, split=contrast.split, pe=contrast.pe)
-        cases += [contrast, replace(known, problems=(NO_CONTRAST,))]
+        notes = dict.fromkeys((NO_CONTRAST, *plain.problems))
+        cases += [contrast, replace(known, problems=tuple(notes))]
     return Manifest(tuple(cases), name)
 
 
-def _pair(row: Row, table: Path) -> Pair:
+def _pairs(rows: list[Row], table: Path) -> list[Pair]:
+    """The pairs of all rows; registering takes long, so nothing is left to be found wrong after it."""
+    wrong = [f"row {row.number}: {text}" for row in rows for text in _problems(row, table.parent)]
+    wrong += _repeated(rows)
+    if wrong:
+        rest = f"; and {len(wrong) - _MOST} more" if len(wrong) > _MOST else ""
+        raise InputError(
+            f"The list of pairs {table.name} has {len(wrong)} problem(s): {'; '.join(wrong[:_MOST])}{rest}"
+        )
+    return [_pair(row, table.parent) for row in rows]
+
+
+def _pair(row: Row, folder: Path) -> Pair:
     told = {name: row.cells.get(name, "") for name in _COLUMNS}
-    where = f"{table.name}, row {row.number}"
-    paths = {name: table.parent / told[name] for name in ("contrast", "plain", "mask") if told[name]}
-    for name in _NEEDED:
-        if not told[name]:
-            raise InputError(f"{where}: {name} is empty.")
-    for name, path in paths.items():
-        if not path.exists():
-            raise InputError(f"{where}: {name} {path.name} is not there.")
-    mask = paths.get("mask")
+    pe, mask = meant("pe", told["pe"]), folder / told["mask"] if told["mask"] else None
     contrast = Case(
         patient=told["patient"],
-        site=told["site"] or "pairs",
-        image=paths["contrast"],
+        site=told["site"] or _SITE,
+        image=folder / told["contrast"],
         mask=mask,
-        role="labelled" if mask else "unlabelled",
-        split=told["split"] or "train",
-        pe=told["pe"],
+        role="labelled" if mask or pe == "no" else "unlabelled",  # without PE there is nothing to draw
+        split=meant("split", told["split"]) or "train",
+        pe=pe,
     )
-    return contrast, replace(contrast, image=paths["plain"], mask=None)
+    return contrast, replace(contrast, image=folder / told["plain"], mask=None)
+
+
+def _problems(row: Row, folder: Path) -> Iterator[str]:
+    told = {name: row.cells.get(name, "") for name in _COLUMNS}
+    for name in _NEEDED:
+        if not told[name]:
+            yield f"{name} is empty"
+    for name in _FILES:
+        if told[name] and not (folder / told[name]).exists():
+            yield f"{name} {Path(told[name]).name} is not there"
+    if told["contrast"] and told["contrast"] == told["plain"]:
+        yield "contrast and plain are one scan"
+    for name, allowed in (("pe", ("yes", "no")), ("split", SPLITS)):
+        if told[name] and meant(name, told[name]) not in allowed:
+            yield f"{name} '{told[name]}' is not one of {', '.join(allowed)}"
+    if row.surplus:
+        yield f"{row.surplus} cell(s) beyond the last column; quote cells that hold the separator"
+
+
+def _repeated(rows: list[Row]) -> list[str]:
+    """What stands in several rows and may not; told by row, not by patient."""
+    found: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for row in rows:
+        if patient := row.cells.get("patient"):
+            found["one patient; give one pair of each", row.cells.get("site") or _SITE, patient].append(
+                row.number
+            )
+        for file in sorted({normpath(row.cells[name]) for name in _FILES if row.cells.get(name)}):
+            found["the same file", file].append(row.number)
+    return [
+        f"rows {', '.join(map(str, numbers))}: {what[0]}"
+        for what, numbers in found.items()
+        if len(numbers) > 1
+    ]

@@ -21,7 +21,6 @@ from PESemiSegLib.cohorts.registration_fit import (
     fit_bspline,
     image_of,
     near_lungs,
-    placed,
     reason_of,
 )
 from PESemiSegLib.errors import InputError
@@ -166,24 +165,6 @@ def compare(contrast: Volume, plain: Volume, find_lungs: Callable[[Volume], Lung
     near = near_lungs(sitk.Resample(lungs[0], fixed, sitk.Transform(), sitk.sitkNearestNeighbor))
     same = _agreement(fixed, moving, lungs, near, sitk.Transform())
     return Registration(sitk.Transform(), same, same, folded=0.0, smallest=1.0)
-
-
-def warped(
-    array: np.ndarray, grid: Grid, onto: Grid, registration: Registration, *, fill: float
-) -> np.ndarray:
-    """An array (z, y, x) on `grid` of the contrast scan, brought onto a grid of the plain one.
-
-    Linear; a mask (bool or uint8) is moved as a share and cut at a half, which keeps its volume better than
-    the nearest voxel. The dtype stays. `fill` where the contrast scan does not reach.
-    """
-    import SimpleITK as sitk
-
-    mask = array.dtype in (np.dtype(bool), np.dtype(np.uint8))
-    moving = image_of(array.astype(np.float32) if mask else array, grid)
-    empty = sitk.Image([int(n) for n in reversed(onto.shape)], sitk.sitkUInt8)
-    moved = sitk.Resample(moving, placed(empty, onto), registration.transform, sitk.sitkLinear, float(fill))
-    values = sitk.GetArrayFromImage(moved)
-    return (values >= 0.5).astype(array.dtype) if mask else np.asarray(values, dtype=array.dtype)
 
 
 def _agreement(

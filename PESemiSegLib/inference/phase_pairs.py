@@ -15,7 +15,9 @@ from PESemiSegLib.atomic import whole_folder
 from PESemiSegLib.cohorts.cache import source_stamp
 from PESemiSegLib.cohorts.labelmap import on_same_grid, read_on_grid
 from PESemiSegLib.cohorts.manifest import Case
-from PESemiSegLib.cohorts.registration import Lungs, register, warped
+from PESemiSegLib.cohorts.pair_list import REGISTERED
+from PESemiSegLib.cohorts.registration import Lungs, compare, register
+from PESemiSegLib.cohorts.warp import warped
 from PESemiSegLib.errors import InputError, OutputError
 from PESemiSegLib.inference.lungs import lung_mask
 from PESemiSegLib.volumes.grid import Grid
@@ -24,7 +26,7 @@ from PESemiSegLib.volumes.volume import Volume
 from PESemiSegLib.volumes.write import write_nifti
 
 log = logging.getLogger(__name__)
-_VERSION = 1
+_VERSION = 2
 _AIR_HU = -1024
 _IMAGE, _MASK, _FIGURES = "contrast.nii.gz", "mask.nii.gz", "registration.json"
 
@@ -33,7 +35,7 @@ _IMAGE, _MASK, _FIGURES = "contrast.nii.gz", "mask.nii.gz", "registration.json"
 class PhasePair:
     """Both scans of a patient on the grid of the plain one, each with the mask that was drawn on the other.
 
-    figures: the check of the registration; empty where the pair came registered.
+    figures: the check of the registration; empty where the pair came registered and was not checked.
     """
 
     plain: Case
@@ -53,20 +55,22 @@ def on_one_grid(
 
     Args:
         contrast: the labelled case. plain: the same patient without contrast medium.
-        registered: the scans lie on each other as they are; their grids are still compared. What this
-            function wrote is known to be so.
+        registered: the scans lie on each other as they are; their grids are still compared. Of what this
+            function wrote, and of what the manifest says it of, that is known.
         check: called now and then; may raise, to stop.
 
     Raises:
         InputError: a scan that cannot be read, a mask on another grid, a registration that failed its check.
         OutputError: the folder cannot be written.
     """
-    known = replace(plain, mask=contrast.mask, role=contrast.role, split=contrast.split, pe=contrast.pe)
+    known = _told_of(plain, contrast)
     before = contrast.image.with_name(_FIGURES)
     if contrast.image.name == _IMAGE and before.exists():  # written here, for another manifest
-        return PhasePair(_same_grid(known, contrast), contrast, json.loads(before.read_text("utf-8")))
-    if registered:
-        return PhasePair(_same_grid(known, contrast), contrast, {})
+        _same_grid(plain, contrast)
+        return PhasePair(known, contrast, json.loads(before.read_text("utf-8")))
+    if registered or REGISTERED in plain.problems:
+        _same_grid(plain, contrast)
+        return PhasePair(known, contrast, {})
     entry = folder / _entry(contrast, plain)
     if not (entry / _FIGURES).exists():
         _build(contrast, plain, entry, check)
@@ -77,6 +81,14 @@ def on_one_grid(
     )
 
 
+def as_registered(contrast: Case, plain: Case) -> PhasePair:
+    """A pair that came registered, as it is, after the check that the others pass too; raises InputError."""
+    fixed, moving = _same_grid(plain, contrast)
+    found = compare(moving, fixed, lungs_of)
+    found.require()
+    return PhasePair(_told_of(plain, contrast), contrast, found.figures())
+
+
 def lungs_of(volume: Volume) -> Lungs:
     """The lungs as `inference.lungs` finds them, and the grid of that mask."""
     field = lung_mask(volume.hu, volume.spacing_mm)
@@ -84,13 +96,18 @@ def lungs_of(volume: Volume) -> Lungs:
     return field.mask, Grid(field.mask.shape, volume.grid.affine @ steps)
 
 
-def _same_grid(plain: Case, contrast: Case) -> Case:
-    if not on_same_grid(read(plain.image), read(contrast.image)):
+def _told_of(plain: Case, contrast: Case) -> Case:
+    return replace(plain, mask=contrast.mask, role=contrast.role, split=contrast.split, pe=contrast.pe)
+
+
+def _same_grid(plain: Case, contrast: Case) -> tuple[Volume, Volume]:
+    fixed, moving = read(plain.image), read(contrast.image)
+    if not on_same_grid(fixed, moving):
         raise InputError(
             f"{plain.image.name} and {contrast.image.name} are said to be registered and lie on different "
-            "grids; leave `registered` out of the settings."
+            "grids; register them (`pesemiseg cohort register`, without --registered)."
         )
-    return plain
+    return fixed, moving
 
 
 def _entry(contrast: Case, plain: Case) -> str:

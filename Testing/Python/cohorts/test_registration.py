@@ -7,10 +7,11 @@ import pytest
 from scipy import ndimage
 
 from PESemiSegLib.cohorts import registration, registration_fit
-from PESemiSegLib.cohorts.folders import phase_pairs
-from PESemiSegLib.cohorts.manifest import read_manifest
+from PESemiSegLib.cohorts.folders import NO_CONTRAST, phase_pairs
+from PESemiSegLib.cohorts.manifest import Case, Manifest, read_manifest
 from PESemiSegLib.cohorts.pair_list import pair_manifest, read_pairs
-from PESemiSegLib.cohorts.registration import Agreement, Registration, compare, register, warped
+from PESemiSegLib.cohorts.registration import Agreement, Registration, compare, register
+from PESemiSegLib.cohorts.warp import warped
 from PESemiSegLib.errors import InputError
 from PESemiSegLib.volumes.grid import Grid
 from PESemiSegLib.volumes.volume import Volume, from_array
@@ -106,6 +107,29 @@ def test_scan_and_mask_land_on_the_plain_grid(found: Registration, contrast: Vol
     assert warped(contrast.hu, contrast.grid, onto, found, fill=-1024).tobytes() == hu.tobytes()
 
 
+def test_what_lies_between_thick_slices_is_not_lost() -> None:
+    """1 mm onto slices of 5 mm (z 0 to 4, 5 to 9, ...): HU is their mean, and an embolus of 3 mm is kept."""
+    import SimpleITK as sitk
+
+    fine = Grid((20, 8, 8), np.diag([1.0, 1.0, 1.0, 1.0]))
+    steps = np.diag([1.0, 1.0, 5.0, 1.0])
+    steps[2, 3] = 2.0
+    thick = Grid((4, 8, 8), steps)
+    still = Registration(sitk.Transform(), Agreement(1, 1, 1), Agreement(1, 1, 1), 0.0, 1.0)
+    hu = np.random.default_rng(2).integers(-900, 300, fine.shape).astype(np.int16)
+    means = np.rint(hu.reshape(4, 5, 8, 8).mean(1))
+    moved_hu = warped(hu, fine, thick, still, fill=-1024)
+    assert moved_hu.dtype == np.int16
+    np.testing.assert_allclose(moved_hu, means, atol=1)
+    mask = np.zeros(fine.shape, np.uint8)
+    mask[3:6, 1:3, 1:3] = 1  # fills 40 % of one slice and 20 % of the next
+    mask[11:14, 5:7, 5:7] = 1  # fills 60 % of one slice
+    onto = warped(mask, fine, thick, still, fill=0)
+    assert np.argwhere(onto[:, 1, 1]).ravel().tolist() == [0, 1]
+    assert np.argwhere(onto[:, 5, 5]).ravel().tolist() == [2]
+    assert onto.sum() == 12
+
+
 def test_two_patients_are_refused_in_one_line(contrast: Volume) -> None:
     hu, _ = chest(False)
     other = volume(np.where(np.indices(SHAPE)[2] < 30, hu, 30.0), 3)  # one lung only, the other opaque
@@ -179,9 +203,46 @@ def test_a_list_of_pairs_becomes_a_manifest_that_training_reads(tmp_path: Path) 
     ((first, second),) = phase_pairs(read_manifest(tmp_path / "pairs.csv"))
     assert (first.image.name, first.mask.name, second.image.name) == ("a.nii.gz", "m.nii.gz", "b.nii.gz")
     assert read_pairs(tmp_path / "pairs.csv")[0][0].pe == "yes"
-    table.write_text("patient,contrast,plain\n7,a.nii.gz,nowhere.nii.gz\n")
-    with pytest.raises(InputError, match=r"list.csv, row 2: plain nowhere.nii.gz is not there"):
-        read_pairs(table)
     table.write_text("patient,plain\n7,a.nii.gz\n")
     with pytest.raises(InputError, match=r"lacks the column\(s\) contrast"):
         read_pairs(table)
+
+
+def test_every_fault_of_a_list_is_told_before_anything_is_registered(tmp_path: Path) -> None:
+    for name in "abcd":
+        (tmp_path / f"{name}.nii.gz").touch()
+    table = tmp_path / "list.csv"
+    table.write_text(
+        "patient,contrast,plain,mask,pe,split\n"
+        "7,a.nii.gz,nowhere.nii.gz,,,\n"
+        "8,b.nii.gz,b.nii.gz,,maybe,tset\n"
+        "9,c.nii.gz,,,0,validation\n"
+    )
+    with pytest.raises(InputError, match=r"list.csv has 5 problem") as raised:
+        read_pairs(table)
+    for part in (
+        "row 2: plain nowhere.nii.gz is not there",
+        "row 3: contrast and plain are one scan",
+        "row 3: pe 'maybe'",
+        "row 3: split 'tset'",
+        "row 4: plain is empty",
+    ):
+        assert part in str(raised.value)
+    assert "\n" not in str(raised.value)
+    table.write_text(
+        "patient,contrast,plain\n7,a.nii.gz,b.nii.gz\n7,c.nii.gz,d.nii.gz\n8,c.nii.gz,d.nii.gz\n"
+    )
+    with pytest.raises(InputError, match=r"rows 2, 3: one patient; .*rows 3, 4: the same file"):
+        read_pairs(table)
+    table.write_text("patient,site,contrast,plain\n7,A,a.nii.gz,b.nii.gz\n7,B,c.nii.gz,d.nii.gz\n")
+    assert len(read_pairs(table)) == 2
+
+
+def test_several_scans_of_a_phase_make_no_pair(tmp_path: Path) -> None:
+    first = Case("7", "A", tmp_path / "a", role="unlabelled")
+    twins = [Case("7", "A", tmp_path / n, role="excluded", problems=(NO_CONTRAST,)) for n in "bc"]
+    other = Case("7", "A", tmp_path / "d", role="unlabelled")
+    assert len(phase_pairs(Manifest((first, twins[0])))) == 1
+    for cases in ((first, *twins), (first, other, twins[0])):
+        with pytest.raises(InputError, match=r"of 1 patient\(s\) there are several scans"):
+            phase_pairs(Manifest(cases))

@@ -6,9 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from PESemiSegLib.cohorts.manifest import Case
+from PESemiSegLib.cohorts.folders import phase_pairs as pairs_of
+from PESemiSegLib.cohorts.manifest import Case, read_manifest, write_manifest
+from PESemiSegLib.cohorts.pair_list import pair_manifest, read_pairs
 from PESemiSegLib.errors import InputError
 from PESemiSegLib.inference import phase_pairs
+from PESemiSegLib.inference.pair_registration import register_pairs
 from PESemiSegLib.inference.phase_pairs import lungs_of, on_one_grid
 from PESemiSegLib.volumes.grid import Grid, make_affine
 from PESemiSegLib.volumes.reader import read
@@ -52,7 +55,7 @@ class Shift:
             raise InputError("the scans could not be registered")
 
     def figures(self):
-        return {"ncc": 0.99}
+        return {"ncc": 0.99} | dict.fromkeys(("lungs_overlap_before", "lungs_overlap", "ncc_before"), 0.9)
 
 
 def test_a_pair_is_registered_once(pair, tmp_path, monkeypatch):
@@ -61,7 +64,7 @@ def test_a_pair_is_registered_once(pair, tmp_path, monkeypatch):
     again = on_one_grid(contrast, plain, tmp_path / "pairs")
     assert shift.asked == 1
     assert found == again
-    assert found.figures == {"ncc": 0.99}
+    assert found.figures["ncc"] == 0.99
     assert (found.plain.image, found.plain.split, found.plain.pe) == (plain.image, "val", "yes")
     assert found.plain.role == "labelled"
     fixed, moved, mask = (read(path) for path in (plain.image, found.contrast.image, found.plain.mask))
@@ -92,6 +95,44 @@ def test_pairs_said_to_be_registered_must_share_a_grid(pair, tmp_path):
     found = on_one_grid(contrast, Case("p", "A", contrast.image), tmp_path / "pairs", registered=True)
     assert found.plain.mask == contrast.mask
     assert json.dumps(found.figures) == "{}"
+
+
+def test_pairs_that_came_registered_stay_so_in_their_manifest(pair, tmp_path, monkeypatch):
+    shift, (contrast, _) = Shift(monkeypatch), pair
+    reads = []
+    monkeypatch.setattr(phase_pairs, "compare", lambda moving, fixed, lungs: shift)
+    monkeypatch.setattr(phase_pairs, "read", lambda path: reads.append(path.name) or read(path))
+    plain = Case("p", "A", scan(tmp_path / "same.nii.gz", read(contrast.image).hu), role="excluded")
+    used, refused = register_pairs([(contrast, plain)], tmp_path / "scans", registered=True)
+    assert (len(used), refused, reads) == (1, [], ["same.nii.gz", "c.nii.gz"])
+    write_manifest(pair_manifest(used), tmp_path / "pairs.csv")
+    ((first, second),) = pairs_of(read_manifest(tmp_path / "pairs.csv"))
+    taken = on_one_grid(first, second, tmp_path / "elsewhere")
+    assert shift.asked == 0
+    assert (taken.plain.mask, taken.contrast.image) == (contrast.mask, contrast.image)
+    _, refused = register_pairs([pair], tmp_path / "scans", registered=True)
+    assert "different grids" in refused[0]
+
+
+@pytest.mark.parametrize("registered", [False, True])
+def test_patients_without_pe_are_labelled_by_an_empty_mask(pair, tmp_path, monkeypatch, registered):
+    shift, table = Shift(monkeypatch), tmp_path / "list.csv"
+    monkeypatch.setattr(phase_pairs, "compare", lambda moving, fixed, lungs: shift)
+    for name in ("n1", "n2"):
+        scan(tmp_path / f"{name}.nii.gz", read(tmp_path / "c.nii.gz").hu)
+    scan(tmp_path / "c2.nii.gz", read(tmp_path / "c.nii.gz").hu)
+    table.write_text(
+        "patient,contrast,plain,mask,pe\n1,c.nii.gz,n1.nii.gz,m.nii.gz,\n2,c2.nii.gz,n2.nii.gz,,no\n"
+    )
+    used, refused = register_pairs(read_pairs(table), tmp_path / "scans", registered=registered)
+    again, _ = register_pairs(read_pairs(table), tmp_path / "scans", registered=registered)
+    assert (refused, used) == ([], again)
+    assert shift.asked == (0 if registered else 2)
+    assert [(case.role, case.pe) for case, _ in used] == [("labelled", "yes"), ("labelled", "no")]
+    write_manifest(pair_manifest(used), tmp_path / "pairs.csv")
+    labelled = read_manifest(tmp_path / "pairs.csv").select(role="labelled")
+    assert [bool(read(case.mask).hu.any()) for case in labelled] == [True, False]
+    assert all(read(case.mask).grid.same_as(read(case.image).grid) for case in labelled)
 
 
 def test_the_lungs_lie_where_they_are(tmp_path):
