@@ -49,23 +49,24 @@ def sweep_counts(
 ) -> list[Counts]:
     """Counts for every pair of cut and smallest mark, in the order of two nested loops.
 
-    probability and truth: (z, y, x) of one part of a scan. smallest_voxels: marks with a smaller core are
-    dropped.
+    probability and truth: (z, y, x) of one part of a scan. cuts: those of one edge side by side, which are
+    then labelled once. smallest_voxels: marks with a smaller core are dropped.
     """
     totals = [none(truth) for _ in range(len(cuts) * len(smallest_voxels))]
     for where, values in islands(probability, min(edge for edge, _ in cuts), min(smallest_voxels)):
         local = truth.part(where)
         top = values.max()
-        drawn: dict[float, Marks] = {}  # by edge
+        marks, at = None, math.nan  # of the last edge
         for n, (edge, core) in enumerate(cuts):
             if top < core:
                 continue
-            if edge not in drawn:
-                drawn[edge] = Marks.find(values >= edge, local)
-            held = drawn[edge].voxels_in(values >= core)
+            if marks is None or edge != at:
+                marks = None  # its labels, four bytes a voxel, go before the next come
+                marks, at = Marks.find(values >= edge, local), edge
+            held = marks.voxels_in(values >= core)
             for m, smallest in enumerate(smallest_voxels, start=n * len(smallest_voxels)):
                 if held.max() >= smallest:
-                    totals[m] += drawn[edge].counts(smallest, held)
+                    totals[m] += marks.counts(smallest, held)
     return totals
 
 

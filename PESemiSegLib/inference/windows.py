@@ -15,7 +15,8 @@ from PESemiSegLib.inference.result import Box
 from PESemiSegLib.volumes.preprocess import resample_matrix, spacing_differs, window_in_place
 
 STRIDE = 32  # voxels per cell of the deepest map
-OVERLAP = 0.25  # least overlap of neighbouring windows, MONAI's default
+OVERLAP = 0.25
+"""Least overlap of neighbouring windows, MONAI's default; windows of one cell cannot overlap, and do not."""
 _SIGMA = 0.125  # of the weights, as a share of the window: MONAI's importance map
 
 Place = tuple[int, int, int]
@@ -47,7 +48,10 @@ class Axis:
 
     @property
     def starts(self) -> tuple[int, ...]:
-        """First voxels of the windows: from end to end, neighbours overlapping by OVERLAP or more."""
+        """First voxels of the windows, from end to end.
+
+        Neighbours overlap by OVERLAP or more; those of STRIDE voxels stand side by side.
+        """
         step = max(STRIDE, int(self.crop * (1 - OVERLAP)) // STRIDE * STRIDE)
         last = self.padded - self.crop
         return (*range(0, last, step), last)

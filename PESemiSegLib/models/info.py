@@ -182,6 +182,8 @@ def _check(info: PackageInfo) -> None:
         raise PackageError(f"model.json: hu_window must rise, not {window!r}")
     _number("spacing_mm", info.spacing_mm, 0.1, 5.0)
     threshold = _number("threshold", info.threshold, 0.0, 1.0)
+    if threshold == 0.0:
+        raise PackageError("model.json: threshold must lie above 0, else every voxel is marked")
     if info.core_threshold is not None:
         core = _number("core_threshold", info.core_threshold, threshold, 1.0)
         if core >= 1.0:

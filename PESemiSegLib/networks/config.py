@@ -40,8 +40,12 @@ class _Settings:
     """Shared by both configs: plain-dict round trip that refuses unknown names and wrong types."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready dict; tuples become lists."""
-        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}  # type: ignore[arg-type]
+        """Return a JSON-ready dict; tuples become lists.
+
+        What is None is left out: programs that are older than such a setting refuse its name.
+        """
+        values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        return {name: _plain(value) for name, value in values.items() if value is not None}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

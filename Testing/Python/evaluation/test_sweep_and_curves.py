@@ -1,6 +1,7 @@
 """Curves over thresholds: against counting every threshold by itself, MONAI's FROC and scikit-learn's AUC."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from PESemiSegLib.evaluation.froc import froc
 from PESemiSegLib.evaluation.lesions import match_lesions
 from PESemiSegLib.evaluation.marks import TOUCHING, Emboli
 from PESemiSegLib.evaluation.scans import auc, roc
-from PESemiSegLib.evaluation.sweep import cut_at, scan_score, sweep_counts
+from PESemiSegLib.evaluation.sweep import FROC_THRESHOLDS, cut_at, scan_score, sweep_counts
 
 WHOLE = (slice(None),) * 3
 
@@ -45,6 +46,18 @@ def test_islands_give_what_whole_scans_give(seed: int, edge: float) -> None:
     score = scan_score(probability, smallest, 0.1, edge)
     for threshold, there in zip(thresholds, kept, strict=True):
         assert there == (score >= threshold)
+
+
+def test_the_labels_of_one_threshold_alone_are_held() -> None:
+    probability = np.zeros((32, 32, 32), np.float16)
+    probability[4:28, 4:28, 4:28] = np.linspace(0.06, 1.0, 24)[:, None, None]
+    emboli = Emboli.of(probability > 0.9, None, WHOLE)
+    cuts = [cut_at(threshold) for threshold in FROC_THRESHOLDS]
+    tracemalloc.start()
+    sweep_counts(probability, emboli, cuts)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40 * probability.size  # not four bytes a voxel for each of 21 thresholds
 
 
 def test_the_score_of_a_scan_needs_a_whole_mark() -> None:

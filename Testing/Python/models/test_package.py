@@ -17,6 +17,7 @@ from PESemiSegLib.errors import OutputError, PackageError
 from PESemiSegLib.models.info import PACKAGE_FILES, PackageInfo
 from PESemiSegLib.models.load import load_discriminator, load_segmenter
 from PESemiSegLib.models.package import amend_package, read_package, write_package
+from PESemiSegLib.networks.config import NetworkConfig
 
 
 def refused(path, pattern):
@@ -249,6 +250,7 @@ def test_no_permission_is_one_line(damaged, monkeypatch):
         ({"surprise": 1}, "unknown fields: surprise"),
         ({"threshold": ...}, "lacks the fields: threshold"),
         ({"threshold": 1.5}, "threshold must lie between 0 and 1"),
+        ({"threshold": 0}, "threshold must lie above 0"),
         ({"threshold": "0.5"}, "threshold must be a number"),
         ({"threshold": True}, "threshold must be a number"),
         ({"core_threshold": 0.4}, "core_threshold must lie between 0.5 and 1"),
@@ -310,6 +312,8 @@ def test_a_field_that_came_later_may_be_absent_and_is_not_written_for_nothing(in
     before = info_maker()
     assert '"core_threshold"' not in before.to_json()  # as older programs read and wrote it
     assert PackageInfo.from_json(before.to_json()).core_threshold is None
+    assert "volume" not in NetworkConfig().to_dict()  # nor read this one
+    assert NetworkConfig.from_dict(NetworkConfig().to_dict() | {"volume": None}) == NetworkConfig()
     after = info_maker(core_threshold=0.98)
     assert PackageInfo.from_json(after.to_json()) == after
 
