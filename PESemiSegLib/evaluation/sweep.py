@@ -20,6 +20,8 @@ FROC_THRESHOLDS = (
     *(round(0.05 * step, 2) for step in range(1, 20)),
     0.98,
     0.99,
+    0.995,
+    0.999,
 )
 
 
