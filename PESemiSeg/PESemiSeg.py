@@ -118,12 +118,13 @@ class PESemiSegLogic(ScriptedLoadableModuleLogic):
         """Segment a volume in the background; returns at once.
 
         Args:
-            volume: a scalar volume node. tell: gets `segment_run.News`, the last one with the segmentation.
+            volume: a scalar volume node. tell: gets `scan_run.News`, the last one with the segmentation.
             settings: of `PESemiSegLib.inference.segment`.
 
         Returns the run, which can be cancelled. Raises PESemiSegError.
         """
-        from PESemiSegUI.segment_run import Request, SegmentRun
+        from PESemiSegUI.scan_run import Request
+        from PESemiSegUI.segment_run import SegmentRun
 
         run = SegmentRun(tell)
         run.start(Request(volume, model, device, settings, strict=False))

@@ -61,7 +61,7 @@ class Steps:
 
     Args:
         steps: each step takes some 10 ms at most. each: gets what every step yields. done: called at the end.
-        failed: gets what a step raised; only OSError, ValueError, KeyError and RuntimeError are taken so.
+        failed: gets what a step raised.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Steps:
                 self._each(next(self._steps))
         except StopIteration:
             over = True
-        except (OSError, ValueError, KeyError, RuntimeError) as raised:
+        except Exception as raised:
             error = raised
         if self._steps is None:
             return  # forgotten meanwhile

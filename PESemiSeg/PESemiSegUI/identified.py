@@ -1,6 +1,8 @@
 """Owns an identified scan in the scene: its marks as a segmentation, the Grad-CAM map as a volume beside it."""
 
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +12,9 @@ from slicer.i18n import tr as _
 from PESemiSegLib.jobs.files import read_json
 
 from . import scene
-from .segments import addSegment, orientedImage
+from .segments import orientedImage
 
-IDENTIFIED = "PESemiSeg.Identified"  # attribute of a segmentation: the probability, JSON
-_SEGMENT = "PE"
+IDENTIFIED = "PESemiSeg.Identified"  # attribute of a segmentation: what `told` gives, JSON
 
 
 def find(volume: "slicer.vtkMRMLScalarVolumeNode | None") -> "slicer.vtkMRMLSegmentationNode | None":
@@ -26,31 +27,52 @@ def find(volume: "slicer.vtkMRMLScalarVolumeNode | None") -> "slicer.vtkMRMLSegm
     return None
 
 
-def load(folder: Path) -> "tuple[dict, np.ndarray, np.ndarray]":
-    """Summary, mask and map of a finished identify job; on a thread. Raises OSError or ValueError."""
+@dataclass(frozen=True)
+class Found:
+    """What an identify job left. about: its summary. marks: uint8 (k, j, i), cut to them, from `start_ijk` on."""
+
+    about: dict
+    marks: np.ndarray
+    start_ijk: list[int]
+    cam: np.ndarray
+
+
+def load(folder: Path) -> Found:
+    """The result of a finished identify job; on a thread. Raises OSError or ValueError."""
     about = read_json(folder / "identification.json")
     if about is None:
         raise ValueError("identification.json cannot be read")
-    mask = np.load(folder / "mask.npy", allow_pickle=False)
-    return about, mask, np.load(folder / "cam.npy", allow_pickle=False)
+    mask = np.load(folder / "mask.npy", mmap_mode="r", allow_pickle=False)
+    places = [np.flatnonzero(mask.any(tuple(a for a in range(3) if a != axis))) for axis in range(3)]
+    box = tuple(slice(int(at[0]), int(at[-1]) + 1) if at.size else slice(0) for at in places)
+    start = [part.start or 0 for part in reversed(box)]
+    return Found(about, np.array(mask[box]), start, np.load(folder / "cam.npy", allow_pickle=False))
 
 
-def show(
-    volume: "slicer.vtkMRMLScalarVolumeNode", job: str, about: dict, mask: np.ndarray, cam: np.ndarray
-) -> "slicer.vtkMRMLSegmentationNode":
-    """Make the nodes, or update those of an earlier run."""
+def showSteps(
+    volume: "slicer.vtkMRMLScalarVolumeNode", job: str, found: Found
+) -> "Iterator[slicer.vtkMRMLSegmentationNode]":
+    """Make the nodes, or update those of an earlier run, in steps; marks that the user changed stay."""
+    about, matrix = found.about, found.about["ijk_to_ras"]
+    said = {"pe_probability": about["pe_probability"], "windows": len(about["window_probabilities"])}
+    said["marks"] = len(about["findings"])
     name = _("{name} PE without contrast").format(name=volume.GetName())
     node = find(volume) or scene.newSegmentation(volume, name)
-    node.SetAttribute(IDENTIFIED, json.dumps({"pe_probability": about["pe_probability"]}))
+    node.SetAttribute(IDENTIFIED, json.dumps(said))
     node.SetAttribute(scene.JOB, job)
-    segmentation, matrix = node.GetSegmentation(), about["ijk_to_ras"]
-    if segmentation.GetSegment(_SEGMENT) is not None:
-        segmentation.RemoveSegment(_SEGMENT)
-    if mask.any():
-        places = [np.flatnonzero(mask.any(tuple(a for a in range(3) if a != axis))) for axis in range(3)]
-        box = tuple(slice(at[0], at[-1] + 1) for at in places)
-        start = [int(part.start) for part in reversed(box)]
-        addSegment(node, _SEGMENT, _("PE, by the model"), orientedImage(start, mask[box], matrix))
+    yield node
+    for _old in scene.keepEdits(node):
+        yield node
+    if found.marks.size:
+        image = orientedImage(found.start_ijk, found.marks, matrix)
+        scene.addOwn(node, 1, _("PE, by the model"), image)
+        yield node
         node.CreateClosedSurfaceRepresentation()
-    scene.setConfidence(node, scene.CAM, cam, matrix)
-    return node
+        yield node
+    scene.setConfidence(node, scene.CAM, found.cam, matrix)
+    yield node
+
+
+def told(result: "slicer.vtkMRMLSegmentationNode") -> dict:
+    """What the run said: `pe_probability`, and how many `windows` and `marks`."""
+    return json.loads(result.GetAttribute(IDENTIFIED))

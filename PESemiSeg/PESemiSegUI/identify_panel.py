@@ -1,22 +1,14 @@
 """Owns "Identify PE on non-contrast CT": choose a scan and a model, run, read the probability, see the map."""
 
-from contextlib import suppress
-from pathlib import Path
-
-import numpy as np
 import qt
 from slicer.i18n import tr as _
 
 from PESemiSegLib.errors import PESemiSegError
-from PESemiSegLib.jobs.folder import Job
-from PESemiSegLib.jobs.status import CANCELLED, DONE
-from PESemiSegLib.jobs.watch import Snapshot
 
-from . import export, identified, models, scene, segment_texts, views
-from .background import Task
+from . import export, identified, models, scan_run, scene, segment_texts, views
 from .base import AMBER, Panel, setEnabled
-from .job_monitor import JobMonitor, abandon
-from .segment_run import INPUT, News
+from .identify_run import IdentifyRun
+from .scan_run import News, Request
 
 _OPACITY = 0.5
 
@@ -26,9 +18,7 @@ class IdentifyPanel(Panel):
 
     def __init__(self, path: str, page):
         super().__init__(path, page)
-        self._monitor = JobMonitor(self._onNews, self._onEnd)
-        self._job: Job | None = None
-        self._volume = None
+        self._run = IdentifyRun(self.show)
         self._entries: list[models.Entry] = []
         ui = self.ui
         ui.warningLabel.setStyleSheet(AMBER)
@@ -58,18 +48,18 @@ class IdentifyPanel(Panel):
 
     def sceneClosing(self) -> None:
         """The volume goes: so does its run."""
-        self._abandon()
+        self._run.abandon()
         self._rest("")
 
     def cleanup(self) -> None:
         """It belongs to this Slicer: it stops with it."""
-        self._abandon()
+        self._run.abandon()
         super().cleanup()
 
     @property
     def running(self) -> bool:
         """Whether a scan is being read."""
-        return self._job is not None
+        return self._run.active
 
     # choosing
 
@@ -115,82 +105,42 @@ class IdentifyPanel(Panel):
         if self.running:
             self.ui.identifyButton.enabled = False
             self._say(_("Stopping..."))
-            self._monitor.cancel()
+            self._run.cancel()
             return
         self.start()
 
     def start(self, **settings) -> None:
         """Identify the scan that is chosen; `settings` are those of an identify job."""
         volume, entry = self.ui.plainSelector.currentNode(), self._entry()
-        params = {"ijk_to_ras": scene.ijkToRas(volume), "model": entry.name, "settings": settings}
         try:
-            self._job, self._volume = Job.create("identify", params), volume
+            self._run.start(Request(volume, entry.name, settings=settings, strict=False))
         except PESemiSegError as error:
             self._rest(str(error))
-            return
-        self._busy(_("Handing the volume over"), 0, 0)
-        self._task = Task(scene.writer(volume, self._job.path(INPUT)), self._onWritten, self._onFailed)
 
-    def _onWritten(self, _result: object) -> None:
-        try:
-            self._monitor.start(self._job)
-        except PESemiSegError as error:
-            self._finish(_("It did not work: {why}").format(why=error))
-
-    def _onNews(self, seen: Snapshot) -> None:
-        status = seen.status
-        news = News("", status.stage, status.done, status.total, status.seconds_left)
-        self._busy(segment_texts.progress(news), status.done, status.total)
-
-    def _onEnd(self, seen: Snapshot) -> None:
-        if seen.state == CANCELLED:
-            self._finish(_("Stopped. Nothing was changed."), gone=True)
-        elif seen.state != DONE:
-            self._finish(_("It did not work: {why}").format(why=seen.message))
-        elif self._volume.GetScene() is None:
-            self._finish(_("The volume was removed from the scene meanwhile."), gone=True)
+    def show(self, news: News) -> None:
+        """Show one thing that the run has told."""
+        if news.phase == scan_run.PREPARING:
+            self._busy(_("Handing the volume over"), 0, 0)
+        elif news.phase == scan_run.RUNNING:
+            self._busy(segment_texts.progress(news), news.done, news.total)
+        elif news.phase == scan_run.FINISHED:
+            self._rest(self.sentence(news))
+            self.ui.mapCheck.checked = True
+            self._showMap(news.segmentation, True)
+        elif news.phase == scan_run.STOPPED:
+            self._rest(_("Stopped. Nothing was changed."))
         else:
-            folder = seen.job.folder
-            self._task = Task(lambda: identified.load(folder), self._onLoaded, self._onFailed)
+            self._rest(_("It did not work: {why}").format(why=news.message))
 
-    def _onLoaded(self, found: "tuple[dict, np.ndarray, np.ndarray]") -> None:
-        about, mask, cam = found
-        result = identified.show(self._volume, self._job.id, about, mask, cam)
-        self.ui.mapCheck.checked = True
-        self._showMap(result, True)
-        self._finish(self.sentence(about))
-
-    def sentence(self, about: dict) -> str:
+    def sentence(self, news: News) -> str:
         """The probability, with what it must not be taken for and what the input check had to say."""
+        said = identified.told(news.segmentation)
         text = _("Probability of embolism: {p} ({n} windows, {marks} marks). Not backed by evidence.").format(
-            p=f"{about['pe_probability']:.2f}",
-            n=len(about["window_probabilities"]),
-            marks=len(about["findings"]),
+            p=f"{said['pe_probability']:.2f}", n=said["windows"], marks=said["marks"]
         )
-        said = [line["text"] for line in about["check"]["sentences"] if line["level"] != "ok"]
-        if said:
-            text += " " + _("Mind the input check: {what}").format(what=" ".join(said))
+        if news.sentences:
+            text += " " + _("Mind the input check: {what}").format(what=" ".join(news.sentences))
         return text
-
-    def _onFailed(self, error: Exception) -> None:
-        self._finish(_("The volume or the result could not be copied: {why}").format(why=error))
-
-    def _finish(self, text: str, *, gone: bool = False) -> None:
-        """A run has ended; `gone`: nothing of it is wanted. Of others files and log stay, but not the scan."""
-        job, self._job, self._volume, self._task = self._job, None, None, None
-        if gone:
-            abandon(job)
-        elif job is not None:
-            with suppress(OSError):
-                Path(job.path(INPUT)).unlink(missing_ok=True)
-        self._rest(text)
-
-    def _abandon(self) -> None:
-        if self._task is not None:
-            self._task.forget()
-        self._monitor.forget()
-        job, self._job, self._volume = self._job, None, None
-        abandon(job)
 
     def _busy(self, text: str, done: int, total: int) -> None:
         bar = self.ui.identifyProgress

@@ -105,7 +105,7 @@ def importSteps(
     node.SetAttribute(SLICES, json.dumps([_inRas(item) for item in about["slices"]]))
     rows = findings.withVerdicts(findings.rowsOf(about["findings"]), rowsOf(node))
     yield node
-    for _old in _keepEdits(node):
+    for _old in keepEdits(node):
         yield node
     for item in about["findings"]:
         if item["box_kji"]:
@@ -177,6 +177,35 @@ def isEdited(segmentation: "slicer.vtkMRMLSegmentationNode", segment: str) -> bo
     return str(stored) != _fingerprint(image)
 
 
+def keepEdits(node: "slicer.vtkMRMLSegmentationNode") -> Iterator[str]:
+    """Take the last run's segments out; those that the user changed stay under a new ID and name."""
+    segmentation = node.GetSegmentation()
+    for identity in list(segmentation.GetSegmentIDs()):
+        if not identity.startswith(_OWN):
+            continue
+        if isEdited(node, identity):
+            kept = slicer.vtkSegment()
+            kept.DeepCopy(segmentation.GetSegment(identity))
+            kept.SetName(_("{name} (edited)").format(name=kept.GetName()))
+            kept.RemoveTag(_FINGERPRINT)
+            segmentation.AddSegment(kept, segmentation.GenerateUniqueSegmentID(f"edited_{identity}"))
+        segmentation.RemoveSegment(identity)
+        yield identity
+
+
+def addOwn(
+    node: "slicer.vtkMRMLSegmentationNode",
+    number: int,
+    name: str,
+    image: "slicer.vtkOrientedImageData",
+    **look,
+) -> "slicer.vtkSegment":
+    """A segment of this run; `keepEdits` of the next one tells whether the user changed it."""
+    segment = addSegment(node, f"{_OWN}{number}", name, image, **look)
+    segment.SetTag(_FINGERPRINT, _fingerprint(image))
+    return segment
+
+
 def _newResult(volume: "slicer.vtkMRMLScalarVolumeNode") -> "slicer.vtkMRMLSegmentationNode":
     node = newSegmentation(volume, _("{name} PE").format(name=volume.GetName()))
     node.SetAttribute(RESULT, "1")
@@ -216,22 +245,6 @@ def _placeBeside(node: "slicer.vtkMRMLNode", volume: "slicer.vtkMRMLScalarVolume
         hierarchy.SetItemParent(items[1], hierarchy.GetItemParent(items[0]))
 
 
-def _keepEdits(node: "slicer.vtkMRMLSegmentationNode") -> Iterator[str]:
-    """Take the last run's segments out; those that the user changed stay under a new ID and name."""
-    segmentation = node.GetSegmentation()
-    for identity in list(segmentation.GetSegmentIDs()):
-        if not identity.startswith(_OWN):
-            continue
-        if isEdited(node, identity):
-            kept = slicer.vtkSegment()
-            kept.DeepCopy(segmentation.GetSegment(identity))
-            kept.SetName(_("{name} (edited)").format(name=kept.GetName()))
-            kept.RemoveTag(_FINGERPRINT)
-            segmentation.AddSegment(kept, segmentation.GenerateUniqueSegmentID(f"edited_{identity}"))
-        segmentation.RemoveSegment(identity)
-        yield identity
-
-
 def _addSegment(
     node: "slicer.vtkMRMLSegmentationNode", labels: np.ndarray, item: dict, matrix: list[list[float]]
 ) -> None:
@@ -239,14 +252,13 @@ def _addSegment(
     image = _boxImage(labels, item["id"], item["box_kji"], matrix)
     name, look = _("PE {n}").format(n=item["id"]), item.get("segment")
     if look is None:
-        segment = addSegment(node, f"{_OWN}{item['id']}", name, image)
+        addOwn(node, item["id"], name, image)
     else:  # a model with several classes
         colour = [part / 255 for part in look["colour_rgb"]]
-        segment = addSegment(
-            node, f"{_OWN}{item['id']}", look["name"], image, colour=colour, terminology=look["terminology"]
+        segment = addOwn(
+            node, item["id"], look["name"], image, colour=colour, terminology=look["terminology"]
         )
         segment.SetTag(_COLOUR, " ".join(f"{part:.6f}" for part in colour))
-    segment.SetTag(_FINGERPRINT, _fingerprint(image))
 
 
 def _boxImage(

@@ -9,9 +9,10 @@ from slicer.i18n import tr as _
 
 from PESemiSegLib.errors import PESemiSegError
 
-from . import cost, devices, loading, machine, models, segment_run, segment_texts
+from . import cost, devices, loading, machine, models, scan_run, segment_run, segment_texts
 from .base import AMBER, Panel, setEnabled
-from .segment_run import News, Request, SegmentRun
+from .scan_run import News, Request
+from .segment_run import SegmentRun
 
 
 class SegmentPanel(Panel):
@@ -153,10 +154,8 @@ class SegmentPanel(Panel):
         ui, entry = self.ui, self._entry()
         ui.thresholdSlider.enabled, ui.coreSlider.enabled = ui.thresholdCheck.checked, ui.coreCheck.checked
         if entry is not None and entry.info is not None:
-            off, threshold = _("Off: the model's own operating point, {value}"), entry.info.threshold
-            core = entry.info.core_threshold or threshold
-            ui.thresholdCheck.toolTip = off.format(value=f"{threshold:g}")
-            ui.coreCheck.toolTip = off.format(value=f"{core:g}")
+            tips = segment_texts.ownPoint(entry.info, ui.thresholdCheck.checked)
+            ui.thresholdCheck.toolTip, ui.coreCheck.toolTip = tips
 
     def _updateCost(self) -> None:
         volume, entry = self.ui.inputSelector.currentNode(), self._entry()
@@ -252,16 +251,16 @@ class SegmentPanel(Panel):
         """Show one thing that the run has told."""
         if news.log and news.log != self.ui.logText.plainText:
             self.ui.logText.setPlainText(news.log)
-        if news.phase == segment_run.PREPARING:
+        if news.phase == scan_run.PREPARING:
             self._busy(_("Handing the volume over"), 0, 0)
-        elif news.phase == segment_run.RUNNING:
+        elif news.phase == scan_run.RUNNING:
             self._busy(segment_texts.progress(news), news.done, news.total)
-        elif news.phase == segment_run.CHECKED:
+        elif news.phase == scan_run.CHECKED:
             self._ask(news)
-        elif news.phase == segment_run.FINISHED:
+        elif news.phase == scan_run.FINISHED:
             self._rest(segment_texts.finished(news))
             self._onFinished(news.segmentation)
-        elif news.phase == segment_run.STOPPED:
+        elif news.phase == scan_run.STOPPED:
             self._rest(_("Stopped. Nothing was changed."))
         else:
             logging.error("PESemiSeg: %s", news.message)

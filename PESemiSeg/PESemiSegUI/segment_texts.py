@@ -9,7 +9,7 @@ from PESemiSegLib import __version__
 from PESemiSegLib.models.kinds import EMBOLI
 
 from . import scene, wording
-from .segment_run import News
+from .scan_run import News
 
 
 def whyNot(volume, entry, device: str) -> str:
@@ -28,6 +28,13 @@ def buttonText(entry) -> str:
     if entry is None or entry.info is None or entry.info.what is EMBOLI:
         return _("Segment PE")
     return _("Segment {what}").format(what=wording.kind(entry.info.what.name))
+
+
+def ownPoint(info, own: bool) -> "tuple[str, str]":
+    """What a run takes where the boxes of the threshold and of the core are off; `own`: the former is on."""
+    off, core = _("Off: the model's own operating point, {value}"), info.core_threshold or info.threshold
+    tips = [off.format(value=f"{value:g}") for value in (info.threshold, core)]
+    return tips[0], _("Off: no core; the model's goes with its own threshold alone") if own else tips[1]
 
 
 def progress(news: News) -> str:

@@ -18,9 +18,9 @@ import vtk
 from PESemiSegLib.jobs.folder import Job
 from PESemiSegLib.jobs.interpreter import PYTHON_VARIABLE
 
-from . import findings, machine, scene, segment_run
+from . import findings, machine, scan_run, scene
 from .job_monitor import JobMonitor, abandon
-from .segment_run import News
+from .scan_run import News
 
 _SHAPE = (10, 24, 30)  # k, j, i
 _BOXES = {1: ((2, 5), (4, 9), (6, 12)), 2: ((6, 8), (12, 18), (20, 24))}
@@ -114,11 +114,11 @@ def realRun(test, logic) -> None:
     volume = slicer.util.addVolumeFromArray(_chest(), np.diag([3.0, 3.0, 5.0, 1.0]), "chest")
     news: list[News] = []
     run = logic.startSegmenting(volume, news.append, threads=1, threshold=0.05, min_lesion_mm3=0.0)
-    last = (segment_run.FINISHED, segment_run.FAILED, segment_run.STOPPED)
+    last = (scan_run.FINISHED, scan_run.FAILED, scan_run.STOPPED)
     if not _until(lambda: bool(news) and news[-1].phase in last, 240):
         run.abandon()
         test.fail("the run did not end")
-    test.assertEqual(news[-1].phase, segment_run.FINISHED, news[-1].message)
+    test.assertEqual(news[-1].phase, scan_run.FINISHED, news[-1].message)
     test.assertIs(scene.volumeOf(news[-1].segmentation), volume)
 
 

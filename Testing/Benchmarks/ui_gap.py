@@ -76,7 +76,7 @@ def _run(shell: Any, phase: Any, scan: str) -> None:
 def _import_large(shell: Any, phase: Any, home: Path) -> None:
     """The result of a usual scan, from files to the scene, by the panel's own steps."""
     import slicer
-    from PESemiSegUI import segment_run, self_test
+    from PESemiSegUI import scan_run, segment_run, self_test
 
     folder = home / "large"
     folder.mkdir()
@@ -96,11 +96,11 @@ def _import_large(shell: Any, phase: Any, home: Path) -> None:
     volume = slicer.util.addVolumeFromArray(np.zeros(LARGE, np.int16), matrix, "large")
     news: list[Any] = []
     run = segment_run.SegmentRun(news.append)
-    run._request = segment_run.Request(volume, "demo")
+    run._request = scan_run.Request(volume, "demo")
     turns = phase(f"result of {LARGE[2]}x{LARGE[1]}x{LARGE[0]} voxels with {FINDINGS} findings in")
     turns.take(lambda: run._import(SimpleNamespace(job=SimpleNamespace(folder=folder, id="large"))))
     turns.until(lambda: bool(news))
-    assert news[-1].phase == segment_run.FINISHED, news[-1].message
+    assert news[-1].phase == scan_run.FINISHED, news[-1].message
     turns = phase("its overlay shown for the first time")
     turns.take(lambda: shell.review.showResult(news[-1].segmentation))
 

@@ -1,7 +1,9 @@
 """Identify PE on non-contrast CT, on the host with a real worker; and what a model of arteries leaves."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -66,7 +68,7 @@ def test_the_probability_the_marks_and_the_map_come_into_the_scene(
     assert result is not None, identifier.ui.identifyStatus.text
     job = runner.find(result.GetAttribute(scene.JOB))
     expected = np.load(job.path("mask.npy"))
-    found = slicer.util.arrayFromSegmentBinaryLabelmap(result, "PE", volume)
+    found = slicer.util.arrayFromSegmentBinaryLabelmap(result, "PE_1", volume)
     np.testing.assert_array_equal(found > 0, expected > 0)
     cam = result.GetNodeReference(scene.CAM)
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(cam), np.load(job.path("cam.npy")))
@@ -105,10 +107,83 @@ def test_closing_the_scene_stops_it(identifier: Any, until: Until, plain: np.nda
     assert until(lambda: runner.jobs() == [], 60)
 
 
+def test_cancel_while_the_volume_is_handed_over_is_not_lost(
+    identifier: Any, until: Until, plain: np.ndarray
+) -> None:
+    from PESemiSegLib.jobs import runner
+
+    add(plain)
+    identifier.start()
+    assert not identifier._run._monitor.active  # the job has not begun
+    identifier.ui.identifyButton.click()
+    assert until(lambda: not identifier.running)
+    assert "Stopped" in identifier.ui.identifyStatus.text
+    assert until(lambda: runner.jobs() == [], 60)
+
+
+@pytest.fixture
+def bring(identifier: Any, until: Until, tmp_path: Path) -> Callable[..., None]:
+    """What an identify job would leave for a volume, brought in as at the end of a run."""
+    about = {"pe_probability": 0.25, "window_probabilities": [0.25], "findings": [{}]}
+
+    def take(
+        volume: Any, mask: np.ndarray, meanwhile: Callable[[], None] = lambda: None, without: str = ""
+    ) -> None:
+        from PESemiSegUI.scan_run import Request
+
+        told = {name: value for name, value in about.items() if name != without}
+        (tmp_path / "identification.json").write_text(json.dumps(told | {"ijk_to_ras": MATRIX.tolist()}))
+        np.save(tmp_path / "mask.npy", mask)
+        np.save(tmp_path / "cam.npy", np.zeros(mask.shape, np.float32))
+        identifier._run._request = Request(volume, "tiny-identifier")
+        identifier._run._import(SimpleNamespace(job=SimpleNamespace(folder=tmp_path, id="job")))
+        meanwhile()
+        assert until(lambda: not identifier.running, 60)
+
+    return take
+
+
+def test_what_the_user_drew_outlives_the_next_run(bring: Callable[..., None], plain: np.ndarray) -> None:
+    import slicer
+    from PESemiSegUI import identified
+
+    volume, mask = add(plain), np.zeros(plain.shape, np.uint8)
+    mask[3:6, 10:20, 30:44] = 1
+    bring(volume, mask)
+    bring(volume, mask)
+    result = identified.find(volume)
+    assert list(result.GetSegmentation().GetSegmentIDs()) == ["PE_1"]  # nothing was changed, nothing is kept
+    drawn = mask.copy()
+    drawn[4, 30:34, 40:50] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(drawn, result, "PE_1", volume)
+    bring(volume, np.zeros_like(mask))
+    (kept,) = result.GetSegmentation().GetSegmentIDs()
+    assert kept != "PE_1"
+    found = slicer.util.arrayFromSegmentBinaryLabelmap(result, kept, volume)
+    np.testing.assert_array_equal(found > 0, drawn > 0)
+
+
+def test_a_result_that_cannot_be_shown_ends_the_run_in_words(
+    identifier: Any, bring: Callable[..., None], plain: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import slicer
+    from PESemiSegUI import identified, scene
+
+    volume, mask, status = add(plain), np.ones(plain.shape, np.uint8), identifier.ui.identifyStatus
+    bring(volume, mask, without="pe_probability")
+    assert "could not be read" in status.text
+    assert identified.find(volume) is None
+    with monkeypatch.context() as patch:
+        patch.setattr(scene, "setConfidence", lambda *_what: None.GetName())  # type: ignore[attr-defined]
+        bring(volume, mask)
+    assert "could not be read" in status.text
+    assert identifier.ui.identifyButton.text == "Identify PE"
+    bring(volume, mask, meanwhile=lambda: slicer.mrmlScene.RemoveNode(volume))
+    assert "removed from the scene" in status.text
+
+
 def test_arteries_come_with_their_names_and_colours(shell: Any, chest: np.ndarray, tmp_path: Path) -> None:
     """What a job with an artery model leaves, as two segments with their own terms."""
-    import json
-
     import slicer
     from PESemiSegUI import scene
 

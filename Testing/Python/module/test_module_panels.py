@@ -79,9 +79,12 @@ def test_the_panel_hands_over_its_own_operating_point(shell: Any, monkeypatch: p
     own = panel.parameters
     panel.start()
     assert not {"threshold", "core_threshold", "min_lesion_mm3"} & set(asked[-1])
+    tips = panel.ui.coreCheck
+    assert "the model's own operating point" in tips.toolTip
     own.ownThreshold, own.threshold = True, 0.4
     panel.start()
     assert (asked[-1]["threshold"], "core_threshold" in asked[-1]) == (0.4, False)
+    assert "no core" in tips.toolTip  # as `Settings.resolved` takes it
     own.ownCore, own.coreThreshold = True, 0.995
     panel.start()
     assert (asked[-1]["threshold"], asked[-1]["core_threshold"]) == (0.4, 0.995)
