@@ -24,7 +24,8 @@ def evaluate(
         list[str], typer.Option(help="Name in the store, folder or .zip; give it often to compare models.")
     ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="Folder for page and tables; run again to go on.")
+        Path,
+        typer.Option("-o", "--output", help="Folder for page and tables; of emboli, run again to go on."),
     ],
     manifest: Annotated[Path | None, typer.Option(help="CSV of cases; see also --phantom.")] = None,
     phantom: Annotated[

@@ -104,6 +104,7 @@ def summarise_agreement(results: Sequence[Agreement]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Work:
+    stores = False
     packages: tuple[ModelPackage, ModelPackage]
     settings: dict[str, Any]
 

@@ -102,6 +102,11 @@ class _Work:
     folder: Path | None
     settings: dict[str, Any]
 
+    @property
+    def stores(self) -> bool:
+        """See `parallel.Work`."""
+        return self.folder is not None
+
     def do(self, case: Case, cancelled: CancelCheck | None) -> Outcome:
         """The results of one case, from the store where they are there; and whether all were."""
         known, keys = self._stored(case)

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PESemiSegLib.cohorts.folders import phase_pairs
+from PESemiSegLib.cohorts.labelmap import known_pe
 from PESemiSegLib.cohorts.manifest import Case, Manifest
 from PESemiSegLib.errors import InputError
 from PESemiSegLib.evaluation.metrics import mask_metrics
 from PESemiSegLib.evaluation.parallel import outcomes, sendable
 from PESemiSegLib.evaluation.truth import read_case
 from PESemiSegLib.inference.phase_pairs import on_one_grid
+from PESemiSegLib.inference.progress import Reporter
 
 if TYPE_CHECKING:
     from PESemiSegLib.models.package import ModelPackage
@@ -71,8 +73,9 @@ def evaluate_identified(
     Raises InputError where there is nothing to measure, and what `evaluate_models` raises.
     """
     cases = [case for case in cohort.select(split) if case.role == "labelled"]
-    plain = {first.key: second for first, second in phase_pairs(cohort)}
+    plain = {}
     if any(_phase(package) == "noncontrast" for package in packages):
+        plain = {first.key: second for first, second in phase_pairs(cohort)}
         cases = [case for case in cases if case.key in plain]
     if not cases:
         raise InputError(
@@ -97,6 +100,7 @@ def _phase(package: ModelPackage) -> str:
 class _Work:
     """What is done with every case, see `parallel.Work`. plain: the other scan of a patient, by key."""
 
+    stores = False
     packages: tuple[ModelPackage, ...]
     plain: dict[str, Case]
     folder: Path
@@ -115,7 +119,8 @@ class _Work:
 
         read = case
         if _phase(package) == "noncontrast":
-            read = on_one_grid(case, self.plain[case.key], self.folder).plain
+            stop = Reporter(cancelled=cancelled).check_cancelled
+            read = on_one_grid(case, self.plain[case.key], self.folder, check=stop).plain
         volume, truth = read_case(replace(read, lesions=None))
         started = time.monotonic()
         # The manifest says which phase it is, and has the last word.
@@ -126,7 +131,7 @@ class _Work:
         return IdentifiedScan(
             case.patient,
             case.site,
-            pe_free=case.pe == "no" or (case.pe != "yes" and not marked),
+            pe_free=known_pe(case) == "no",  # by the mask as it was drawn, wherever the other scan ends
             score=said.pe_probability,
             dice=mask_metrics(said.mask > 0, truth.mask, voxel_mm3).dice if marked else math.nan,
             seconds=seconds,

@@ -11,7 +11,7 @@ import numpy as np
 
 import PESemiSegLib
 from PESemiSegLib.evaluation import tables
-from PESemiSegLib.evaluation.bootstrap import bootstrap_mean
+from PESemiSegLib.evaluation.bootstrap import Interval, bootstrap_mean, bootstrap_share
 from PESemiSegLib.evaluation.figures import numbered
 from PESemiSegLib.evaluation.identified import IdentifiedScan
 from PESemiSegLib.evaluation.paired import permutation_p
@@ -32,8 +32,8 @@ def figures_row(scans: Sequence[IdentifiedScan], positive_from: float = POSITIVE
     told = [scan.score >= positive_from for scan in scans]
     pairs = list(zip(scans, told, strict=True))
     return {
-        "sensitivity": bootstrap_mean([float(yes) for scan, yes in pairs if not scan.pe_free]),
-        "specificity": bootstrap_mean([float(not yes) for scan, yes in pairs if scan.pe_free]),
+        "sensitivity": _share([yes for scan, yes in pairs if not scan.pe_free]),
+        "specificity": _share([not yes for scan, yes in pairs if scan.pe_free]),
         "AUC": auc_interval(scans),
         "Dice": bootstrap_mean([scan.dice for scan in scans]),
     }
@@ -106,6 +106,10 @@ def write_identified(
     tables.write_text(folder / "summary.md", markdown)
     tables.write_text(folder / "evaluation.json", tables.to_json(record))
     return markdown
+
+
+def _share(right: Sequence[bool]) -> Interval:
+    return bootstrap_share([float(yes) for yes in right], [1.0] * len(right))
 
 
 def _reads(package: ModelPackage) -> str:

@@ -54,6 +54,7 @@ def evaluate_labels(
 class _Work:
     """What is done with every case, see `parallel.Work`."""
 
+    stores = False
     packages: tuple[ModelPackage, ...]
     settings: dict[str, Any]
 

@@ -34,6 +34,10 @@ _stop: Event | None = None
 class Work(Protocol):
     """What is done with a case; `to_send` gives a copy that can be pickled."""
 
+    @property
+    def stores(self) -> bool:
+        """Whether the outcome of a finished case is kept, and found again when the work is done again."""
+
     def do(self, case: Case, cancelled: CancelCheck | None) -> Any:
         """The outcome of one case; raises Cancelled and other PESemiSegErrors."""
 
@@ -65,9 +69,10 @@ def outcomes(
             yield index, outcome
     if problems:
         listed = "; ".join(f"case {index + 1}: {error}" for index, error in sorted(problems.items()))
+        again = " into the same folder: finished ones are not computed anew" if work.stores else ""
         raise InputError(
             f"{len(problems)} of {len(cases)} cases cannot be measured. {listed} Mend or exclude these and "
-            "run again into the same folder: finished ones are not computed anew."
+            f"run again{again}."
         )
 
 
@@ -92,7 +97,8 @@ def _in_processes(
         while left:
             done, left = wait(left, timeout=_ASK_EVERY_S, return_when="FIRST_COMPLETED")
             if cancelled is not None and cancelled():
-                raise Cancelled("The evaluation was stopped; the results of finished scans are kept.")
+                kept = "; the results of finished scans are kept" if work.stores else ""
+                raise Cancelled(f"The evaluation was stopped{kept}.")
             for future in done:
                 yield numbers[future], future.result()
     except BrokenProcessPool as error:

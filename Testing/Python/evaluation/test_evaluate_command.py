@@ -160,7 +160,10 @@ def test_stored_results_are_reused_until_something_changes(
     evaluate([str(DEMO), str(eager)], folder, manifest=manifest, threads=2, identify=True)
     assert calls == []
     assert (folder / "evaluation.json").read_text().count("Doe-Jane-0") == 2
-    with pytest.raises(InputError, match=r"2 of 2 cases cannot be measured. case 1: segmented anew; case 2"):
+    with pytest.raises(
+        InputError,
+        match=r"2 of 2 cases cannot be measured. case 1: segmented anew; case 2.*not computed anew",
+    ):
         evaluate([str(DEMO)], folder, manifest=manifest, min_overlap=0.5)
     cases = list(read_manifest(manifest).select("test"))
     other = tmp_path / "mask.nii.gz"

@@ -4,21 +4,30 @@ import math
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
-from PESemiSegLib.cohorts.folders import from_phantom
-from PESemiSegLib.cohorts.manifest import Case, Manifest
-from PESemiSegLib.errors import InputError
+from PESemiSegLib.cli.main import main
+from PESemiSegLib.cohorts import registration_fit
+from PESemiSegLib.cohorts.folders import NO_CONTRAST, from_phantom
+from PESemiSegLib.cohorts.manifest import Case, Manifest, write_manifest
+from PESemiSegLib.cohorts.pair_list import REGISTERED
+from PESemiSegLib.errors import Cancelled, InputError
 from PESemiSegLib.evaluation import identified
 from PESemiSegLib.evaluation.identified import IdentifiedScan, evaluate_identified
 from PESemiSegLib.evaluation.identified_tables import comparison_row, figures_row, write_identified
+from PESemiSegLib.inference import identify as identify_module
+from PESemiSegLib.inference.engines.base import EngineInfo
 from PESemiSegLib.models.kinds import IDENTIFICATION
+from PESemiSegLib.models.package import read_package
 from PESemiSegLib.networks.config import NetworkConfig, VolumeConfig
-
-NO_CONTRAST = "without contrast, and in another breath than its mask: no CTPA"
+from PESemiSegLib.volumes.grid import Grid
+from PESemiSegLib.volumes.reader import read
+from PESemiSegLib.volumes.write import write_nifti
 
 
 def scans(scores, dice):
@@ -41,6 +50,10 @@ def test_figures_are_those_of_the_paper():
     assert row["AUC"].value == pytest.approx(roc_auc_score(truth, [scan.score for scan in FIRST]))
     assert row["Dice"].value == pytest.approx(0.3)
     assert row["Dice"].patients == 3
+    always = figures_row([replace(scan, score=0.9) for scan in FIRST])
+    assert always["sensitivity"].low == pytest.approx(3 / (3 + 1.959964**2))  # Wilson's, of 3 of 3
+    assert (always["sensitivity"].high, always["specificity"].low) == (1.0, 0.0)
+    assert always["specificity"].high == pytest.approx(1.959964**2 / (3 + 1.959964**2))
 
 
 def test_a_comparison_is_second_less_first():
@@ -105,6 +118,129 @@ def test_all_models_are_asked_of_the_patients_with_both_scans(read_cases, tmp_pa
     assert [entry[0] for entry in read_cases] == ["p0", "p1"]
     with pytest.raises(InputError, match="no labelled patient with the scans"):
         evaluate_identified(Manifest((case(0),)), [package("n")], tmp_path)
+
+
+SHAPE, MM = (30, 44, 56), 6.0
+
+
+def chest(blood_hu, down=0):
+    """HU int16 and clot uint8 of a chest, `down` slices lower: lungs full of vessels, a trunk with a clot."""
+    z, y, x = ((np.arange(n) - (n - 1) / 2) * MM for n in SHAPE)
+    z, y, x = (z + down * MM)[:, None, None], y[:, None], x
+    hu = np.where((x / 150) ** 2 + (y / 118) ** 2 < 1, 30.0, -1000.0) + 0 * z
+    lungs = sum(((x - side) / 50) ** 2 + (y / 78) ** 2 + (z / 72) ** 2 < 1 for side in (-68, 68)) > 0
+    texture = ndimage.gaussian_filter(np.random.default_rng(1).normal(size=SHAPE), 1.3)
+    hu[lungs] = -850
+    hu[lungs & (np.roll(texture, -down, 0) > 0.13)] = blood_hu
+    trunk = (x / 16) ** 2 + ((y + 20) / 16) ** 2 + (z / 36) ** 2 < 1
+    clot = (x / 12) ** 2 + ((y + 20) / 12) ** 2 + (z / 18) ** 2 < 1
+    hu[trunk], hu[clot] = blood_hu, 50
+    noise = np.random.default_rng(int(blood_hu)).normal(0, 8, SHAPE)
+    return (hu + noise).clip(-1024).astype(np.int16), clot.astype(np.uint8)
+
+
+@pytest.fixture
+def twins(tmp_path):
+    """The pair of one patient in another breath, on disk, and the clot as it was drawn."""
+    grid = Grid(SHAPE, np.diag([MM, MM, MM, 1.0]))
+    (hu, clot), (plain, _) = chest(350), chest(42, down=2)
+    for name, array in (("c", hu), ("m", clot), ("n", plain)):
+        write_nifti(tmp_path / f"{name}.nii.gz", array, grid)
+    first = Case("Doe", "A", tmp_path / "c.nii.gz", tmp_path / "m.nii.gz", split="test")
+    second = replace(first, image=tmp_path / "n.nii.gz", mask=None, role="excluded", problems=(NO_CONTRAST,))
+    return first, second, clot
+
+
+@pytest.fixture(scope="module")
+def identifier(make_tiny_identifier, tmp_path_factory):
+    return make_tiny_identifier(tmp_path_factory.mktemp("identifier") / "tiny")
+
+
+class FakeEngine:
+    """Marks every voxel and calls PE likely; keeps the brightest that it saw of each scan, 1 is 240 HU."""
+
+    info = EngineInfo("fake", "cpu", "none", "fp32", "0")
+    seen: ClassVar[list[float]] = []
+
+    def run(self, inputs, poll):
+        self.seen.append(-1.0)
+        for image in inputs:
+            self.seen[-1] = max(self.seen[-1], float(image.max()))
+            cells = np.ones([n // 32 for n in image.shape[1:]], np.float32)
+            yield np.ones(image.shape[1:], np.float32), np.array([0.3, 0.7], np.float32), cells
+
+    def close(self):
+        pass
+
+
+def test_a_pair_from_end_to_end(twins, identifier, tmp_path, monkeypatch):
+    monkeypatch.setattr(identify_module, "open_engine", lambda *_, **__: FakeEngine())
+    monkeypatch.setattr(registration_fit, "SAMPLES", 1500)  # quicker, and enough for a shift
+    first, second, clot = twins
+    reads_plain = read_package(identifier)
+    network = reads_plain.info.network
+    network = network | {"volume": network["volume"] | {"phase": "contrast"}}
+    reads_contrast = replace(reads_plain, info=replace(reads_plain.info, network=network))
+    ((plain,), (contrast,)) = evaluate_identified(
+        Manifest((first, second)), [reads_plain, reads_contrast], tmp_path, whole=True, lung_filter="none"
+    )
+    assert len(FakeEngine.seen) == 2
+    assert FakeEngine.seen[0] < 0.5  # blood of 42 HU is 0 in the window
+    assert FakeEngine.seen[1] == 1.0
+    assert (plain.pe_free, contrast.pe_free, plain.score) == (False, False, pytest.approx(0.7))
+    (laid,) = (tmp_path / "pairs").glob("*/mask.nii.gz")
+    moved = read(laid).hu
+    true = np.roll(clot, -2, 0)
+    assert 2 * (moved & true).sum() / (moved.sum() + true.sum()) > 0.8
+    for scan, mask in ((plain, moved), (contrast, clot)):
+        assert scan.dice == pytest.approx(2 * mask.sum() / (mask.sum() + mask.size), rel=1e-6)
+
+
+def test_pe_is_as_it_was_drawn_and_a_stop_is_heard_while_registering(
+    twins, identifier, tmp_path, monkeypatch
+):
+    """The clot may lie beyond the other scan: there is nothing to mark, and still PE."""
+    first, second, clot = twins
+    write_nifti(tmp_path / "none.nii.gz", 0 * clot, Grid(SHAPE, np.diag([MM, MM, MM, 1.0])))
+    said = SimpleNamespace(pe_probability=0.2, mask=clot)
+    monkeypatch.setattr(identify_module, "identify", lambda *_, **__: said)
+
+    def lay(contrast, plain, folder, *, check):
+        check()
+        return SimpleNamespace(plain=replace(plain, mask=tmp_path / "none.nii.gz"))
+
+    monkeypatch.setattr(identified, "on_one_grid", lay)
+    cohort, packages = Manifest((first, second)), [read_package(identifier)]
+    ((scan,),) = evaluate_identified(cohort, packages, tmp_path)
+    assert not scan.pe_free
+    assert math.isnan(scan.dice)
+    with pytest.raises(Cancelled):
+        evaluate_identified(cohort, packages, tmp_path, cancelled=lambda: True)
+
+    def refuse(*_, **__):
+        raise InputError("cannot be read.")
+
+    monkeypatch.setattr(identify_module, "identify", refuse)
+    with pytest.raises(InputError, match=r"case 1: cannot be read. .* run again\.$"):  # nothing is stored
+        evaluate_identified(cohort, packages, tmp_path)
+
+
+def test_the_command_measures_a_model_that_identifies(twins, identifier, tmp_path, capsys):
+    first, second, _ = twins
+    write_manifest(
+        Manifest((first, replace(second, problems=(NO_CONTRAST, REGISTERED)))), tmp_path / "pairs.csv"
+    )
+    words = ["--model", str(identifier), "--manifest", str(tmp_path / "pairs.csv"), "--threads", "1"]
+    assert main(["evaluate", *words, "-o", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr()
+    assert "| tiny-identifier (" in said.out
+    assert "case 1/1: probability of PE " in said.err
+    assert (tmp_path / "out" / "summary.md").read_text(encoding="utf-8") in said.out
+    row = (tmp_path / "out" / "scans.csv").read_text().splitlines()[1].split(",")
+    assert row[1:4] == ["P01", "A", "True"]
+    assert not (tmp_path / "out" / "pairs").exists()  # nothing was registered again
+    assert main(["evaluate", *words, "--choose", "-o", str(tmp_path / "chosen")]) == 2
+    assert "probability of 0.5" in capsys.readouterr().err
 
 
 def test_masks_of_emboli_are_those_of_made_up_pairs(tmp_path):
