@@ -46,6 +46,9 @@ def run(work: Work, cells: Sequence[Cell], workers: int) -> int:
     with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(stop,)) as pool:
         futures: dict[Future[None], Cell] = {}
         while futures := futures | {pool.submit(_do, work, cell): cell for cell in queue.ready()}:
+            if stop.is_set():
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise Cancelled("Stopped; the same command goes on.")
             for future in wait(futures, return_when=FIRST_COMPLETED).done:
                 cell = futures.pop(future)
                 queue.finished(cell)
@@ -53,10 +56,8 @@ def run(work: Work, cells: Sequence[Cell], workers: int) -> int:
                     lost = queue.drop(cell)
                     failed += 1 + len(lost)
                     _LOG.error("%s: %s; with it go %d runs that start from it", cell.name, error, len(lost))
-                else:
+                elif not stop.is_set():
                     _LOG.info("%d of %d done: %s", len(missing) - queue.left, len(missing), cell.name)
-    if stop.is_set():
-        raise Cancelled("Stopped; the same command goes on.")
     return failed
 
 
