@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from PESemiSegLib.cli import console
-from PESemiSegLib.cli.options import InputPath, SeriesOption, StrictOption, print_json
-from PESemiSegLib.cli.segment import Engine, LungFilter, Precision
+from PESemiSegLib.cli.options import (
+    DeviceOption,
+    Engine,
+    EngineOption,
+    InputPath,
+    JsonOption,
+    LungFilter,
+    LungFilterOption,
+    MinSizeOption,
+    NoDicomSegOption,
+    NoReportOption,
+    OutputOption,
+    OverwriteOption,
+    Precision,
+    PrecisionOption,
+    SeriesOption,
+    StrictOption,
+    ThreadsOption,
+    ThresholdOption,
+    WholeOption,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from PESemiSegLib.inference.identification import IdentifyResult
@@ -27,7 +46,7 @@ class ScanFrom(StrEnum):
 def identify(
     input: InputPath,
     model: Annotated[str, typer.Option(help="A model of the store, or the path of a package.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the result.")],
+    output: OutputOption,
     scan_from: Annotated[
         ScanFrom,
         typer.Option(help="The scan's probability: the highest of all windows, or of the one in the middle."),
@@ -35,30 +54,25 @@ def identify(
     any_phase: Annotated[
         bool, typer.Option("--any-phase", help="Go on with a contrast scan, which is refused otherwise.")
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    precision: Annotated[Precision, typer.Option(help="Arithmetic of the network.")] = Precision.auto,
-    engine: Annotated[Engine, typer.Option(help="What runs the network.")] = Engine.auto,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = Precision.auto,
+    engine: EngineOption = Engine.auto,
     series: SeriesOption = None,
-    whole: Annotated[bool, typer.Option("--whole", help="Read the whole scan, not only the lungs.")] = False,
-    lung_filter: Annotated[LungFilter, typer.Option(help="Drop marks outside the lungs.")] = LungFilter.hull,
-    threshold: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Probability of a mark. Default: the model's.")
-    ] = None,
-    min_size: Annotated[
-        float | None, typer.Option(min=0.0, metavar="MM3", help="Smallest mark. Default: the model's.")
-    ] = None,
+    whole: WholeOption = False,
+    lung_filter: LungFilterOption = LungFilter.hull,
+    threshold: ThresholdOption = None,
+    min_size: MinSizeOption = None,
     strict: StrictOption = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older result in DIR.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
-    no_report: Annotated[bool, typer.Option("--no-report", help="Leave report.html out.")] = False,
-    no_dicom_seg: Annotated[
-        bool, typer.Option("--no-dicom-seg", help="Leave the DICOM SEG out: it carries the patient's data.")
-    ] = False,
-    threads: Annotated[int | None, typer.Option(min=1, help="Processor cores to use. Default: all.")] = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+    no_report: NoReportOption = False,
+    no_dicom_seg: NoDicomSegOption = False,
+    threads: ThreadsOption = None,
 ) -> None:
     """Tell the probability of pulmonary embolism on a scan without contrast agent. Research use only."""
+    from PESemiSegLib.errors import InputError
+    from PESemiSegLib.inference.identify import WrongPhase, require_identifier
     from PESemiSegLib.inference.identify import identify as run
-    from PESemiSegLib.inference.identify import require_identifier
     from PESemiSegLib.inference.progress import Progress
     from PESemiSegLib.inference.save_identification import save_identification
     from PESemiSegLib.inference.staging import require_free
@@ -70,23 +84,27 @@ def identify(
     require_identifier(package)
     with console.shown_progress() as progress:
         progress(Progress(0, 0, "read"))
-        result = run(
-            read(input, series=series),
-            package,
-            scan_from=scan_from.value,
-            any_phase=any_phase,
-            device=device,
-            precision=precision.value,
-            engine=engine.value,
-            whole=whole,
-            lung_filter=lung_filter.value,
-            threshold=threshold,
-            min_lesion_mm3=min_size,
-            threads=threads,
-            strict=strict,
-            progress=progress,
-            cancelled=console.stopping,
-        )
+        volume = read(input, series=series)
+        try:
+            result = run(
+                volume,
+                package,
+                scan_from=scan_from.value,
+                any_phase=any_phase,
+                device=device,
+                precision=precision.value,
+                engine=engine.value,
+                whole=whole,
+                lung_filter=lung_filter.value,
+                threshold=threshold,
+                min_lesion_mm3=min_size,
+                threads=threads,
+                strict=strict,
+                progress=progress,
+                cancelled=console.stopping,
+            )
+        except WrongPhase as problem:
+            raise InputError(f"{problem} --any-phase goes on regardless.") from problem
         progress(Progress(0, 0, "write"))
         saved = save_identification(
             result, output, overwrite=overwrite, dicom_seg=not no_dicom_seg, report=not no_report

@@ -9,7 +9,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from PESemiSegLib.cli import console
-from PESemiSegLib.cli.options import InputPath, SeriesOption, StrictOption, print_json
+from PESemiSegLib.cli.options import (
+    DeviceOption,
+    Engine,
+    EngineOption,
+    InputPath,
+    JsonOption,
+    LungFilter,
+    LungFilterOption,
+    MinSizeOption,
+    NoDicomSegOption,
+    NoReportOption,
+    OutputOption,
+    OverwriteOption,
+    Precision,
+    PrecisionOption,
+    SeriesOption,
+    StrictOption,
+    ThreadsOption,
+    ThresholdOption,
+    WholeOption,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from PESemiSegLib.inference.progress import ProgressCallback
@@ -28,34 +49,9 @@ class Kind(StrEnum):
     opacities = "opacities"
 
 
-class Precision(StrEnum):
-    """Arithmetic of the network."""
-
-    auto = "auto"
-    fp32 = "fp32"
-    bf16 = "bf16"
-    fp16 = "fp16"
-
-
-class Engine(StrEnum):
-    """What runs the network."""
-
-    auto = "auto"
-    openvino = "openvino"
-    torch = "torch"
-
-
-class LungFilter(StrEnum):
-    """Which marks outside the lungs are dropped."""
-
-    hull = "hull"
-    paper = "paper"
-    none = "none"
-
-
 def segment(
     input: InputPath,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the result.")],
+    output: OutputOption,
     kind: Annotated[
         Kind,
         typer.Option(
@@ -73,35 +69,27 @@ def segment(
             help="An artery model: marks off the arteries are dropped, and the clot is told as their share.",
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    precision: Annotated[Precision, typer.Option(help="Arithmetic of the network.")] = Precision.auto,
-    engine: Annotated[Engine, typer.Option(help="What runs the network.")] = Engine.auto,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = Precision.auto,
+    engine: EngineOption = Engine.auto,
     series: SeriesOption = None,
-    whole: Annotated[bool, typer.Option("--whole", help="Compute all slices, not only the lungs.")] = False,
-    lung_filter: Annotated[LungFilter, typer.Option(help="Drop marks outside the lungs.")] = LungFilter.hull,
-    threshold: Annotated[
-        float | None,
-        typer.Option(min=0.0, max=1.0, help="Probability of a mark. Default: the model's, with its core."),
-    ] = None,
+    whole: WholeOption = False,
+    lung_filter: LungFilterOption = LungFilter.hull,
+    threshold: ThresholdOption = None,
     core_threshold: Annotated[
         float | None,
         typer.Option(min=0.0, max=1.0, help="Probability of a mark's core. Default: see --threshold."),
     ] = None,
-    min_size: Annotated[
-        float | None,
-        typer.Option(min=0.0, metavar="MM3", help="Smallest core of a finding. Default: the model's."),
-    ] = None,
+    min_size: MinSizeOption = None,
     strict: StrictOption = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older result in DIR.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
-    no_report: Annotated[bool, typer.Option("--no-report", help="Leave report.html out.")] = False,
-    no_dicom_seg: Annotated[
-        bool, typer.Option("--no-dicom-seg", help="Leave the DICOM SEG out: it carries the patient's data.")
-    ] = False,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+    no_report: NoReportOption = False,
+    no_dicom_seg: NoDicomSegOption = False,
     identify: Annotated[
         bool, typer.Option("--identify", help="Put the patient's ID and the input's name into the report.")
     ] = False,
-    threads: Annotated[int | None, typer.Option(min=1, help="Processor cores to use. Default: all.")] = None,
+    threads: ThreadsOption = None,
 ) -> None:
     """Segment pulmonary emboli, or the arteries, in a CT pulmonary angiogram. Research use only."""
     from PESemiSegLib.errors import ConfigError

@@ -42,6 +42,10 @@ ScanFrom = Literal["all", "middle"]
 """Which windows tell the scan's probability: the highest of all, or the middle one, as in the paper."""
 
 
+class WrongPhase(InputError):
+    """The scan shows contrast agent where the model reads scans without, or the other way round."""
+
+
 def identify(
     volume: Volume,
     package: ModelPackage,
@@ -76,7 +80,8 @@ def identify(
         progress, cancelled, checked: as `segment`; progress counts windows.
 
     Raises:
-        InputError: a contrast scan (see `any_phase`), or `strict` and the check found fault.
+        WrongPhase: a scan of the other phase, without `any_phase`.
+        InputError: `strict`, and the check found fault.
         ConfigError: a model of another kind, a setting out of range.
         DeviceError, Cancelled: as `segment`.
     """
@@ -178,10 +183,7 @@ def _inspect(
     wrong = next((line for line in inspected.problems if line.code in ("enhanced", "not_enhanced")), None)
     if wrong is not None and not any_phase:
         reads = "with" if seen.phase == "contrast" else "without"
-        raise InputError(
-            f"{wrong.text} The model {package.info.name} reads scans {reads} contrast agent; "
-            "--any-phase goes on regardless."
-        )
+        raise WrongPhase(f"{wrong.text} The model {package.info.name} reads scans {reads} contrast agent.")
     return inspected
 
 
@@ -220,9 +222,14 @@ def _marked(
     probability = np.zeros(box.shape, dtype=np.float16)
     marked = np.zeros(box.shape, dtype=np.uint8)
     for n, plane in enumerate(windows.back(voxels)):
-        probability[n], marked[n] = plane, plane >= settings.threshold
+        probability[n], marked[n] = plane, marks.levels(plane, *settings.cuts)
     allowed.apply(marked, box)
-    marks.clean(marked, volume.grid.voxel_volume_mm3, min_mm3=settings.min_lesion_mm3 or 0.0)
+    marks.clean(
+        marked,
+        volume.grid.voxel_volume_mm3,
+        min_mm3=settings.min_lesion_mm3 or 0.0,
+        counted=marks.CORE if settings.has_core else marks.EDGE,
+    )
     mask = np.zeros(volume.shape, dtype=np.uint8)
     mask[box.slices] = marked
     return mask, BoxArray(probability, box, volume.shape)

@@ -8,19 +8,16 @@ from typing import TYPE_CHECKING
 from PESemiSegLib.errors import ConfigError
 from PESemiSegLib.jobs.context import Context
 from PESemiSegLib.jobs.work.arrays import save_array
-from PESemiSegLib.jobs.work.segment import MASK, RESULT, scan_of, to_ras
+from PESemiSegLib.jobs.work.scan import MASK, save_files, scan_of, settings_of, to_ras, told
 
 if TYPE_CHECKING:
     from PESemiSegLib.inference.identification import IdentifyResult
-    from PESemiSegLib.inference.progress import Progress
-    from PESemiSegLib.inference.result import InputCheck
 
 CAM, SUMMARY = "cam.npy", "identification.json"
 _SETTINGS = {
     *("scan_from", "any_phase", "device", "precision", "engine", "whole", "lung_filter", "threshold"),
     *("min_lesion_mm3", "threads", "strict"),
 }
-_OTHERS = {"input", "series", "ijk_to_ras", "facts", "model", "settings", "files", "report", "dicom_seg"}
 
 
 def work(context: Context) -> list[Path]:
@@ -34,46 +31,23 @@ def work(context: Context) -> list[Path]:
 
     Raises what reading, identifying and saving raise.
     """
-    import SimpleITK as sitk
-
     from PESemiSegLib.inference.identify import identify, require_identifier
     from PESemiSegLib.inference.save_identification import save_identification
     from PESemiSegLib.models.store import Store
 
-    params = context.params
-    if unknown := (set(params) - _OTHERS) | (set(params.get("settings", {})) - _SETTINGS):
-        raise ConfigError(f"an identify job knows no parameter {', '.join(sorted(unknown))}")
-    if not params.get("model"):
+    settings, walk = settings_of(context, _SETTINGS), told(context)
+    if not (model := context.params.get("model")):
         raise ConfigError("an identify job needs a `model`: none of this kind comes with the program")
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)  # its warnings name files, past the log's redaction
-
-    def tell(progress: Progress) -> None:
-        context.progress(progress.stage, progress.done, progress.total, progress.seconds_left)
-
-    def tell_check(check: InputCheck) -> None:
-        context.event("check", level=check.level, sentences=[line.text for line in check.problems])
-
     context.progress("read")
-    package = Store().find(params["model"])
+    package = Store().find(model)
     require_identifier(package)
     volume = scan_of(context)
     context.check()
-    settings = params.get("settings", {})
-    result = identify(
-        volume, package, progress=tell, cancelled=context.cancelled, checked=tell_check, **settings
-    )
+    result = identify(volume, package, **walk, **settings)
     context.progress("write")
     written = _save_arrays(result, context.folder)
     context.check()
-    if params.get("files", True):
-        saved = save_identification(
-            result,
-            context.folder / RESULT,
-            overwrite=True,
-            dicom_seg=params.get("dicom_seg", True),
-            report=params.get("report", True),
-        )
-        written += [saved.folder / name for name in saved.files]
+    written += save_files(context, save_identification, result)
     grid = result.volume.output_grid
     context.event("grid", shape_kji=grid.shape, ijk_to_ras=to_ras(grid.affine))
     context.event("probability", value=round(result.pe_probability, 6))

@@ -5,25 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PESemiSegLib.errors import ConfigError, InputError
 from PESemiSegLib.jobs.context import Context
 from PESemiSegLib.jobs.work.arrays import save_array
+from PESemiSegLib.jobs.work.scan import MASK, save_files, scan_of, settings_of, to_ras, told
 from PESemiSegLib.jobs.work.slabs import Slabs
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from PESemiSegLib.inference.result import InputCheck, Result
-    from PESemiSegLib.volumes.volume import Volume
+    from PESemiSegLib.inference.result import Result
 
-ARRAY, RESULT = "input.npy", "result"
-MASK, CONFIDENCE, LABELS = "mask.npy", "confidence.npy", "labels.npy"
+CONFIDENCE, LABELS = "confidence.npy", "labels.npy"
 NEAR, FINDINGS = "near.npy", "findings.json"
 _SETTINGS = {
     *("device", "precision", "engine", "whole", "lung_filter", "threshold", "core_threshold"),
     *("min_lesion_mm3", "fill_holes", "batch", "threads", "strict", "kind"),
 }
-_OTHERS = {"input", "series", "ijk_to_ras", "facts", "model", "settings", "files", "report", "dicom_seg"}
 
 
 def work(context: Context) -> list[Path]:
@@ -41,87 +38,29 @@ def work(context: Context) -> list[Path]:
 
     Raises what reading, segmenting and saving raise.
     """
-    import SimpleITK as sitk
-
-    from PESemiSegLib.inference.progress import Progress
+    from PESemiSegLib.inference.save import save_result
     from PESemiSegLib.inference.segment import segment
     from PESemiSegLib.models.store import Store
 
-    params = context.params
-    if unknown := (set(params) - _OTHERS) | (set(params.get("settings", {})) - _SETTINGS):
-        raise ConfigError(f"a segment job knows no parameter {', '.join(sorted(unknown))}")
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)  # its warnings name files, past the log's redaction
-
-    def tell(progress: Progress) -> None:
-        context.progress(progress.stage, progress.done, progress.total, progress.seconds_left)
-
-    def tell_check(check: InputCheck) -> None:
-        context.event("check", level=check.level, sentences=[line.text for line in check.problems])
-
+    settings, walk = settings_of(context, _SETTINGS), told(context)
     context.progress("read")
-    package = Store().find(params.get("model", "demo"))
+    package = Store().find(context.params.get("model", "demo"))
     volume = scan_of(context)
     context.check()
     with Slabs(context, to_ras(volume.affine)) as slabs:
-        result = segment(
-            volume,
-            package,
-            progress=tell,
-            cancelled=context.cancelled,
-            checked=tell_check,
-            slice_done=slabs.add,
-            **params.get("settings", {}),
-        )
+        result = segment(volume, package, slice_done=slabs.add, **walk, **settings)
         slabs.flush()
         context.progress("write")
         written = _save_arrays(result, context.folder)
         context.check()
-        if params.get("files", True):
-            written += _save_files(result, context)
+        written += save_files(context, save_result, result)
         context.event("grid", shape_kji=result.volume.output_grid.shape, ijk_to_ras=_ijk_to_ras(result))
         context.event("findings", count=len(result.findings), volume_mm3=result.total_volume_mm3)
     return written
 
 
-def scan_of(context: Context) -> Volume:
-    """The scan that a job's parameters name, or that Slicer has put into its folder."""
-    params = context.params
-    if "ijk_to_ras" not in params:
-        from PESemiSegLib.volumes.reader import read
-
-        if not params.get("input"):
-            raise ConfigError("a segment job needs `input`, or `ijk_to_ras` with an array in input.npy")
-        return read(params["input"], series=params.get("series"))
-    return _from_array(context.folder / ARRAY, params["ijk_to_ras"], params.get("facts", {}))
-
-
-def _from_array(path: Path, ijk_to_ras: Any, facts: dict[str, Any]) -> Volume:
-    """The volume of a Slicer node: (k, j, i) in `path`, placed by its IJKToRAS matrix."""
-    import numpy as np
-
-    from PESemiSegLib.volumes.volume import from_array
-
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-        matrix = np.asarray(ijk_to_ras, dtype=np.float64).reshape(4, 4)
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path.name} or its matrix cannot be read: {error}") from error
-    try:
-        return from_array(array, np.diag([-1.0, -1.0, 1.0, 1.0]) @ matrix, **facts)
-    except (ValueError, TypeError) as error:
-        raise InputError(f"the volume cannot be used: {error}") from error
-
-
 def _ijk_to_ras(result: Result) -> list[list[float]]:
     return to_ras(result.volume.output_grid.affine)
-
-
-def to_ras(affine_lps: np.ndarray) -> list[list[float]]:
-    """IJKToRAS, as Slicer has it, of an affine to LPS."""
-    import numpy as np
-
-    matrix: list[list[float]] = (np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine_lps).tolist()
-    return matrix
 
 
 def _save_arrays(result: Result, folder: Path) -> list[Path]:
@@ -171,16 +110,3 @@ def _findings(result: Result, labels: np.ndarray) -> dict[str, Any]:
         "model": result.provenance["model"],
         "program": result.provenance["program"],
     }
-
-
-def _save_files(result: Result, context: Context) -> list[Path]:
-    from PESemiSegLib.inference.save import save_result
-
-    saved = save_result(
-        result,
-        context.folder / RESULT,
-        overwrite=True,
-        dicom_seg=context.params.get("dicom_seg", True),
-        report=context.params.get("report", True),
-    )
-    return [saved.folder / name for name in saved.files]

@@ -19,6 +19,7 @@ def test_what_does_not_fit_is_refused_in_one_line(
     refused = [
         (["identify", str(chest), "--model", "demo"], "marks emboli and cannot identify a scan"),
         (["identify", str(chest), "--model", str(identifier)], "This looks like a contrast scan"),
+        (["identify", str(chest), "--model", str(identifier)], "without contrast agent. --any-phase goes on"),
         (["segment", str(chest), "--model", str(identifier)], "tiny-identifier identifies scans"),
     ]
     for words, reason in refused:
