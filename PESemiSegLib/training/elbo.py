@@ -66,13 +66,6 @@ def log_mixture(log_joint: Tensor) -> Tensor:
     return log_joint.logsumexp(1, keepdim=True)
 
 
-def focal(log_labels: Tensor, mask: Tensor, gamma: float, valid: Tensor | None = None) -> Tensor:
-    """-(1 - y_c)^gamma log y_c of the label c (Lin 2017), the mean over the pixels whose label is known."""
-    of_label = log_known(log_labels, mask)
-    each = -((1.0 - of_label.exp()).clamp_min(0.0) ** gamma) * of_label
-    return each.mean() if valid is None else (each * valid).sum() / valid.sum().clamp_min(1.0)
-
-
 @dataclass(frozen=True)
 class Divergence:
     """KL(q || p) of one family of latents, nats per pixel: as it is, and as the loss asks for it."""

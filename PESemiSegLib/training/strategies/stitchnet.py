@@ -7,6 +7,7 @@ from torch import Tensor
 
 from PESemiSegLib.networks.stitchnet import Explanation
 from PESemiSegLib.training import elbo
+from PESemiSegLib.training.losses import segmentation_loss
 from PESemiSegLib.training.settings_stitchnet import StitchNetConfig
 from PESemiSegLib.training.strategies.base import Clock, ImageTensors, LabelledTensors, Outcome
 from PESemiSegLib.training.strategies.method import Method, View
@@ -71,7 +72,8 @@ class StitchNet(Method):
             "L_kl": self._divergence(known, clock),
         }
         if s.supervised_weight:
-            terms["L_focal"] = s.supervised_weight * elbo.focal(known.logits, mask, s.focal_gamma, valid)
+            focal = segmentation_loss(known.logits, mask, 1.0, 0.0, valid=valid, focal_gamma=s.focal_gamma)
+            terms["L_focal"] = s.supervised_weight * focal
         return terms
 
     def _log_joint(self, image: Tensor, found: Explanation) -> Tensor:

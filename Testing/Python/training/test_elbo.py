@@ -6,7 +6,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from monai.losses import FocalLoss
 from scipy import stats
 from torch import Tensor
 
@@ -84,18 +83,6 @@ def test_the_mixture_is_the_sum_over_all_label_images() -> None:
     mask[0, 2] = 1.0
     assert torch.equal(elbo.log_known(log_joint, mask)[0, 0], log_joint[0, 2])
     assert (elbo.log_known(log_joint, mask) < elbo.log_mixture(log_joint)).all()
-
-
-def test_the_focal_loss_is_monais() -> None:
-    generator = torch.Generator().manual_seed(4)
-    logits = torch.randn(2, 4, 5, 6, generator=generator).log_softmax(1)
-    label = torch.randint(0, 4, (2, 1, 5, 6), generator=generator)
-    mask = torch.zeros_like(logits).scatter_(1, label, 1.0)
-    monai = FocalLoss(gamma=2.0, use_softmax=True, include_background=True, reduction="none")(logits, mask)
-    each = monai.sum(1, keepdim=True)
-    torch.testing.assert_close(elbo.focal(logits, mask, 2.0), each.mean())
-    valid = (torch.rand(2, 1, 5, 6, generator=generator) > 0.5).float()
-    torch.testing.assert_close(elbo.focal(logits, mask, 2.0, valid), (each * valid).sum() / valid.sum())
 
 
 def _family(means: list[float]) -> Inferred:

@@ -36,6 +36,21 @@ def test_focal_loss_by_hand_and_of_two_channels():
     assert 2 * softmax.item() == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("gamma", [0.5, 2.0])
+def test_the_focal_loss_of_log_probabilities_is_smooth_where_they_are_certain(gamma):
+    """What StitchNet's labels are, at p = 0, 1/2 and 1: its own log-softmax, and no slope without bound."""
+    log_labels = torch.tensor([[-200.0, 0.0], [math.log(0.5)] * 2, [0.0, -200.0]]).T.reshape(1, 2, 1, 3)
+    log_labels.requires_grad_()
+    label = torch.zeros(1, 2, 1, 3)
+    label[:, 1] = 1.0
+    label[..., 0] = label[..., 0].flip(1)  # wrong: 200 nats
+    loss = segmentation_loss(log_labels, label, 1.0, 0.0, valid=torch.ones(1, 1, 1, 3), focal_gamma=gamma)
+    expected = (200.0 + 0.5**gamma * math.log(2.0) + 200.0) / 3
+    assert loss.item() == pytest.approx(expected, rel=1e-6)
+    loss.backward()
+    assert torch.isfinite(log_labels.grad).all()
+
+
 def test_divergence_by_hand_and_whom_it_teaches():
     n = torch.tensor([[0.2, 1.1], [-0.7, 0.4]], dtype=torch.double, requires_grad=True)
     c = torch.tensor([[1.5, -0.3], [0.0, 2.0]], dtype=torch.double, requires_grad=True)
