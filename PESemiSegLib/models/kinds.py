@@ -76,7 +76,8 @@ IDENTIFICATION = Kind(
     scans="whole scans, with the probability that there is an embolus and a map of what speaks for it",
     parts=("identifier",),
     warning="Telling pulmonary embolism on a scan without contrast agent rests on one report from one "
-    "hospital. No published evidence from elsewhere supports it: nothing here may guide a patient's care.",
+    "hospital. No published evidence from elsewhere supports it: "
+    "nothing here may guide the care of a patient.",
 )
 KINDS = {kind.name: kind for kind in (EMBOLI, ARTERIES, OPACITIES, IDENTIFICATION)}
 PACKAGE_KINDS = {kind.package: kind for kind in KINDS.values()}
