@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -60,6 +61,7 @@ def train(
 ) -> None:
     """Train a segmenter, with a discriminator beside it, from labelled scans. Research use only."""
     from PESemiSegLib.errors import InputError
+    from PESemiSegLib.training import parallel
     from PESemiSegLib.training.config import read_yaml
     from PESemiSegLib.training.finetune import settings_for
     from PESemiSegLib.training.gather import gather
@@ -77,29 +79,34 @@ def train(
     settings = settings.with_overrides(iterations=iterations, max_minutes=minutes, seed=seed, width=width)
     if (manifest is None) == (not phantom):
         raise InputError("Give either --manifest or --phantom.")
-    if manifest is None:
-        manifest = _phantom_manifest(phantom or [], output, settings.kind)
-    if unlabelled:
-        begun = (output / CHECKPOINT).exists()
-        manifest = gather(manifest, unlabelled, output / "data", keep=begun, kind=settings.kind)
-    options = RunOptions(
-        manifest=manifest,
-        folder=output,
-        cache=cache,
-        resume=resume,
-        device=device,
-        threads=threads,
-        command=shlex.join(["pesemiseg", *(plain(argument) for argument in sys.argv[1:])]),
-        name=name,
-        base=base,
-    )
-    prepare(settings, options, tell_cache)
-    if processes == 1:
-        _work(settings, options)
-    else:
-        from PESemiSegLib.training.parallel import launch
+    if processes > 1 and parallel.by_torchrun():
+        raise InputError("torchrun starts the processes; leave --processes out.")
 
-        launch(_work, (settings, options), processes, output / ".meeting")
+    def set_up() -> RunOptions:
+        begun = (output / CHECKPOINT).exists()
+        cases = manifest or _phantom_manifest(phantom or [], output, settings.kind)
+        if unlabelled:
+            cases = gather(cases, unlabelled, output / "data", keep=begun, kind=settings.kind)
+        options = RunOptions(
+            manifest=cases,
+            folder=output,
+            cache=cache,
+            resume=resume or (begun and parallel.restarted()),
+            device=device,
+            threads=threads,
+            command=shlex.join(["pesemiseg", *(plain(argument) for argument in sys.argv[1:])]),
+            name=name,
+            base=base,
+        )
+        prepare(settings, options, tell_cache)
+        return options
+
+    with parallel.joined():
+        options = parallel.from_first(set_up)
+        if processes == 1:
+            _work(settings, replace(options, device=parallel.own_device(device)))
+        else:
+            parallel.launch(_work, (settings, options), processes, output / ".meeting")
 
 
 def _work(settings: TrainConfig, options: RunOptions) -> None:

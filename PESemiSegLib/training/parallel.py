@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import nn
 
 from PESemiSegLib import errors
 
+T = TypeVar("T")
 _GRACE_S = 20.0  # for the other processes to end by themselves, once one has failed or been stopped
 
 
@@ -59,12 +61,42 @@ def gather(rows: np.ndarray) -> np.ndarray:
     return np.concatenate([part for part in everyone if part is not None])
 
 
-def join_torchrun() -> bool:
-    """Join the group that torch's own launcher set up for this process, if it did."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ or dist.is_initialized():
-        return False
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    return True
+@contextmanager
+def joined() -> Iterator[None]:
+    """Within it this process belongs to the group that `torchrun` started it for; alone if none did."""
+    if not by_torchrun():
+        yield
+        return
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def by_torchrun() -> bool:
+    """Whether torch's own launcher started this process, as one of several, on one machine or more."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def restarted() -> bool:
+    """Whether that launcher has started all processes again, because one of them had died."""
+    return by_torchrun() and int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def own_device(device: str) -> str:
+    """ "cuda" as the GPU that is this process's own where several share a machine; others as they are."""
+    return f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and by_torchrun() else device
+
+
+def from_first(act: Callable[[], T]) -> T:
+    """What `act()` returns in the first process; the others wait for it. Raises there what `act` raises."""
+    if size() == 1:
+        return act()
+    said: list[Any] = [act() if rank() == 0 else None]
+    dist.broadcast_object_list(said)
+    result: T = said[0]
+    return result
 
 
 def launch(work: Callable[..., None], arguments: tuple[Any, ...], processes: int, meeting: Path) -> None:

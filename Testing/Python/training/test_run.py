@@ -1,8 +1,14 @@
 """A whole run in small: train, write the package, segment with it, measure it, choose its operating point."""
 
+import contextlib
 import csv
 import json
 import logging
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +24,11 @@ from PESemiSegLib.evaluation.evaluate import by_site, evaluate_cases, summary_ro
 from PESemiSegLib.evaluation.operating_point import choose_point, sweep
 from PESemiSegLib.evaluation.tables import to_json, to_markdown
 from PESemiSegLib.networks.config import NetworkConfig
-from PESemiSegLib.training.config import TrainConfig
+from PESemiSegLib.training.checkpoint import load_checkpoint
+from PESemiSegLib.training.config import TrainConfig, write_yaml
 from PESemiSegLib.training.parallel import launch
 from PESemiSegLib.training.run import RunOptions, export, prepare, train
+from PESemiSegLib.training.trainer import CHECKPOINT
 from PESemiSegLib.volumes.grid import Grid
 from PESemiSegLib.volumes.write import write_nifti
 
@@ -150,3 +158,38 @@ def test_two_processes_share_their_gradients_and_errors_come_back_as_themselves(
     values = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
     assert values[0] == values[1] == [[[1.5, 1.5]], [1.0, 5.0]]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.json", "1.json"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks processes up in /proc")
+def test_torchrun_goes_on_from_the_checkpoint_when_a_process_was_killed(
+    manifest: Path, tmp_path: Path
+) -> None:
+    run, settings = tmp_path / "run", tmp_path / "settings.yaml"
+    write_yaml(replace(CONFIG, iterations=60, checkpoint_every=5, validate_every=60), settings)
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]
+    train = ["-m", "PESemiSegLib.cli.main", "train", "--manifest", manifest, "--config", settings]
+    command = [sys.executable, *torchrun, *train, "--threads=1", "-o", run]
+    with (tmp_path / "log.txt").open("w") as log, subprocess.Popen(command, stderr=log) as started:
+        until = time.monotonic() + 300
+        while not (run / CHECKPOINT).exists() and time.monotonic() < until and started.poll() is None:
+            time.sleep(0.05)
+        os.kill(_second_process_below(started.pid), signal.SIGKILL)
+        code = started.wait(300)
+    said = (tmp_path / "log.txt").read_text()
+    assert code == 0, said
+    _, scalars = load_checkpoint(run / CHECKPOINT)
+    assert scalars["iteration"] == 60
+    assert (run / "model" / "model.json").exists()
+    begun = [line for line in said.splitlines() if line.startswith("plan: L_seg")]
+    assert len(begun) == 2, said  # it was killed before it was through, and went on
+
+
+def _second_process_below(parent: int) -> int:
+    """The process of rank 1 that torchrun, of this number, has started."""
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, IndexError):
+            above = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            if above == parent and b"\0RANK=1\0" in b"\0" + (entry / "environ").read_bytes():
+                return int(entry.name)
+    raise AssertionError("torchrun has no second process")
