@@ -26,6 +26,7 @@ from PESemiSegLib.errors import Cancelled, InputError
 from PESemiSegLib.training import parallel
 from PESemiSegLib.training.checkpoint import load_checkpoint, save_checkpoint
 from PESemiSegLib.training.config import TrainConfig, from_plain, to_plain
+from PESemiSegLib.training.draws import seeded
 from PESemiSegLib.training.ema import WeightAverage
 from PESemiSegLib.training.finish import lessons
 from PESemiSegLib.training.health import HealthMonitor
@@ -115,7 +116,8 @@ class Trainer:
         for number in range(steps):
             labelled, unlabelled = self._draw(number)
             clock, started = Clock(number * self.config.discriminator_every, 1.0), time.monotonic()
-            self.strategy.step(*self._placed_batches(labelled, unlabelled), clock)
+            with seeded(self.config.seed, clock.iteration, self.device):
+                self.strategy.step(*self._placed_batches(labelled, unlabelled), clock)
             seconds = time.monotonic() - started
         return seconds
 
@@ -173,7 +175,8 @@ class Trainer:
         clock = Clock(self.iteration, self._progress())
         rates = {n: p.schedule(clock.iteration, clock.progress) for n, p in self.strategy.learners.items()}
         try:
-            outcome = self.strategy.step(*self._placed_batches(labelled, unlabelled), clock)
+            with seeded(self.config.seed, clock.iteration, self.device):
+                outcome = self.strategy.step(*self._placed_batches(labelled, unlabelled), clock)
         except NonFiniteLoss as error:
             _LOG.error("%s Iteration %d; the last checkpoint is kept.", error, self.iteration)
             raise

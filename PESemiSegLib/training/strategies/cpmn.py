@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -58,11 +55,10 @@ class CrossPhaseMutualLearning(Method):
 
     def step(self, labelled: LabelledTensors, unlabelled: ImageTensors | None, clock: Clock) -> Outcome:
         """See Strategy; unlabelled crops are not used."""
-        with self._seeded(clock, labelled.image.device):
-            readings = [
-                self._read(learner, labelled.image[:, n : n + 1])
-                for n, learner in enumerate(self.learners.values())
-            ]
+        readings = [
+            self._read(learner, labelled.image[:, n : n + 1])
+            for n, learner in enumerate(self.learners.values())
+        ]
         losses = [self._own(reading, labelled.mask) for reading in readings]
         for own, other in zip(losses, self._taught(*readings), strict=False):
             own |= other
@@ -108,10 +104,3 @@ class CrossPhaseMutualLearning(Method):
         with self.precision(image.device.type):
             reading: Reading = learner.module.read(image)  # type: ignore[operator]
         return reading
-
-    @contextmanager
-    def _seeded(self, clock: Clock, device: torch.device) -> Iterator[None]:
-        """EfficientNet skips blocks at random: what is drawn depends on seed and iteration alone."""
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(self.draw(clock, torch.device("cpu")).initial_seed())
-            yield

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from PESemiSegLib.networks.outputs import decided, foreground, probabilities
-from PESemiSegLib.training import parallel
 from PESemiSegLib.training.config import TrainConfig
+from PESemiSegLib.training.draws import seed_of
 from PESemiSegLib.training.ema import WeightAverage
 from PESemiSegLib.training.finish import teach
 from PESemiSegLib.training.learner import Learner
@@ -22,8 +22,6 @@ from PESemiSegLib.training.losses_cpmn import centre_loss
 from PESemiSegLib.training.pool import Pool
 from PESemiSegLib.training.settings import Scheduled
 from PESemiSegLib.training.strategies.base import Clock, ImageTensors, LabelledTensors, Outcome
-
-_PRIME = 1_000_003
 
 
 @dataclass(frozen=True)
@@ -140,8 +138,7 @@ class Method:
 
     def draw(self, clock: Clock, device: torch.device, salt: int = 0) -> torch.Generator:
         """A generator for this iteration and process: a resumed run draws the same."""
-        seed = ((self._config.seed * _PRIME + clock.iteration) * _PRIME + parallel.rank()) * _PRIME + salt
-        return torch.Generator(device).manual_seed(seed % 2**63)
+        return torch.Generator(device).manual_seed(seed_of(self._config.seed, clock.iteration, salt))
 
     def conclude(
         self,

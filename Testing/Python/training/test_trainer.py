@@ -20,7 +20,7 @@ from PESemiSegLib.training.config import FinishConfig, LossConfig, OptimiserConf
 from PESemiSegLib.training.finish import teach
 from PESemiSegLib.training.layout import tensor_on
 from PESemiSegLib.training.learner import NonFiniteLoss
-from PESemiSegLib.training.strategies.base import Clock, LabelledTensors
+from PESemiSegLib.training.strategies.base import Clock, LabelledTensors, Outcome
 from PESemiSegLib.training.trainer import CHECKPOINT, Crops, Event, Trainer
 
 CONFIG = TrainConfig(
@@ -140,6 +140,28 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
     for one, two in ((_state(whole), _state(second)), (whole.average.state(), second.average.state())):
         assert one.keys() == two.keys()
         assert [name for name in one if not torch.equal(one[name], two[name])] == []
+
+
+def test_what_a_network_draws_by_itself_follows_from_the_iteration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """EfficientNet skips blocks by torch's own numbers, which no checkpoint holds."""
+    drawn: dict[int, list[float]] = {}
+
+    def step(labelled: LabelledTensors, unlabelled: None, clock: Clock) -> Outcome:
+        drawn.setdefault(clock.iteration, []).append(float(torch.rand(1)))
+        return Outcome({}, None)
+
+    for chance in (1, 2):
+        torch.manual_seed(chance)
+        trainer = Trainer(CONFIG, _crops(), tmp_path)
+        monkeypatch.setattr(trainer.strategy, "step", step)
+        before = torch.get_rng_state()
+        trainer.run()
+        trainer.rehearse()
+        assert torch.equal(before, torch.get_rng_state())
+    assert [len(set(values)) for values in drawn.values()] == [1] * CONFIG.iterations
+    assert len({values[0] for values in drawn.values()}) == CONFIG.iterations
 
 
 def test_a_broken_loss_stops_names_its_term_and_keeps_the_last_good_state(tmp_path: Path) -> None:
