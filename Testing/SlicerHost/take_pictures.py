@@ -108,6 +108,7 @@ def _panels(shell: Any) -> None:
     sheet = QtGui.QImage(PANEL[0] * len(PAGES), PANEL[1] * 2, QtGui.QImage.Format.Format_RGB32)
     painter = QtGui.QPainter(sheet)
     shell.widget.setParent(None)
+    shell.identify.ui.identifyFold.collapsed = False
     for row, palette in enumerate((application.palette(), _dark())):
         QtWidgets.QApplication.setPalette(palette)
         shell.widget.show()
