@@ -239,9 +239,17 @@ class Trainer:
                 raise InputError(
                     f"The checkpoint in {self.folder.name} holds another {what}; start a new run."
                 )
+        kept_beside = self.strategy.averages | self.strategy.pools
+        own = {*self.strategy.learners, *(name for name, kept in kept_beside.items() if kept.state())}
+        saved = {name.partition("/")[0] for name in tensors} - {"average", "hard"}
+        if saved != own:
+            raise InputError(
+                f"The checkpoint in {self.folder.name} holds {', '.join(sorted(saved))}; these settings "
+                f"train {', '.join(sorted(own))}. Start a new run."
+            )
         for name, learner in self.strategy.learners.items():
             learner.restore(part(tensors, name), scalars[name])
-        for name, kept in (self.strategy.averages | self.strategy.pools).items():
+        for name, kept in kept_beside.items():
             kept.restore(part(tensors, name))
         self.average.restore(part(tensors, "average"))
         self.crops.train.hard.restore(tensors["hard/list"].numpy())

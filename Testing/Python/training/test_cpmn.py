@@ -10,7 +10,7 @@ from PIL import Image
 from PESemiSegLib.cohorts.anchors import EMBOLUS, LUNG
 from PESemiSegLib.cohorts.cache import CachedVolume
 from PESemiSegLib.cohorts.volume_crops import PhaseStack, VolumeCrops
-from PESemiSegLib.errors import ConfigError
+from PESemiSegLib.errors import ConfigError, InputError
 from PESemiSegLib.networks.config import NetworkConfig, VolumeConfig
 from PESemiSegLib.training.config import TrainConfig, from_plain, read_yaml, to_plain, write_yaml
 from PESemiSegLib.training.example import Examples
@@ -194,6 +194,16 @@ def test_a_resumed_run_is_the_same_bit_for_bit(tmp_path):
     mean = dict(whole.average.state())
     for name, value in second.average.state().items():
         assert torch.equal(value, mean[name])
+
+
+@pytest.mark.parametrize(
+    ("first", "then"), [("cpmn_small", "cpmn_nct_small"), ("cpmn_nct_small", "cpmn_small")]
+)
+def test_a_run_of_other_pathways_is_not_resumed(tmp_path, first, then):
+    Trainer(tiny(first), crops_of(tiny(first)), tmp_path).save()
+    other = Trainer(tiny(then), crops_of(tiny(then)), tmp_path)
+    with pytest.raises(InputError, match=r"holds (contrast, segmenter; .* segmenter|segmenter; .* contrast)"):
+        other.resume()
 
 
 @pytest.mark.parametrize("name", list(CPMN))
