@@ -177,6 +177,11 @@ class TrainConfig:
             volume is None or self.semi.cpmn.pathways == "one" or volume.phase == "noncontrast",
             "two pathways are trained for scans without contrast medium; set network.volume.phase to it",
         )
+        healthy = kind_named(self.kind).healthy
+        require(
+            self.network.architecture != "stitchnet" or kind_named(self.kind).segments[-1:] == healthy[-1:],
+            f"the network stitchnet needs a kind whose last class is healthy tissue; '{self.kind}' is none",
+        )
         require(
             own != "stitchnet" or self.network.architecture == "stitchnet",
             f"the strategy stitchnet trains the network stitchnet, not '{self.network.architecture}'",

@@ -184,6 +184,9 @@ def test_it_needs_its_network_and_can_do_without_unlabelled_scans(tmp_path: Path
     unet = NetworkConfig(width=4, architecture="unet2d", classes=4)
     with pytest.raises(ConfigError, match="stitchnet"):
         replace(CONFIG, network=unet)
+    network, sampling = replace(CONFIG.network, classes=3), replace(CONFIG.sampling, classes=3)
+    with pytest.raises(ConfigError, match="last class is healthy tissue"):
+        replace(CONFIG, kind="arteries", strategy="supervised", network=network, sampling=sampling)
     for wrong in ({"likelihood": "poisson"}, {"supervised_weight": -1.0}, {"kl_warmup": 2.0}):
         with pytest.raises(ConfigError, match="stitchnet"):
             StitchNetConfig(**wrong)  # type: ignore[arg-type]
