@@ -18,11 +18,13 @@ from PESemiSegLib.atomic import whole_folder
 from PESemiSegLib.cohorts.anchors import find_anchors
 from PESemiSegLib.cohorts.labelmap import read_on_grid
 from PESemiSegLib.cohorts.manifest import Case
+from PESemiSegLib.cohorts.warp import cut
 from PESemiSegLib.errors import InputError, OutputError
 from PESemiSegLib.volumes.preprocess import resample_matrix, spacing_differs
 
 _LOG = logging.getLogger(__name__)
 _VERSION = 4
+_WHOLE = np.int16(10_000)  # of a voxel's share, as int16
 _FILES = ("image.npy", "mask.npy", "anchors.npy")
 
 
@@ -94,16 +96,19 @@ class SliceCache:
         # a hash, because patient identifiers do not belong in file names
         name = f"{case.key}|{case.image.resolve()}|{case.mask and case.mask.resolve()}|{self.spacing_mm:.4f}"
         name += f"|{self.classes} classes" if self.classes > 2 else ""
-        name += f"|slices {self.slice_mm:.4f}" if self.slice_mm else ""
+        name += f"|blocks {self.slice_mm:.4f}" if self.slice_mm else ""
         return self.folder / hashlib.sha256(name.encode()).hexdigest()[:20]
 
     def _build(self, case: Case, entry: Path, stamp: str) -> None:
         hu, mask, spacing, slice_mm = _read_pair(case, self.classes)
         image = resample_slices(hu, spacing, self.spacing_mm)
-        label = None if mask is None else resample_mask(mask, spacing, self.spacing_mm, self.classes)
+        label = None
+        if mask is not None and self.slice_mm:
+            label = resample_blocks(mask, (*spacing, slice_mm), self.spacing_mm, self.slice_mm)
+        elif mask is not None:
+            label = resample_mask(mask, spacing, self.spacing_mm, self.classes)
         if self.slice_mm and spacing_differs((slice_mm,), self.slice_mm):
             image = resample_stack(image, slice_mm, self.slice_mm)
-            label = None if label is None else resample_stack_mask(label, slice_mm, self.slice_mm)
             slice_mm = self.slice_mm
         rng = np.random.default_rng(int(hashlib.sha256(stamp.encode()).hexdigest()[:8], 16))
         anchors = find_anchors(image, label, (self.spacing_mm, slice_mm), rng, self.classes)
@@ -155,9 +160,18 @@ def resample_stack(values: np.ndarray, slice_mm: float, target_mm: float) -> np.
     return out
 
 
-def resample_stack_mask(mask: np.ndarray, slice_mm: float, target_mm: float) -> np.ndarray:
-    """A mask of 0 and 1 along z, cut at one half."""
-    return (resample_stack(mask.astype(np.int16) * 1000, slice_mm, target_mm) >= 500).astype(np.uint8)
+def resample_blocks(
+    mask: np.ndarray, spacing_mm: tuple[float, float, float], target_mm: float, target_slice_mm: float
+) -> np.ndarray:
+    """The mask (z, y, x) of spacing (x, y, z) on the grid of `resample_slices` and `resample_stack`, 0 and 1.
+
+    One share of all three axes, cut by `warp.cut`: an embolus that fills no voxel by half does not vanish.
+    """
+    x, y, z = spacing_mm
+    share = resample_slices((mask > 0).astype(np.int16) * _WHOLE, (x, y), target_mm)
+    if spacing_differs((z,), target_slice_mm):
+        share = resample_stack(share, z, target_slice_mm)
+    return cut(share.astype(np.float32) / _WHOLE).astype(np.uint8)
 
 
 def resample_mask(
