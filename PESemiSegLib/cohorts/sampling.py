@@ -92,7 +92,7 @@ class LabelledBatch:
     volume: np.ndarray
     z: np.ndarray
     transform: np.ndarray
-    slices: int = 0  # with marks, that it was drawn from
+    slices: int = 0  # that it was drawn from; where all crops are about emboli, those with marks
 
 
 class LabelledSource(Protocol):
@@ -132,14 +132,14 @@ class _Crops:
         anchors = self.volumes[chosen].anchors[points[chosen]]
         return chosen, anchors[rng.integers(len(anchors)), 1:]
 
+    def _shares(self) -> tuple[tuple[int, float], ...]:
+        """Of the crops about each kind of anchor; the rest is about lung."""
+        config = self.config
+        return (EMBOLUS, config.emboli), (VESSEL, config.vessels), (LOOKALIKE, config.lookalikes)
+
     def _kind(self, rng: np.random.Generator) -> int:
         draw = rng.random()
-        shares = (
-            (EMBOLUS, self.config.emboli),
-            (VESSEL, self.config.vessels),
-            (LOOKALIKE, self.config.lookalikes),
-        )
-        for kind, share in shares:
+        for kind, share in self._shares():
             draw -= share
             if draw < 0:
                 return kind
@@ -195,8 +195,10 @@ class LabelledCrops(_Crops):
         if any(volume.mask is None for volume in volumes):
             raise InputError("A labelled set holds a scan without a mask.")
         self.hard = HardSpots(config.replay_capacity)
-        marked = zip(volumes, self._points[EMBOLUS], strict=True)
-        self._slices = sum(len(np.unique(v.anchors[at, 1])) for v, at in marked)
+        kinds = [kind for kind, share in self._shares() if share > 0]
+        kinds += [LUNG] if sum(share for _, share in self._shares()) < 1 else []
+        drawn = ((v, np.isin(v.anchors[:, 0], kinds)) for v in volumes)
+        self._slices = sum(len(np.unique(v.anchors[at, 1])) for v, at in drawn)
 
     def batch(self, iteration: int) -> LabelledBatch:
         """The batch of this iteration; the same for the same seed, volumes, settings and hard spots."""

@@ -19,7 +19,7 @@ class LabelledTensors:
     valid: (B, 1, H, W), 0 = mask not known.
 
     Of the last `mixed` crops a part is not the annotator's: S learns from them, D does not. slices: how many
-    slices with marks the annotated crops are drawn from.
+    slices the annotated crops are drawn from.
     """
 
     image: Tensor

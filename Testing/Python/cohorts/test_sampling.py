@@ -63,6 +63,14 @@ def test_lookalikes_are_small_soft_tissue_that_is_no_clot() -> None:
     assert not np.any(volume.mask[z, y, x])
 
 
+def test_slices_are_counted_that_crops_are_drawn_from() -> None:
+    """Clots are on slices 3 to 5 and 7 of 10; lung is on all of them."""
+    others = {"vessels": 0.0, "lookalikes": 0.0}
+    for emboli, slices in ((1.0, 4), (0.5, 20), (0.0, 20)):
+        config = replace(PLAIN, emboli=emboli, **others)
+        assert LabelledCrops([_volume(), _volume(False)], config).batch(0).slices == slices
+
+
 def test_the_ratio_of_kinds_is_the_one_asked_for() -> None:
     crops = LabelledCrops(
         [_volume(), _volume(False)], replace(PLAIN, emboli=0.4, vessels=0.25, lookalikes=0.2), seed=3
