@@ -13,7 +13,7 @@ class UNetPLConfig:
     """When the first pseudo labels are given, and how many in all; K, those of a round, is `semi.batch`.
 
     The rounds are spread over what is left of the iterations: which iteration has one follows from its number
-    alone, so that a run that was stopped goes on alike.
+    alone, so that a run that was stopped goes on alike. A limit of time may end the run before they come.
     """
 
     start: float = 0.5  # share of the iterations; before it, annotated crops alone

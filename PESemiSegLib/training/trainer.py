@@ -104,6 +104,10 @@ class Trainer:
         self._say("timeline", sentences=self.strategy.timeline(), iterations=self.config.iterations)
         if self._progress() < 1.0:
             self._train()
+        if any(not len(pool) for pool in self.strategy.pools.values()):
+            _LOG.warning(
+                "The run has ended before any pseudo label was given: it learnt as supervised ones do."
+            )
         self._finish()
         self._say("done", seconds=self.seconds)
 

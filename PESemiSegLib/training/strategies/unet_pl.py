@@ -43,10 +43,11 @@ class UNetPL(Method):
         """See Strategy."""
         images, iterations = self._config.semi.batch, self._config.iterations
         first, every = self.rounds.first(iterations), self.rounds.every(iterations, images)
+        late = "; a limit of time that ends the run sooner leaves rounds out, or all of them"
         return [
             *super().timeline(),
             f"{images} pseudo-labelled crops join the annotated ones every {every} iterations from iteration "
-            f"{first:,}, at most {self.rounds.max_pseudo:,}",
+            f"{first:,}, at most {self.rounds.max_pseudo:,}{late if self._config.max_minutes > 0 else ''}",
         ]
 
     def unlabelled_batch(self, iteration: int) -> int | None:

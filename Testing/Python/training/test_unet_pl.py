@@ -107,6 +107,15 @@ def test_the_published_procedure_is_a_hundred_rounds_of_sixteen() -> None:
         preset("unet_pl", strategy="unet_pl+cross_site_mix")
 
 
+def test_a_run_that_ends_before_its_rounds_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = replace(CONFIG, max_minutes=5.0)
+    trainer = _trainer(config, tmp_path / "run", enough=lambda: True)
+    assert "leaves rounds out" in trainer.strategy.timeline()[-1]
+    trainer.run()
+    assert "before any pseudo label" in caplog.text
+    assert "time" not in _trainer(CONFIG, tmp_path / "other").strategy.timeline()[-1]
+
+
 def test_a_round_keeps_what_the_network_says_of_new_slices_and_keeps_it_for_good(tmp_path: Path) -> None:
     trainer = _trainer(CONFIG, tmp_path / "run")
     deck = trainer.crops.unlabelled
