@@ -113,13 +113,15 @@ def variety(labels: Tensor) -> float:
 def looks(found: Explanation, suffix: str) -> dict[str, float]:
     """What tells whether a batch is learnt from: divergences, styles, labels; names end in the suffix.
 
-    kl_z, kl_k: nats per pixel; styles_apart, label_variety: see `apart` and `variety`; class_N: the share of
-    pixels whose likeliest class is N.
+    kl_z, kl_k: nats per pixel; styles_apart, label_variety: see `apart` and `variety` (one image alone has
+    none); class_N: the share of pixels whose likeliest class is N.
     """
     labels = found.logits.softmax(1)
     pixels = labels[0, 0].numel()
     figures = {f"kl_{name}": float(divergence(getattr(found, name), pixels).found) for name in ("z", "k")}
-    figures |= {"styles_apart": apart(found.pictures, labels), "label_variety": variety(labels)}
+    figures["styles_apart"] = apart(found.pictures, labels)
+    if len(labels) > 1:
+        figures["label_variety"] = variety(labels)
     shares = decided(labels).mean((0, 2, 3)).tolist()
     figures |= {f"class_{number}": share for number, share in enumerate(shares)}
     return {name + suffix: value for name, value in figures.items()}

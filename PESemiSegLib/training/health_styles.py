@@ -40,7 +40,8 @@ def judge_styles(means: Mapping[str, float]) -> Iterator[tuple[bool, str]]:
     yield False, f"Classes of unlabelled pixels: {_shares(means)}."
     if alike < _ALIKE * apart:
         yield True, f"On unlabelled crops all styles of lung are alike: {_UNUSED}."
-    if means["label_variety_unlabelled"] < _ALIKE * means["label_variety"]:
+    variety, same = means.get("label_variety"), means.get("label_variety_unlabelled")
+    if variety is not None and same is not None and same < _ALIKE * variety:
         yield True, f"Unlabelled crops have the same segmentation, whatever they show: {_UNUSED}."
 
 

@@ -32,6 +32,16 @@ def test_styles_that_collapse_are_told(changes: dict[str, float], said: str | No
     assert said is None or said in report.warnings[0]
 
 
+def test_one_crop_has_no_variety_to_be_judged_by() -> None:
+    """Batches of one, of either kind: no figure, and no warning."""
+    for missing in ("label_variety", "label_variety_unlabelled"):
+        figures = _of_styles(label_variety_unlabelled=0.0)
+        del figures[missing]
+        monitor = HealthMonitor()
+        monitor.add(figures)
+        assert not monitor.report().warnings
+
+
 def test_styles_of_labelled_crops_alone_are_told_and_judged_by_nothing() -> None:
     monitor = HealthMonitor()
     monitor.add({"kl_z": 0.02, "kl_k": 0.01, "styles_apart": 0.4, "label_variety": 0.2})
