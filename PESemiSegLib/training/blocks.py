@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,11 +43,14 @@ def open_blocks(
     volume = _volume(config)
     cache = SliceCache(folder, config.spacing_mm, config.network.classes, slice_mm=volume.slice_mm)
     wanted = {split: _wanted(config, manifest, split) for split in ("train", "val")}
-    told = _counted(sum(map(len, wanted.values())), progress)
-    stacks = {
-        split: [_opened(config, scans, cache, told) for scans in patients]
-        for split, patients in wanted.items()
-    }
+    total, done = sum(map(len, wanted.values())), 0
+    stacks: dict[str, list[PhaseStack]] = {split: [] for split in wanted}
+    for split, patients in wanted.items():
+        for scans in patients:
+            done += 1
+            stacks[split].append(_opened(config, scans, cache, f"{done} of {total}"))
+            if progress is not None:
+                progress(done, total)
     still = replace(config.sampling, volume=NO_VOLUME_AUGMENTATION)
     # The validation asks the exported pathway, which reads the first scan of each.
     alone = [PhaseStack(stack.phases[:1]) for stack in stacks["val"]]
@@ -65,9 +68,15 @@ def _wanted(config: TrainConfig, manifest: Manifest, split: str) -> list[tuple[C
     return [pair for pair in pairs if pair[0].split == split]
 
 
-def _opened(
-    config: TrainConfig, scans: tuple[Case, ...], cache: SliceCache, told: Iterator[None]
-) -> PhaseStack:
+def _opened(config: TrainConfig, scans: tuple[Case, ...], cache: SliceCache, number: str) -> PhaseStack:
+    """The scans of a patient, told apart by their number in errors: file names may be all alike."""
+    try:
+        return _stacked(config, scans, cache)
+    except InputError as error:
+        raise InputError(f"{'Pair' if len(scans) > 1 else 'Scan'} {number}: {error}") from error
+
+
+def _stacked(config: TrainConfig, scans: tuple[Case, ...], cache: SliceCache) -> PhaseStack:
     if len(scans) == 1:
         opened: tuple[Case, ...] = scans
     else:
@@ -76,16 +85,7 @@ def _opened(
         pair = on_one_grid(contrast, plain, cache.folder / PAIRS, registered=known)
         both = config.semi.cpmn.pathways == "both"
         opened = (pair.plain, pair.contrast) if both else (pair.plain,)
-    stack = PhaseStack(tuple(cache.open(case) for case in opened))
-    next(told)
-    return stack
-
-
-def _counted(total: int, progress: Progress | None) -> Iterator[None]:
-    for done in range(1, total + 1):
-        if progress is not None:
-            progress(done, total)
-        yield
+    return PhaseStack(tuple(cache.open(case) for case in opened))
 
 
 def _volume(config: TrainConfig) -> VolumeConfig:

@@ -9,9 +9,12 @@ from PIL import Image
 
 from PESemiSegLib.cohorts.anchors import EMBOLUS, LUNG
 from PESemiSegLib.cohorts.cache import CachedVolume
+from PESemiSegLib.cohorts.folders import NO_CONTRAST
+from PESemiSegLib.cohorts.manifest import Case, Manifest
 from PESemiSegLib.cohorts.volume_crops import PhaseStack, VolumeCrops
 from PESemiSegLib.errors import ConfigError, InputError
 from PESemiSegLib.networks.config import NetworkConfig, VolumeConfig
+from PESemiSegLib.training import blocks
 from PESemiSegLib.training.config import TrainConfig, from_plain, read_yaml, to_plain, write_yaml
 from PESemiSegLib.training.example import Examples
 from PESemiSegLib.training.presets import PRESETS, preset
@@ -204,6 +207,22 @@ def test_a_run_of_other_pathways_is_not_resumed(tmp_path, first, then):
     other = Trainer(tiny(then), crops_of(tiny(then)), tmp_path)
     with pytest.raises(InputError, match=r"holds (contrast, segmenter; .* segmenter|segmenter; .* contrast)"):
         other.resume()
+
+
+def test_a_pair_that_fails_is_told_by_its_number(tmp_path, monkeypatch):
+    """Each phase of every made-up patient is called ct.nii.gz."""
+
+    def failing(contrast, plain, folder, *, registered):
+        raise InputError(f"{plain.image.name} cannot be read")
+
+    cases = [
+        Case(f"p{n}", "A", tmp_path / f"{n}" / "ct.nii.gz", role=role, split=split, problems=problems)
+        for n, split in ((0, "val"), (1, "train"))
+        for role, problems in (("labelled", ()), ("excluded", (NO_CONTRAST,)))
+    ]
+    monkeypatch.setattr(blocks, "on_one_grid", failing)
+    with pytest.raises(InputError, match=r"^Pair 1 of 2: ct\.nii\.gz cannot"):
+        blocks.open_blocks(tiny(), Manifest(tuple(cases)), tmp_path / "cache")
 
 
 @pytest.mark.parametrize("name", list(CPMN))
