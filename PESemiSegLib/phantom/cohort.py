@@ -19,13 +19,14 @@ def free_count(patients: int) -> int:
 
 
 def recipes(
-    site: str, patients: int, seed: int, preset: str = "standard", *, opacities: bool = False
+    site: str, patients: int, seed: int, preset: str = "standard", *, opacities: bool | str = False
 ) -> list[Recipe]:
     """The recipes of a cohort: 30-40 % without emboli, in an order that tells nothing.
 
     With five patients with emboli or more, every kind of embolus occurs. The same seed gives the same cohort.
     opacities: of five patients one has healthy lungs, two have ground glass, two consolidations too, in an
-    order that has nothing to do with emboli.
+    order that has nothing to do with emboli. A pattern is that of all: "none" are lungs that are known to be
+    clean, without the airless lung (atelectasis, pneumonia, infarct) that other patients may have.
 
     Raises ConfigError for an unknown site or preset, or a number of patients below 1.
     """
@@ -39,7 +40,7 @@ def recipes(
         if len(positive) >= len(EMBOLUS_KINDS)
         else {}
     )
-    patterns = _opacity_patterns(site, patients, seed)
+    mixed = _opacity_patterns(site, patients, seed)
     return [
         Recipe(
             site,
@@ -48,7 +49,7 @@ def recipes(
             preset,
             pe=patient not in free,
             kind=kinds.get(patient),
-            opacities=patterns[patient] if opacities else None,
+            opacities=opacities if isinstance(opacities, str) else mixed[patient] if opacities else None,
         )
         for patient in range(patients)
     ]

@@ -154,6 +154,15 @@ def test_a_cohort_holds_every_pattern_and_the_same_patients() -> None:
     assert {recipe.opacities for recipe in recipes("A", 2, 5, opacities=True)} <= set(found)
 
 
+def test_a_cohort_of_clean_lungs_has_the_same_patients() -> None:
+    """No airless lung either: a scan of which it is known that it holds no opacity."""
+    clean, plain = recipes("A", 6, 3, "ci", opacities="none"), recipes("A", 6, 3, "ci")
+    assert [replace(recipe, opacities=None) for recipe in clean] == plain
+    assert {recipe.opacities for recipe in clean} == {"none"}
+    with pytest.raises(ConfigError, match="opacities"):
+        recipes("A", 6, 3, opacities="some")
+
+
 def test_the_map_of_a_scan_without_contrast_breathes_with_it() -> None:
     parameters, _, _ = plan(RECIPE)
     labels = np.zeros((50, 16, 16), np.uint8)

@@ -10,6 +10,9 @@ from PESemiSegLib.cli.main import main
 from PESemiSegLib.cohorts.labelmap import read_on_grid
 from PESemiSegLib.inference.styles import find_styles
 from PESemiSegLib.models.package import read_package
+from PESemiSegLib.phantom.cohort import recipes
+from PESemiSegLib.phantom.patient import make_case
+from PESemiSegLib.phantom.write import write_case
 from PESemiSegLib.volumes.reader import read
 
 pytest.importorskip("torch")
@@ -21,13 +24,20 @@ def _made(folder: Path, patients: int, seed: int, *options: str) -> str:
     return str(folder)
 
 
+def _healthy(folder: Path, patients: int, seed: int) -> str:
+    """Clean lungs: patients made without opacities may still have pneumonia or atelectasis."""
+    for recipe in recipes("A", patients, seed, "ci", opacities="none"):
+        write_case(make_case(recipe), folder / recipe.name, "nifti")
+    return str(folder)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_the_small_preset_learns_labels_and_styles(tmp_path: Path) -> None:
     labelled = _made(tmp_path / "labelled", 3, 5, "--opacities")
     pool = _made(tmp_path / "pool", 2, 9, "--opacities")
     healthy, cohort, both = (tmp_path / f"{name}.csv" for name in ("healthy", "cohort", "both"))
-    assert main(["cohort", "healthy", _made(tmp_path / "H", 1, 7), "-o", str(healthy)]) == 0
+    assert main(["cohort", "healthy", _healthy(tmp_path / "H", 1, 7), "-o", str(healthy)]) == 0
     assert main(["cohort", "make", labelled, "--kind", "opacities", "-o", str(cohort)]) == 0
     assert main(["cohort", "merge", str(cohort), str(healthy), "-o", str(both)]) == 0
     run, tables, picture = tmp_path / "run", tmp_path / "tables", tmp_path / "styles.png"
