@@ -116,7 +116,7 @@ ROWS: dict[str, Change] = {
 
 
 def _cpmn2d() -> TrainConfig:
-    """The contrast pathway on slices, without its head (Section 3.4, on FUMPE): all else is CPMN's."""
+    """The contrast pathway on slices, without its head (Section 3.4, on FUMPE); its crops are its own."""
     return TrainConfig(
         name="cpmn2d",
         network=NetworkConfig(architecture="efficient_unet"),
