@@ -11,7 +11,7 @@ import typer
 
 from PESemiSegLib.atomic import discard, is_aside
 from PESemiSegLib.cli import console
-from PESemiSegLib.errors import OutputError
+from PESemiSegLib.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,13 +68,18 @@ def phantom(
         bool,
         typer.Option("--opacities", help="Ground glass and consolidations in most patients' lungs, mapped."),
     ] = False,
+    clean_lungs: Annotated[
+        bool, typer.Option("--clean-lungs", help="No opacity and no airless lung in anybody, mapped.")
+    ] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Patients to build at the same time.")] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is in the folder.")] = False,
 ) -> None:
     """Make up CT pulmonary angiograms: scans, exact masks, and recipes that reproduce them bit for bit."""
     from PESemiSegLib.phantom.cohort import recipes
 
-    wanted = recipes(site.value, patients, seed, preset.value, opacities=opacities)
+    if opacities and clean_lungs:
+        raise ConfigError("--opacities and --clean-lungs exclude each other")
+    wanted = recipes(site.value, patients, seed, preset.value, opacities="none" if clean_lungs else opacities)
     older = _prepare(output, overwrite)
     strips: list[np.ndarray] = []
     for recipe, strip in _made(wanted, output, file_format.value, noncontrast, contact_sheet, jobs):

@@ -23,7 +23,7 @@ _PREAMBLE = """# The tables, preset `{name}`
 **Made-up patients only: these figures rank methods and say nothing about real scans. Research use only.**
 
 Patients ({phantom} scans; {counts}).
-{runs} runs stored, {hours:.1f} hours of training on {machines}.
+{runs} of {planned} runs stored{unfinished}, {hours:.1f} hours of training on {machines}.
 
 All strategies of a table start from the same model of their seed, trained on A, and take the same further
 {matched}: `supervised` spends them on A's labels alone, the oracle on A's and the target's. One threshold
@@ -38,7 +38,9 @@ slices."""
 def render(scale: Scale, plan: Plan, results: Results) -> str:
     """The page of one scale."""
     shown = [_section(scale, table, results) for table in plan.tables]
-    return "\n".join([*_preamble(scale, results), *(line for section in shown for line in section)]) + "\n"
+    return (
+        "\n".join([*_preamble(scale, plan, results), *(line for section in shown for line in section)]) + "\n"
+    )
 
 
 def dice(result: Mapping[str, Any], site: str) -> Patients:
@@ -57,7 +59,7 @@ def closed(row: float, reference: float, oracle: float) -> float:
     return (row - reference) / (oracle - reference) if oracle > reference else math.nan
 
 
-def _preamble(scale: Scale, results: Results) -> list[str]:
+def _preamble(scale: Scale, plan: Plan, results: Results) -> list[str]:
     counts = "; ".join(
         f"{site}: {c.train} for training, {c.test} with emboli and {c.free} without held out"
         for site, c in scale.counts.items()
@@ -69,6 +71,10 @@ def _preamble(scale: Scale, results: Results) -> list[str]:
         phantom=scale.phantom,
         counts=counts,
         runs=len(results),
+        planned=len(plan.cells),
+        unfinished=" (unfinished: nothing follows from the tables yet)"
+        if len(results) < len(plan.cells)
+        else "",
         hours=hours,
         machines=", ".join(machines) or "no machine yet",
         matched=scale.matched,

@@ -50,6 +50,16 @@ def test_it_writes_the_cohort_and_the_sheet(tmp_path: Path, capsys: pytest.Captu
     assert "research use only" in capsys.readouterr().out
 
 
+def test_clean_lungs_are_everybodys(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "clean"
+    assert main(["phantom", "--patients", "3", "--clean-lungs", "--format", "nifti", "-o", str(out)]) == 0
+    made = [Recipe.from_json((folder / "recipe.json").read_text()) for folder in out.iterdir()]
+    assert [recipe.opacities for recipe in made] == ["none"] * 3
+    assert main(["phantom", "--clean-lungs", "--opacities", "-o", str(tmp_path / "both")]) == 2
+    assert "exclude each other" in capsys.readouterr().err
+    assert not (tmp_path / "both").exists()
+
+
 def test_dicom_is_the_default(tmp_path: Path) -> None:
     assert main(["phantom", "--patients", "1", "-o", str(tmp_path / "x")]) == 0
     assert len(names(tmp_path / "x" / "A-s0-p0000" / "ct")) == 6
