@@ -119,7 +119,6 @@ def measure(
     mask, probability, lungs = result.mask, result.probability, result.lungs
     if result.allowed is not None:
         result.allowed.apply(probability.values, probability.box)
-    del result  # the confidence map is large
     smallest = used["min_lesion_mm3"]
     return measured(case, mask, probability, truth, volume, seconds, measuring, smallest, lungs, edge)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from PESemiSegLib.evaluation.case import CaseResult
 
@@ -90,9 +90,26 @@ def patient_means(results: Sequence[CaseResult], figure: Figure) -> dict[str, fl
     return means
 
 
-def pseudonyms(results: Sequence[CaseResult]) -> dict[str, str]:
-    """`P01`, `P02` ... in the order the patients come in: what tables and pages call them."""
-    return numbered(list(by_patient(results)))
+class OfPatient(Protocol):
+    """A result that knows whose it is."""
+
+    @property
+    def key(self) -> str:
+        """Site and patient."""
+
+    @property
+    def patient(self) -> str:
+        """The patient's own name."""
+
+
+def pseudonyms(results: Sequence[OfPatient], *, identify: bool = False) -> dict[str, str]:
+    """By key, `P01`, `P02` ... in the order the patients come in: what tables and pages call them.
+
+    identify: their own names instead.
+    """
+    if identify:
+        return {result.key: result.patient for result in results}
+    return numbered([result.key for result in results])
 
 
 def numbered(keys: Sequence[str]) -> dict[str, str]:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import PESemiSegLib
 from PESemiSegLib.evaluation import tables
 from PESemiSegLib.evaluation.bootstrap import Interval, bootstrap_mean, bootstrap_share
-from PESemiSegLib.evaluation.figures import numbered
+from PESemiSegLib.evaluation.figures import pseudonyms
 from PESemiSegLib.evaluation.identified import IdentifiedScan
 from PESemiSegLib.evaluation.paired import permutation_p
 from PESemiSegLib.evaluation.paired_scans import compare_rates, delong
@@ -69,9 +68,7 @@ def write_identified(
 
     results: per package, on the same patients; each is compared with the first. Raises OutputError.
     """
-    called = numbered([scan.key for scan in results[0]])
-    if name_patients:
-        called = {scan.key: scan.patient for scan in results[0]}
+    called = pseudonyms(results[0], identify=name_patients)
     names = [f"{package.info.name} ({package.sha256[:6]})" for package in packages]
     entries = list(zip(names, packages, results, strict=True))
     rows = [
@@ -92,9 +89,7 @@ def write_identified(
     markdown = f"{INTENDED_USE} {IDENTIFICATION.warning}\n\n{tables.to_markdown(rows)}"
     if against:
         markdown += f"\nPaired tests on the same patients:\n\n{tables.to_markdown(against)}"
-    record = {
-        "program": f"pesemiseg {PESemiSegLib.__version__}",
-        "intended_use": INTENDED_USE,
+    record = tables.heading() | {
         "warning": IDENTIFICATION.warning,
         "models": [{"name": name, "sha256": p.sha256, "reads": _reads(p)} for name, p, _ in entries],
         "positive_from": POSITIVE_FROM,

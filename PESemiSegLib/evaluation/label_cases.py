@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import PESemiSegLib
 from PESemiSegLib.cohorts.manifest import Case
 from PESemiSegLib.errors import InputError
 from PESemiSegLib.evaluation import tables
 from PESemiSegLib.evaluation.by_image import HEADING, image_figures, summarise_images
 from PESemiSegLib.evaluation.classes import LabelResult, label_metrics, label_rows, summarise_labels
-from PESemiSegLib.evaluation.figures import numbered
+from PESemiSegLib.evaluation.figures import pseudonyms
 from PESemiSegLib.evaluation.parallel import outcomes, sendable
 from PESemiSegLib.evaluation.truth import read_labels
 
@@ -98,9 +97,7 @@ def write_label_report(
     Where there are figures by image, `summary.md` has their table too, and `images.csv` is written.
     results: per package, on the same scans. identify: patients by their own name. Raises OutputError.
     """
-    called = numbered([result.key for result in results[0]])
-    if identify:
-        called = {result.key: result.patient for result in results[0]}
+    called = pseudonyms(results[0], identify=identify)
     names = [f"{package.info.name} ({package.sha256[:6]})" for package in packages]
     rows = [
         {"model": name} | row
@@ -114,18 +111,20 @@ def write_label_report(
     images = [{"model": name} | row for name, part in by_image.items() for row in part]
     if images:
         markdown += f"\n{HEADING}:\n\n{tables.to_markdown(images)}"
-    record = {
-        "program": f"pesemiseg {PESemiSegLib.__version__}",
-        "intended_use": "Research use only. Not a medical device.",
-        "models": [
-            {"name": name, "sha256": package.sha256, "marks": package.info.what.name}
-            for name, package in zip(names, packages, strict=True)
-        ],
-        "scans": len(results[0]),
-        "patients": len(set(called.values())),
-        "seconds_per_scan": [float(np.mean([r.seconds for r in entry])) for entry in results],
-        "summary": summaries,
-    } | ({"images": by_image} if images else {})
+    record = (
+        tables.heading()
+        | {
+            "models": [
+                {"name": name, "sha256": package.sha256, "marks": package.info.what.name}
+                for name, package in zip(names, packages, strict=True)
+            ],
+            "scans": len(results[0]),
+            "patients": len(set(called.values())),
+            "seconds_per_scan": [float(np.mean([r.seconds for r in entry])) for entry in results],
+            "summary": summaries,
+        }
+        | ({"images": by_image} if images else {})
+    )
     tables.write_text(folder / "classes.csv", tables.to_csv(rows))
     tables.write_text(folder / "summary.csv", tables.to_csv(flat))
     tables.write_text(folder / "summary.md", markdown)

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import PESemiSegLib
 from PESemiSegLib.evaluation import tables
 from PESemiSegLib.evaluation.case import CaseResult
 from PESemiSegLib.evaluation.figures import pseudonyms
@@ -56,9 +55,7 @@ def write_report(
     """
     names = labels(packages)
     models = dict(zip(names, results, strict=True))
-    called = pseudonyms(results[0])
-    if identify:
-        called = {result.key: result.patient for result in results[0]}
+    called = pseudonyms(results[0], identify=identify)
     comparisons = [
         Comparison(a, b, judge(models[a], models[b], (a, b)))
         for n, a in enumerate(names)
@@ -77,9 +74,7 @@ def write_report(
     write.rows("froc.csv", list(_froc_rows(models)))
     write.rows("roc.csv", list(_roc_rows(models)))
     write.text("summary.md", markdown)
-    record = {
-        "program": f"pesemiseg {PESemiSegLib.__version__}",
-        "intended_use": "Research use only. Not a medical device.",
+    record = tables.heading() | {
         "models": facts,
         "sites": groups,
         "sensitivity_at": {name: sensitivity_at(entry) for name, entry in models.items()},
@@ -97,7 +92,7 @@ def write_report(
         facts,
         made,
         comparisons,
-        program=record["program"],  # type: ignore[arg-type]
+        program=record["program"],
         min_overlap=min_overlap,
         names=called,
     )

@@ -11,10 +11,17 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
+import PESemiSegLib
 from PESemiSegLib.atomic import whole_file
 from PESemiSegLib.errors import OutputError
+from PESemiSegLib.models.info import INTENDED_USE
 
 Row = Mapping[str, Any]
+
+
+def heading() -> dict[str, Any]:
+    """What the record of every evaluation begins with."""
+    return {"program": f"pesemiseg {PESemiSegLib.__version__}", "intended_use": INTENDED_USE}
 
 
 def to_markdown(rows: Sequence[Row]) -> str:

@@ -132,7 +132,7 @@ def segment(
     clock.lap("load")
     try:
         marked, probability, confidence = _run(
-            running, preparer, box, volume.shape, settings, reporter, allowed, slice_done
+            running, preparer, box, volume.shape, settings, reporter, allowed, slice_done, judge
         )
     finally:
         running.close()
@@ -201,6 +201,7 @@ def _run(
     reporter: Reporter,
     allowed: LungFilter,
     slice_done: SliceDone,
+    judge: bool,
 ) -> tuple[np.ndarray, BoxArray, BoxArray]:
     """Run the engine over the slices of `box`: what is marked and may stand, probability and confidence.
 
@@ -208,7 +209,8 @@ def _run(
     """
     marked = np.zeros(box.shape, dtype=np.uint8)
     probability = np.zeros(box.shape, dtype=np.float16)
-    confidence = np.full(box.shape, np.nan, dtype=np.float32)  # left so where D is left out
+    nothing = np.broadcast_to(np.float32(np.nan), box.shape)  # takes no memory
+    confidence = np.zeros(box.shape, dtype=np.float32) if judge else nothing
     first, last = box.start[0], box.stop[0]
     reporter.start("slices", last - first)
     outputs = engine.run((preparer.input(k) for k in range(first, last)), reporter.check_cancelled)
@@ -221,7 +223,7 @@ def _run(
             planes = np.stack([preparer.back(share) for share in p])
             marked[n], plane = planes.argmax(0), 1.0 - planes[0]
         probability[n] = plane
-        if judgement:
+        if judge:
             confidence[n] = preparer.back(judgement[0])
         one = Box((first + n, *box.start[1:]), (first + n + 1, *box.stop[1:]))
         here = allowed.apply(marked[n : n + 1], one)

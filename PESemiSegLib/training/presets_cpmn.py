@@ -117,8 +117,11 @@ ROWS: dict[str, Change] = {
 
 def _cpmn2d() -> TrainConfig:
     """The contrast pathway on slices, without its head (Section 3.4, on FUMPE); its crops are its own."""
-    return TrainConfig(
+    return replace(
+        _cpmn(),
         name="cpmn2d",
+        kind="emboli",
+        strategy="supervised",
         network=NetworkConfig(architecture="efficient_unet"),
         sampling=SamplingConfig(
             batch=6,
@@ -129,13 +132,7 @@ def _cpmn2d() -> TrainConfig:
             jitter=0.3,
             augment=NO_AUGMENTATION,
         ),
-        losses=_LOSSES,
-        segmenter_optimiser=_ADAM,
         spacing_mm=0.7,
-        iterations=20_000,
-        validate_every=500,
-        checkpoint_every=500,
-        precision="bf16",
     )
 
 

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
-from PESemiSegLib.training.config import OptimiserConfig, TrainConfig
-from PESemiSegLib.training.presets_zammit import CLASSES, zammit_sampling
+from PESemiSegLib.training.config import TrainConfig
+from PESemiSegLib.training.presets_zammit import for_two_cores, zammit_row, zammit_sampling
 from PESemiSegLib.training.settings import SemiConfig
 from PESemiSegLib.training.settings_stitchnet import StitchNetConfig
 
@@ -16,33 +15,12 @@ from PESemiSegLib.training.settings_stitchnet import StitchNetConfig
 def _seed() -> TrainConfig:
     """The report's graph: Bernoulli likelihood, the bound alone, no weights. Its negative result is meant.
 
-    Images as those of its U-Net (`unet_pl`). Rate, batch and length are not printed; rate and optimiser are
-    those of the later code (Adam, gradients clipped at norm 1).
+    Images and length as those of its U-Net (`unet_pl`); gradients clipped at norm 1, as in the later code.
     """
-    return TrainConfig(
-        name="stitchnet_seed",
-        kind="opacities",
-        strategy="stitchnet",
-        network=NetworkConfig(width=16, depth="full", architecture="stitchnet", classes=CLASSES),
-        discriminator=DiscriminatorConfig(kind="mask_only", channels=(16, 32, 64, 64)),
-        sampling=zammit_sampling(16),
-        semi=SemiConfig(batch=16, stitchnet=StitchNetConfig(likelihood="bernoulli", supervised_weight=0.0)),
-        segmenter_optimiser=OptimiserConfig(
-            "adam",
-            lr=3e-4,
-            weight_decay=0.0,
-            betas=(0.9, 0.999),
-            warmup_iterations=0,
-            poly_power=0.0,
-            clip_norm=1.0,
-        ),
-        spacing_mm=4.0,
-        iterations=20_000,
-        discriminator_every=4,
-        ema_decay=0.999,
-        validate_every=500,
-        checkpoint_every=500,
-    )
+    semi = SemiConfig(stitchnet=StitchNetConfig(likelihood="bernoulli", supervised_weight=0.0))
+    row = zammit_row("stitchnet_seed", "stitchnet", "stitchnet", semi)
+    adam = replace(row.segmenter_optimiser, warmup_iterations=0, poly_power=0.0, clip_norm=1.0)
+    return replace(row, segmenter_optimiser=adam, ema_decay=0.999)
 
 
 def _beta() -> TrainConfig:
@@ -58,18 +36,12 @@ def _beta() -> TrainConfig:
 
 def _small(whole: Callable[[], TrainConfig]) -> TrainConfig:
     """For two CPU cores in some minutes: 8 channels, one block per stage, a higher rate."""
-    config = whole()
+    small = for_two_cores(whole())
     return replace(
-        config,
-        name=f"{config.name}_small",
-        network=replace(config.network, width=8, depth="small"),
+        small,
+        network=replace(small.network, width=8, depth="small"),
         sampling=zammit_sampling(8),
-        semi=replace(config.semi, batch=8),
-        segmenter_optimiser=replace(config.segmenter_optimiser, lr=2e-3, warmup_iterations=50),
-        iterations=1200,
-        ema_decay=0.99,
-        validate_every=200,
-        checkpoint_every=200,
+        semi=replace(small.semi, batch=8),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from PESemiSegLib.cohorts.augment import NO_AUGMENTATION
 from PESemiSegLib.cohorts.sampling import SamplingConfig
-from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
+from PESemiSegLib.networks.config import Architecture, DiscriminatorConfig, NetworkConfig
 from PESemiSegLib.training.config import LossConfig, OptimiserConfig, TrainConfig
 from PESemiSegLib.training.settings import SemiConfig
 from PESemiSegLib.training.settings_unet_pl import UNetPLConfig
@@ -43,21 +43,19 @@ def zammit_sampling(batch: int, *, context: int = 1) -> SamplingConfig:
     )
 
 
-def _unet_pl() -> TrainConfig:
-    """U-Net on ResNeXt-50, 16 pseudo-labelled crops a round up to 1,600; the focal loss of its code.
+def zammit_row(name: str, strategy: str, architecture: Architecture, semi: SemiConfig) -> TrainConfig:
+    """What the rows of the report have in common, so that they compare: images, length, Adam, D beside.
 
-    With the strategy supervised it is the report's "U-Net". Rate, batch and length are not printed; its later
-    code has Adam and 500 epochs.
+    Rate, batch and length are not printed; its later code has Adam and 500 epochs.
     """
     return TrainConfig(
-        name="unet_pl",
+        name=name,
         kind="opacities",
-        strategy="unet_pl",
-        network=NetworkConfig(width=16, depth="full", architecture="resnext_unet", classes=CLASSES),
+        strategy=strategy,
+        network=NetworkConfig(width=16, depth="full", architecture=architecture, classes=CLASSES),
         discriminator=DiscriminatorConfig(kind="mask_only", channels=(16, 32, 64, 64)),
         sampling=zammit_sampling(16),
-        losses=LossConfig(bce=1.0, dice=0.0, focal_gamma=2.0),
-        semi=SemiConfig(batch=16, unet_pl=UNetPLConfig(start=0.5, max_pseudo=1600)),
+        semi=replace(semi, batch=16),
         segmenter_optimiser=OptimiserConfig(
             "adam", lr=3e-4, weight_decay=0.0, betas=(0.9, 0.999), warmup_iterations=100
         ),
@@ -69,19 +67,36 @@ def _unet_pl() -> TrainConfig:
     )
 
 
-def _unet_pl_small() -> TrainConfig:
-    """The same for two CPU cores in some minutes: a U-Net of 16 channels, and at most 320 pseudo labels."""
-    whole = _unet_pl()
+def for_two_cores(config: TrainConfig) -> TrainConfig:
+    """The row's short schedule, in some minutes on two CPU cores, called "..._small"."""
     return replace(
-        whole,
-        name="unet_pl_small",
-        network=NetworkConfig(width=16, architecture="unet2d", classes=CLASSES),
-        semi=replace(whole.semi, unet_pl=UNetPLConfig(start=0.5, max_pseudo=320)),
-        segmenter_optimiser=replace(whole.segmenter_optimiser, lr=2e-3, warmup_iterations=50),
+        config,
+        name=f"{config.name}_small",
+        segmenter_optimiser=replace(config.segmenter_optimiser, lr=2e-3, warmup_iterations=50),
         iterations=1200,
         ema_decay=0.99,
         validate_every=200,
         checkpoint_every=200,
+    )
+
+
+def _unet_pl() -> TrainConfig:
+    """U-Net on ResNeXt-50, 16 pseudo-labelled crops a round up to 1,600; the focal loss of its code.
+
+    With the strategy supervised it is the report's "U-Net".
+    """
+    semi = SemiConfig(unet_pl=UNetPLConfig(start=0.5, max_pseudo=1600))
+    row = zammit_row("unet_pl", "unet_pl", "resnext_unet", semi)
+    return replace(row, losses=LossConfig(bce=1.0, dice=0.0, focal_gamma=2.0))
+
+
+def _unet_pl_small() -> TrainConfig:
+    """The same for two CPU cores: a U-Net of 16 channels, and at most 320 pseudo labels."""
+    small = for_two_cores(_unet_pl())
+    return replace(
+        small,
+        network=NetworkConfig(width=16, architecture="unet2d", classes=CLASSES),
+        semi=replace(small.semi, unet_pl=UNetPLConfig(start=0.5, max_pseudo=320)),
     )
 
 

@@ -124,6 +124,15 @@ def test_openvino_and_torch_give_the_same_mask(chest, tiny_package):
     np.testing.assert_allclose(a.confidence.values, b.confidence.values, atol=2e-5)
 
 
+def test_without_the_discriminator_the_marks_are_the_same_and_no_map_is_held(chest, tiny_package):
+    volume = from_array(chest.hu[30:34], np.diag([*chest.spacing_mm, 1.0]))
+    judged, plain = (segment(volume, tiny_package, threshold=0.5, judge=judge) for judge in (True, False))
+    np.testing.assert_array_equal(plain.mask, judged.mask)
+    assert np.isfinite(judged.confidence.values).all()
+    assert np.isnan(plain.confidence.values).all()
+    assert plain.confidence.values.strides == (0, 0, 0)
+
+
 def test_progress_counts_the_slices_and_estimates_the_rest(chest, tiny_package, fake):
     fake.delay_s = 0.003
     told = []
