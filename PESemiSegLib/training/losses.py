@@ -87,12 +87,13 @@ def trusted_loss(
     """L_semi: the prediction against its own cut 1[p > 0.5] (the likeliest class), where `trusted` is 1.
 
     of: logits of another view of the crops, whose cut is the label instead.
-    balance: "none" is the mean over trusted pixels; "positive_fraction" the mean of the means over marked and
-    over unmarked ones, since of a slice less than 1 % is marked.
+    balance: with "positive_fraction", the mean of the means over marked and over unmarked pixels, since of a
+    slice less than 1 % is marked; else the mean over all trusted pixels.
     """
     label = decided((logits if of is None else of).detach())
     each, marked = cross_entropy(logits, label), foreground(label)
-    groups = (trusted,) if balance == "none" else (trusted * marked, trusted * (1.0 - marked))
+    apart = balance == "positive_fraction"
+    groups = (trusted * marked, trusted * (1.0 - marked)) if apart else (trusted,)
     means = [(each * group).sum() / group.sum().clamp_min(1.0) for group in groups]
     total = bce * torch.stack(means).mean()
     return total + dice * dice_loss(logits, label, valid=trusted) if dice else total

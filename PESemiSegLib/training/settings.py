@@ -56,6 +56,10 @@ class TrustConfig:
         return cls(value, quantile)
 
 
+BALANCES = ("none", "trust", "positive_fraction")
+"""Marked and unmarked pixels: nothing; a quantile T within each; and, beside that, equal weight of both."""
+
+
 @dataclass(frozen=True)
 class AdversarialConfig:
     """The method of the paper (1A.5): weights of L_adv and L_semi, their starts, and whom D believes."""
@@ -66,7 +70,8 @@ class AdversarialConfig:
     adversarial_start: float = 0.25  # share of the run; before it, S learns L_seg alone while D warms up
     semi_start: float = 0.4
     trust: float | str = 0.2  # T: a confidence, or a quantile such as "q0.5"
-    balance: str = "none"  # "positive_fraction": marked and unmarked trusted pixels weigh the same
+    balance: str = "none"  # one of BALANCES
+    sure: float = 0.5  # what S itself must give the class of a pixel, beside D's trust; 0.5 asks nothing
     semi_bce: float = 1.0
     semi_dice: float = 0.0
     strong_view: bool = False  # L_semi is asked of a strongly changed view; D judges the crop as drawn
@@ -86,7 +91,8 @@ class AdversarialConfig:
             0 <= self.adversarial_start <= 1 and 0 <= self.semi_start <= 1,
             "adversarial_start and semi_start are shares of the run, 0 to 1",
         )
-        require(self.balance in ("none", "positive_fraction"), "balance is 'none' or 'positive_fraction'")
+        require(self.balance in BALANCES, f"balance '{self.balance}' is not one of {', '.join(BALANCES)}")
+        require(0.5 <= self.sure < 1, "sure must lie within 0.5 to below 1")
         TrustConfig.parse(self.trust)
 
     @property

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from PESemiSegLib.networks.outputs import decided, foreground, probabilities
-from PESemiSegLib.training.losses import adversarial_loss, trusted_loss
+from PESemiSegLib.training.losses import adversarial_loss, sure_pixels, trusted_loss
 from PESemiSegLib.training.settings import TrustConfig
 from PESemiSegLib.training.strategies.base import Clock, ImageTensors, LabelledTensors, Outcome
 from PESemiSegLib.training.strategies.method import Method, frozen, unlabelled_figures
@@ -56,6 +56,8 @@ class Adversarial(Method):
         confidence = on_unknown.detach().sigmoid()
         marked = foreground(decided(unknown.logits.detach())) > 0
         trusted = trusted_pixels(confidence, s.threshold, marked if s.balance != "none" else None)
+        if s.sure > 0.5:
+            trusted = trusted * sure_pixels(unknown.probability, s.sure)
         if believe:
             asked = changed[0] if changed else unknown
             semi = trusted_loss(asked.logits, trusted, s.semi_bce, s.semi_dice, s.balance, unknown.logits)

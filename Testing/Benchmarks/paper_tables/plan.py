@@ -27,34 +27,34 @@ OURS = "ours"
 ADVERSARIAL, FEATURE = "adversarial_mask", "adversarial_feature"
 MIX = "cross_site_mix"
 PEERS = ("pseudo_label", "mean_teacher", "cps", "fixmatch", "unimatch", "bcp")
-STRATEGIES = ("supervised", ADVERSARIAL, FEATURE, *PEERS, MIX, f"fixmatch+{MIX}", f"{FEATURE}+{MIX}")
+MIXED = f"{FEATURE}+{MIX}"
+STRATEGIES = ("supervised", ADVERSARIAL, FEATURE, *PEERS, MIX, f"fixmatch+{MIX}", MIXED)
 ORACLE, CHAIN = "oracle", "adversarial_feature, by way of B"
 SHIFTS = {"B-image": "the scanner of B, drawn as in A", "B-label": "scanned as in A, the annotator of B"}
 _ADVERSARIAL = "adversarial"
+_BOTH_SURE = {"balance": "trust", "sure": 0.95, "strong_view": True, "weight_semi": 1.0}
+
+
+def _ours(strategy: str = FEATURE, **changes: Any) -> tuple[str, dict[str, Any]]:
+    """Our method with changes to its own settings."""
+    return strategy, {"semi": {_ADVERSARIAL: changes}}
+
+
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "T = 0.2, not balanced (as printed)": (
-        FEATURE,
-        {"semi": {_ADVERSARIAL: {"trust": 0.2, "balance": "none"}}},
-    ),
-    "L_semi weighs 1": (FEATURE, {"semi": {_ADVERSARIAL: {"weight_semi": 1.0}}}),
-    "without L_adv": (
-        FEATURE,
-        {"semi": {_ADVERSARIAL: {"weight_labelled": 0.0, "weight_unlabelled": 0.0}}},
-    ),
+    "T = 0.2, not balanced (as printed)": _ours(trust=0.2, balance="none"),
+    "marked and unmarked weigh as they are": _ours(balance="trust"),
+    "L_semi weighs 1": _ours(weight_semi=1.0),
+    "without L_adv": _ours(weight_labelled=0.0, weight_unlabelled=0.0),
     "features attached": (FEATURE, {"discriminator": {"detach_features": False}}),
     "D at the image's resolution": (FEATURE, {"discriminator": {"feature_resolution": "input"}}),
-    "strong view": (FEATURE, {"semi": {_ADVERSARIAL: {"strong_view": True}}}),
-    "strong view, L_semi weighs 1": (
-        FEATURE,
-        {"semi": {_ADVERSARIAL: {"strong_view": True, "weight_semi": 1.0}}},
-    ),
-    "strong view, L_semi weighs 1, mixed": (
-        f"{FEATURE}+{MIX}",
-        {"semi": {_ADVERSARIAL: {"strong_view": True, "weight_semi": 1.0}}},
-    ),
+    "strong view": _ours(strong_view=True),
+    "strong view, L_semi weighs 1": _ours(strong_view=True, weight_semi=1.0),
+    "strong view, L_semi weighs 1, mixed": _ours(MIXED, strong_view=True, weight_semi=1.0),
+    "D and S both sure": _ours(**_BOTH_SURE),
+    "D and S both sure, mixed": _ours(MIXED, **_BOTH_SURE),
 }
 """Our method otherwise, by name: its strategy, and changes to the settings of all cells."""
-_SHIFTED = ("supervised", FEATURE, f"{FEATURE}+{MIX}", f"fixmatch+{MIX}", ORACLE)
+_SHIFTED = ("supervised", FEATURE, MIXED, f"fixmatch+{MIX}", ORACLE)
 
 
 @dataclass(frozen=True)

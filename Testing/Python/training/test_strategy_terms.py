@@ -168,6 +168,27 @@ def test_the_strong_view_learns_what_d_trusts_of_the_weak_one(monkeypatch: pytes
     _close(stage.terms, L_seg=_seg(1.5 * stage.x, stage.m), L_semi=0.7 * semi)
 
 
+def test_what_d_trusts_must_be_sure_of_itself_too_where_that_is_asked() -> None:
+    own = replace(AT_ONCE.adversarial, trust=0.5, sure=0.6)
+    stage = _Stage("adversarial_feature", semi=replace(AT_ONCE, adversarial=own))
+    stage.step()
+    p = _sigmoid(1.5 * stage.u)
+    trusted, sure = _sigmoid(_judged(stage.u)) >= 0.5, np.maximum(p, 1 - p) >= 0.6
+    assert (trusted & sure).sum() < min(trusted.sum(), sure.sum())
+    semi = _bce(1.5 * stage.u, p > 0.5, trusted & sure)
+    _close(stage.terms, L_seg=_seg(1.5 * stage.x, stage.m), L_semi=0.7 * semi)
+
+
+def test_marked_and_unmarked_have_a_quantile_each_and_still_weigh_as_they_are() -> None:
+    own = replace(AT_ONCE.adversarial, trust="q0.5", balance="trust")
+    stage = _Stage("adversarial_feature", semi=replace(AT_ONCE, adversarial=own))
+    stage.step()
+    confidence, marked = _sigmoid(_judged(stage.u)), stage.u > 0
+    least = {group: np.quantile(confidence[marked == group], 0.5, method="lower") for group in (True, False)}
+    trusted = confidence >= np.where(marked, least[True], least[False])
+    _close(stage.terms, L_semi=0.7 * _bce(1.5 * stage.u, marked, trusted))
+
+
 def test_d_remain_adds_unlabelled_predictions_to_the_fakes() -> None:
     settings = replace(AT_ONCE, adversarial=replace(AT_ONCE.adversarial, remain=True))
     stage = _Stage("adversarial_feature", semi=settings)
