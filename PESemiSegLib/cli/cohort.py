@@ -46,7 +46,11 @@ def make(
     test: Annotated[float, typer.Option(min=0, max=1, help="Share of the patients.")] = 0.0,
     seed: SeedOption = 0,
     kind: Annotated[
-        str, typer.Option(help="emboli, or, of made-up patients, arteries or opacities: what the masks mark.")
+        str,
+        typer.Option(
+            help="What the masks mark: emboli, or, of made-up patients, arteries or opacities. A list has the "
+            "column marks."
+        ),
     ] = "emboli",
     unopened: Annotated[
         bool, typer.Option("--unopened", help="Do not open the scans: quick, but nothing is checked.")
@@ -58,15 +62,16 @@ def make(
     from PESemiSegLib.cohorts.folders import from_phantom
     from PESemiSegLib.cohorts.manifest import with_fingerprints, write_manifest
     from PESemiSegLib.cohorts.splits import split_by_patient
-    from PESemiSegLib.models.kinds import EMBOLI, kind_named
+    from PESemiSegLib.models.kinds import kind_named
 
     _free(output, overwrite)
     masks = output.parent / f"{output.stem}_masks"
     options = BuildOptions(masks, site, label_style, role.value, open_scans=not unopened)
-    if kind_named(kind) is EMBOLI:
+    marks = kind_named(kind).masks
+    if marks == "emboli":
         manifest = build_manifest(source, options, layout=layout, progress=_tell)
     else:
-        manifest = with_fingerprints(from_phantom(source, kind=kind))
+        manifest = with_fingerprints(from_phantom(source, marks=marks))
     manifest = split_by_patient(manifest, validation=validation, test=test, seed=seed)
     write_manifest(manifest, output)
     _summary(manifest)
@@ -166,7 +171,7 @@ def healthy(
 
     _free(output, overwrite=False)
     label = OPACITIES.segments.index(HEALTHY_LUNG) + 1
-    scans = unlabelled_scans(source, site, OPACITIES.name)
+    scans = unlabelled_scans(source, site, OPACITIES.masks)
     _summary(label_healthy(scans, output, label, lambda done, total: console.say(f"scan {done}/{total}")))
     console.say(f"manifest written to {output} (research use only)")
 

@@ -58,7 +58,7 @@ def evaluate(
     if len(kinds) > 1:
         raise ConfigError(f"The models mark {' and '.join(sorted(kinds))}; compare models of one kind.")
     kind = next(iter(kinds.values()))
-    cohort, split_wanted = _cohort(manifest, phantom or [], split, kind.name)
+    cohort, split_wanted = _cohort(manifest, phantom or [], split, kind.masks)
     cases = list(cohort.select(split_wanted))
     if len({package.sha256 for package in packages}) < len(packages):
         raise ConfigError("One model is given twice; give each once.")
@@ -87,7 +87,7 @@ def evaluate(
 
 
 def _cohort(
-    manifest: Path | None, phantoms: list[Path], split: str, kind: str
+    manifest: Path | None, phantoms: list[Path], split: str, marks: str
 ) -> tuple[Manifest, str | None]:
     """The cohort, and the split of it that counts (None: all)."""
     from PESemiSegLib.cohorts.folders import from_phantom
@@ -99,7 +99,7 @@ def _cohort(
     if split not in SPLITS:
         raise ConfigError(f"split '{split}' is not one of {', '.join(SPLITS)}")
     if manifest is None:
-        first, *others = (from_phantom(folder, validation=0.0, kind=kind) for folder in phantoms)
+        first, *others = (from_phantom(folder, validation=0.0, marks=marks) for folder in phantoms)
         return reduce(lambda known, more: known.merged(more), others, first), None
     return read_manifest(manifest), None if split == "all" else split
 

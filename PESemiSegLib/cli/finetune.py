@@ -47,11 +47,12 @@ def finetune(
 ) -> None:
     """Adapt a model with unlabelled scans of another hospital. Research use only."""
     import tempfile
+    from functools import partial
 
     from PESemiSegLib.training.finetune import finetune as run
     from PESemiSegLib.training.finetune import rehearse, settings_for
     from PESemiSegLib.training.gather import MANIFEST, gather
-    from PESemiSegLib.training.run import RunOptions
+    from PESemiSegLib.training.run import RunOptions, check
     from PESemiSegLib.training.trainer import CHECKPOINT
 
     settings = settings_for(
@@ -72,10 +73,11 @@ def finetune(
         from dataclasses import replace
 
         with tempfile.TemporaryDirectory(prefix="pesemiseg-") as spare:
-            manifest = gather(labelled, [unlabelled], Path(spare), site)
+            manifest = gather([labelled], [unlabelled], Path(spare), site)
             _tell(rehearse(settings, replace(options, manifest=manifest)))
         return
-    gather(labelled, [unlabelled], output, site, keep=(output / CHECKPOINT).exists())
+    begun, accept = (output / CHECKPOINT).exists(), partial(check, settings, options)
+    gather([labelled], [unlabelled], output, site, keep=begun, accept=accept)
     console.stop_gently()  # the trainer looks after every step, and saves a checkpoint first
     adapted = run(
         settings,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,13 +62,14 @@ def train(
 ) -> None:
     """Train a segmenter, with a discriminator beside it, from labelled scans. Research use only."""
     from PESemiSegLib.errors import InputError
+    from PESemiSegLib.models.kinds import kind_named
     from PESemiSegLib.training import parallel
     from PESemiSegLib.training.config import read_yaml
     from PESemiSegLib.training.finetune import settings_for
-    from PESemiSegLib.training.gather import gather
+    from PESemiSegLib.training.gather import MANIFEST, gather
     from PESemiSegLib.training.presets import preset as preset_of
     from PESemiSegLib.training.presets import with_strategy
-    from PESemiSegLib.training.run import RunOptions, prepare
+    from PESemiSegLib.training.run import RunOptions, check, prepare
     from PESemiSegLib.training.trainer import CHECKPOINT
 
     if config:
@@ -84,11 +86,8 @@ def train(
 
     def set_up() -> RunOptions:
         begun = (output / CHECKPOINT).exists()
-        cases = manifest or _phantom_manifest(phantom or [], output, settings.kind)
-        if unlabelled:
-            cases = gather(cases, unlabelled, output / "data", keep=begun, kind=settings.kind)
         options = RunOptions(
-            manifest=cases,
+            manifest=manifest or output / MANIFEST,
             folder=output,
             cache=cache,
             resume=resume or (begun and parallel.restarted()),
@@ -98,6 +97,16 @@ def train(
             name=name,
             base=base,
         )
+        if phantom or unlabelled:
+            cases = gather(
+                phantom or [options.manifest],
+                unlabelled or [],
+                output / "data" if unlabelled else output,
+                keep=begun,
+                marks=kind_named(settings.kind).masks,
+                accept=partial(check, settings, options),
+            )
+            options = replace(options, manifest=cases)
         prepare(settings, options, tell_cache)
         return options
 
@@ -159,20 +168,6 @@ def tell_cache(done: int, total: int) -> None:
     if console.stopping():
         raise Cancelled("stopped as asked")
     console.say(f"slice cache {done}/{total}")
-
-
-def _phantom_manifest(folders: list[Path], output: Path, kind: str) -> Path:
-    from PESemiSegLib.cohorts.folders import from_phantom
-    from PESemiSegLib.cohorts.manifest import with_fingerprints, write_manifest
-
-    path = output / "manifest.csv"
-    if path.exists():
-        return path
-    cohort = from_phantom(folders[0], kind=kind)
-    for folder in folders[1:]:
-        cohort = cohort.merged(from_phantom(folder, kind=kind))
-    write_manifest(with_fingerprints(cohort), path)
-    return path
 
 
 def plain(argument: str) -> str:

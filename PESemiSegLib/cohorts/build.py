@@ -16,9 +16,10 @@ from PESemiSegLib.cohorts.fingerprint import voxel_fingerprint
 from PESemiSegLib.cohorts.labelmap import read_on_grid
 from PESemiSegLib.cohorts.manifest import Case, Manifest
 from PESemiSegLib.cohorts.marked import Marked
-from PESemiSegLib.cohorts.placement import check_placement
+from PESemiSegLib.cohorts.placement import Placement, check_placement
 from PESemiSegLib.errors import ConfigError, InputError, OutputError
 from PESemiSegLib.volumes.reader import read
+from PESemiSegLib.volumes.segments import LABELS
 from PESemiSegLib.volumes.volume import Volume
 
 Progress = Callable[[int, int, Case], None]
@@ -85,9 +86,9 @@ def inspect(case: Case) -> list[str]:
     if mask is None:
         return wrong
     marked = bool((mask > 0).any())
-    if case.pe and marked != (case.pe == "yes"):
+    if case.marks == "emboli" and case.pe and marked != (case.pe == "yes"):
         wrong.append(f"pe is '{case.pe}', but the mask marks {'emboli' if marked else 'nothing'}")
-    placement = check_placement(volume.hu, mask)
+    placement = _placed(volume, mask, case.marks)
     return wrong + [text for text in (placement.misplaced, placement.doubt) if text]
 
 
@@ -119,6 +120,7 @@ def _case(entry: Entry, adapter: Adapter, source: Path, options: BuildOptions) -
         label_style=(options.label_style or entry.label_style or adapter.label_style) if labelled else "",
         problems=entry.notes,
         pe=entry.pe,
+        marks=entry.marks,
     )
     problem = entry.problem
     if options.role == "labelled" and entry.mask is None and not problem:
@@ -148,13 +150,16 @@ def _opened(case: Case, entry: Entry, options: BuildOptions, labelled: bool) -> 
     mask = read_mask.labels
     if mask.shape != volume.shape:
         raise InputError(f"the mask has the shape {mask.shape}, its scan {volume.shape}")
-    placement = check_placement(volume.hu, mask)
+    placement = _placed(volume, mask, case.marks)
     if placement.misplaced:
         raise InputError(f"{placement.misplaced}; the mask is refused")
     path = entry.mask if isinstance(entry.mask, Path) else _written(mask, volume, case, options.masks)
+    said = tuple(filter(None, (read_mask.note, placement.doubt)))
+    if case.marks != "emboli":
+        return replace(case, mask=path, problems=(*case.problems, *said))
     numbered = entry.instances and int(mask.max()) > 1
-    nothing = "" if mask.any() else "the mask marks nothing: taken for a patient without emboli"
-    said = tuple(filter(None, (read_mask.note, placement.doubt, nothing)))
+    if not mask.any():
+        said = (*said, "the mask marks nothing: taken for a patient without emboli")
     return replace(
         case,
         mask=path,
@@ -162,6 +167,16 @@ def _opened(case: Case, entry: Entry, options: BuildOptions, labelled: bool) -> 
         pe="yes" if (mask > 0).any() else "no",
         problems=(*case.problems, *said),
     )
+
+
+def _placed(volume: Volume, mask: np.ndarray, marks: str) -> Placement:
+    """Whether a mask can be what it is said to be: emboli by their density, others by their labels."""
+    if marks == "emboli":
+        return check_placement(volume.hu, mask)
+    known, lowest, highest = len(LABELS[marks]), int(mask.min()), int(mask.max())
+    if lowest >= 0 and highest <= known:
+        return Placement()
+    return Placement(f"the mask holds labels from {lowest} to {highest}, and there are {known} of {marks}")
 
 
 def _written(mask: np.ndarray, volume: Volume, case: Case, folder: Path) -> Path:

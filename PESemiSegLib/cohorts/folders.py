@@ -12,7 +12,6 @@ from PESemiSegLib.cohorts.splits import split_by_patient
 from PESemiSegLib.errors import InputError
 
 NO_CONTRAST = "without contrast, and in another breath than its mask: no CTPA"
-_OF_EMBOLI = ("emboli", "identification")
 _OTHER_PHASE = "the scan of this patient without contrast is taken"
 
 
@@ -24,7 +23,7 @@ def from_phantom(
     seed: int = 0,
     role: str = "labelled",
     exact_labels: bool = False,
-    kind: str = "emboli",
+    marks: str = "emboli",
 ) -> Manifest:
     """One case per scan that `pesemiseg phantom` wrote, split by patient, PE and PE-free alike, seeded.
 
@@ -33,9 +32,8 @@ def from_phantom(
     round: where a patient has a scan without contrast, that one is taken.
 
     validation, test: their shares of the patients; the rest is for training. exact_labels: the exact clots
-    rather than what the site's annotator drew. kind: what the masks mark, one of `models.kinds`; but for
-    emboli (and identification, which learns from their masks) they are exact, and the file is called as the
-    kind.
+    rather than what the site's annotator drew. marks: what the masks mark, see `Case`; but for emboli they
+    are exact, and the file is called so.
 
     Raises InputError for a folder without patients, ConfigError for impossible shares.
     """
@@ -45,9 +43,9 @@ def from_phantom(
         raise InputError(
             f"{folder.name} holds no made-up patients; give the folder that `pesemiseg phantom` wrote."
         )
-    style = kind if kind not in _OF_EMBOLI else "exact" if exact_labels else ""
-    cases = tuple(_case(path.parent, role, style) for path in recipes)
-    if kind == "opacities":
+    name = marks if marks != "emboli" else "clot_exact" if exact_labels else "clot"
+    cases = tuple(_case(path.parent, role, marks, f"{name}.nii.gz") for path in recipes)
+    if marks == "opacities":
         cases = _without_contrast_first(cases)
     return split_by_patient(Manifest(cases, folder.name), validation=validation, test=test, seed=seed)
 
@@ -74,7 +72,7 @@ def phase_pairs(manifest: Manifest) -> list[tuple[Case, Case]]:
     return pairs
 
 
-def _case(folder: Path, role: str, style: str) -> Case:
+def _case(folder: Path, role: str, marks: str, drawn: str) -> Case:
     try:
         recipe = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
         facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
@@ -85,17 +83,18 @@ def _case(folder: Path, role: str, style: str) -> Case:
         raise InputError(f"{folder.name} is not a complete made-up patient; make it again.") from error
     image = next((p for p in (folder / "ct.nii.gz", folder / "ct") if p.exists()), folder / "ct.nii.gz")
     case = Case(patient, site, image, role=role, pe="yes" if lesions else "no")
-    if not contrast and style != "opacities":
+    if not contrast and marks != "opacities":
         return replace(case, role="excluded", problems=(NO_CONTRAST,))
-    mask = folder / ({"": "clot", "exact": "clot_exact"}.get(style, style) + ".nii.gz")
+    mask = folder / drawn
     if role == "labelled" and not mask.exists():
-        why = "without --opacities" if style == "opacities" else "by an older version"
+        why = "without --opacities" if marks == "opacities" else "by an older version"
         raise InputError(f"{folder.name} has no {mask.name}: it was made {why}; make it again.")
     return replace(
         case,
         mask=mask if role == "labelled" else None,
-        label_style="exact" if style else str(facts.get("label_style", "")),
-        lesions=folder / "lesions.nii.gz" if style in ("", "exact") else None,
+        label_style=str(facts.get("label_style", "")) if drawn == "clot.nii.gz" else "exact",
+        lesions=folder / "lesions.nii.gz" if marks == "emboli" else None,
+        marks=marks,
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from PESemiSegLib.cohorts.fingerprint import fingerprint_of
 from PESemiSegLib.errors import InputError
 from PESemiSegLib.table import Row, read_table, write_table
+from PESemiSegLib.volumes.segments import LABELS
 
 ROLES = ("labelled", "unlabelled", "excluded")
 SPLITS = ("train", "val", "test")
@@ -21,6 +22,7 @@ _MEANT = {
     "role": {"labeled": "labelled", "unlabeled": "unlabelled"},
     "split": {"training": "train", "validation": "val", "testing": "test"},
     "pe": {"1": "yes", "true": "yes", "0": "no", "false": "no"},
+    "marks": {"": "emboli"},
 }
 
 
@@ -41,6 +43,7 @@ class Case:
 
     lesions: an optional image, one integer per embolus (else components of `mask` count). pe: "yes", "no", or
     empty where it is not known. problems: what a reader of the manifest should know; they exclude nothing.
+    marks: what the mask marks, one of `segments.LABELS`.
     """
 
     patient: str
@@ -54,6 +57,7 @@ class Case:
     fingerprint: str = ""
     problems: tuple[str, ...] = ()
     pe: str = ""
+    marks: str = "emboli"
 
     @property
     def key(self) -> str:
@@ -88,10 +92,24 @@ class Manifest:
         )
         return Manifest(wanted, self.source_name)
 
+    def require_marks(self, marks: str) -> None:
+        """Raise InputError where the mask of a labelled case marks something else, see `Case.marks`."""
+        others = [case.marks for case in self.select(role="labelled") if case.marks != marks]
+        if others:
+            raise InputError(
+                f"The manifest {self.source_name} has {len(others)} labelled case(s) whose masks mark "
+                f"{' and '.join(sorted(set(others)))}, and masks of {marks} are needed; choose a model of "
+                "their kind, or correct the column 'marks'."
+            )
+
     @property
     def fingerprint(self) -> str:
         """One hash for the data behind the manifest: sites, splits, roles and the contents of the scans."""
-        lines = sorted(f"{c.key}|{c.role}|{c.split}|{c.label_style}|{c.fingerprint}" for c in self.cases)
+        lines = sorted(
+            f"{c.key}|{c.role}|{c.split}|{c.label_style}|{c.fingerprint}"
+            + ("" if c.marks == "emboli" else f"|{c.marks}")  # as before there were others
+            for c in self.cases
+        )
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def counts(self) -> dict[str, int]:
@@ -151,7 +169,7 @@ def with_fingerprints(manifest: Manifest) -> Manifest:
 
 
 def meant(column: str, cell: str) -> str:
-    """A word of the columns role, split or pe as it is written here: `1` and `TRUE` are the pe `yes`."""
+    """A word of the columns role, split, pe or marks as it is written here: `TRUE` is the pe `yes`."""
     return _MEANT[column].get(cell.lower(), cell.lower())
 
 
@@ -160,7 +178,8 @@ def _parse(row: Row, folder: Path) -> tuple[Case, list[str]]:
     value |= {name: meant(name, value[name]) for name in _MEANT}
     paths = {name: _path(value[name], folder) if value[name] else None for name in _PATHS}
     wrong = [f"{name} is empty" for name in ("patient", "site", "image") if not value[name]]
-    for name, allowed in (("role", ROLES), ("split", SPLITS), ("pe", ("", "yes", "no"))):
+    known = {"role": ROLES, "split": SPLITS, "pe": ("", "yes", "no"), "marks": tuple(LABELS)}
+    for name, allowed in known.items():
         if value[name] not in allowed:
             wrong.append(f"{name} '{value[name]}' is not one of {', '.join(filter(None, allowed))}")
     if row.surplus:
@@ -183,6 +202,7 @@ def _parse(row: Row, folder: Path) -> tuple[Case, list[str]]:
         fingerprint=value["fingerprint"],
         problems=tuple(text.strip() for text in value["problems"].split(";") if text.strip()),
         pe=value["pe"],
+        marks=value["marks"],
     )
     return case, wrong
 

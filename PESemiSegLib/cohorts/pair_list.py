@@ -31,7 +31,8 @@ def read_pairs(source: Path) -> list[Pair]:
     The table is a CSV with the columns patient, contrast and plain (scans of that patient), and where it is
     known site, mask (drawn on the contrast scan), pe (yes or no) and split; paths are relative to it.
 
-    Raises InputError, in one line, for what is not there; of a table every problem of every row.
+    Raises InputError, in one line, for what is not there or marks no emboli; of a table every problem of
+    every row.
     """
     if source.is_dir():
         pairs = phase_pairs(from_phantom(source, validation=0.0))
@@ -43,7 +44,9 @@ def read_pairs(source: Path) -> list[Pair]:
                 raise InputError(f"The list of pairs {source.name} lacks the column(s) {', '.join(missing)}.")
             pairs = _pairs(rows, source)
         else:
-            pairs = phase_pairs(read_manifest(source))
+            cohort = read_manifest(source)
+            cohort.require_marks("emboli")
+            pairs = phase_pairs(cohort)
     if not pairs:
         raise InputError(f"{source.name} holds no patient with a contrast scan and a plain one.")
     return pairs

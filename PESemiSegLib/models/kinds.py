@@ -8,15 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from PESemiSegLib.errors import ConfigError
-from PESemiSegLib.volumes.segments import (
-    AORTA,
-    CONSOLIDATION,
-    EMBOLUS,
-    GROUND_GLASS,
-    HEALTHY_LUNG,
-    PULMONARY_ARTERY,
-    SegmentInfo,
-)
+from PESemiSegLib.volumes.segments import HEALTHY_LUNG, LABELS, SegmentInfo
 
 
 @dataclass(frozen=True)
@@ -24,21 +16,26 @@ class Kind:
     """One kind of model.
 
     name: what commands and settings call it. package: `kind` in model.json. marks: what it finds, for
-    sentences. segments: label value n is the n-th of them; background is 0. scans: what it reads, for
-    sentences. parts: the networks in its package. healthy: which of the segments are no finding. contrast:
-    whether its scans need contrast agent; else either will do. warning: what every use of it must say, beside
-    that it is for research alone.
+    sentences. masks: what the masks that it learns from mark, one of `segments.LABELS`. scans: what it reads,
+    for sentences. parts: the networks in its package. healthy: which of the segments are no finding.
+    contrast: whether its scans need contrast agent; else either will do. warning: what every use of it must
+    say, beside that it is for research alone.
     """
 
     name: str
     package: str
     marks: str
-    segments: tuple[SegmentInfo, ...]
+    masks: str
     scans: str = "CT pulmonary angiograms, slice by slice, with a confidence map"
     parts: tuple[str, ...] = ("segmenter", "discriminator")
     healthy: tuple[SegmentInfo, ...] = ()
     contrast: bool = True
     warning: str = ""
+
+    @property
+    def segments(self) -> tuple[SegmentInfo, ...]:
+        """What its label maps hold: value n is the n-th of them; background is 0."""
+        return LABELS[self.masks]
 
     @property
     def classes(self) -> int:
@@ -57,13 +54,13 @@ class Kind:
         return (*networks, "README.md")
 
 
-EMBOLI = Kind("emboli", "pe-segmenter", "pulmonary embolism", (EMBOLUS,))
-ARTERIES = Kind("arteries", "artery-segmenter", "aorta and pulmonary artery", (AORTA, PULMONARY_ARTERY))
+EMBOLI = Kind("emboli", "pe-segmenter", "pulmonary embolism", "emboli")
+ARTERIES = Kind("arteries", "artery-segmenter", "aorta and pulmonary artery", "arteries")
 OPACITIES = Kind(
     "opacities",
     "opacity-segmenter",
     "ground-glass opacity and consolidation",
-    (GROUND_GLASS, CONSOLIDATION, HEALTHY_LUNG),
+    "opacities",
     scans="CT of the chest with or without contrast agent, slice by slice, with a confidence map",
     healthy=(HEALTHY_LUNG,),
     contrast=False,
@@ -72,7 +69,7 @@ IDENTIFICATION = Kind(
     "identification",
     "pe-identifier",
     "pulmonary embolism",
-    (EMBOLUS,),
+    "emboli",
     scans="whole scans, with the probability that there is an embolus and a map of what speaks for it",
     parts=("identifier",),
     warning="Telling pulmonary embolism on a scan without contrast agent rests on one report from one "

@@ -25,7 +25,15 @@ from PESemiSegLib.training.config import TrainConfig
 from PESemiSegLib.training.export import export
 from PESemiSegLib.training.log import EVENTS
 from PESemiSegLib.training.presets import PRESETS, preset
-from PESemiSegLib.training.run import RunOptions, check_device, open_crops, prepare, slice_cache, train
+from PESemiSegLib.training.run import (
+    RunOptions,
+    check_cohort,
+    check_device,
+    open_crops,
+    prepare,
+    slice_cache,
+    train,
+)
 from PESemiSegLib.training.start import check_base, starting_networks
 from PESemiSegLib.training.trainer import Event, Trainer
 
@@ -102,6 +110,7 @@ def rehearse(config: TrainConfig, options: RunOptions) -> Rehearsal:
     if options.threads:
         torch.set_num_threads(options.threads)
     manifest = read_manifest(options.manifest)
+    check_cohort(config, manifest)
     if options.base is not None:
         check_base(config, options.base)
     few = Manifest(

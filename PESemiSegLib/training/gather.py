@@ -1,9 +1,10 @@
-"""One manifest for a run: the labelled cohort, and the scans of a folder or a CSV as unlabelled ones."""
+"""One manifest for a run: the labelled cohorts, and the scans of folders or CSVs as unlabelled ones."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 
 from PESemiSegLib.cohorts.folders import from_phantom
@@ -15,32 +16,37 @@ MANIFEST = "manifest.csv"
 
 
 def gather(
-    labelled: Path,
+    labelled: Sequence[Path],
     unlabelled: Sequence[Path],
     folder: Path,
     site: str = "new",
     *,
     keep: bool = False,
-    kind: str = "emboli",
+    marks: str = "emboli",
+    accept: Callable[[Manifest], None] = lambda cohort: None,
 ) -> Path:
     """Write `manifest.csv` into the folder and return its path.
 
-    labelled: a manifest. unlabelled: manifests, or folders of scans. keep: leave the one that is there as it
-    is, for a run that has begun with it. kind: what the model marks; it says which scans of made-up patients
-    are taken. Fingerprints are taken, so that a scan
-    which is in both, or in two splits, is found. Raises InputError, OutputError.
+    labelled: manifests, or folders that `pesemiseg phantom` wrote. unlabelled: manifests, or folders of
+    scans. keep: leave the one that is there as it is, for a run that has begun with it. marks: what the masks
+    mark, see `Case`; it says which scans of made-up patients are taken. accept: sees the cohort and may
+    raise, before anything is written. Fingerprints are taken, so that a scan which is in both, or in two
+    splits, is found. Raises InputError, OutputError.
     """
     path = folder / MANIFEST
     if keep and path.exists():
         return path
-    cohort = read_manifest(labelled)
-    for source in unlabelled:
-        cohort = cohort.merged(unlabelled_scans(source, site, kind))
+    cohorts = [
+        from_phantom(source, marks=marks) if source.is_dir() else read_manifest(source) for source in labelled
+    ]
+    cohorts += [unlabelled_scans(source, site, marks) for source in unlabelled]
+    cohort = reduce(Manifest.merged, cohorts)
+    accept(cohort)
     write_manifest(with_fingerprints(cohort), path)
     return path
 
 
-def unlabelled_scans(source: Path, site: str = "new", kind: str = "emboli") -> Manifest:
+def unlabelled_scans(source: Path, site: str = "new", marks: str = "emboli") -> Manifest:
     """The scans of a manifest or a folder, without masks, for training; a manifest's val and test rows stay.
 
     A folder: what `pesemiseg phantom` wrote, or one scan per file (NIfTI, NRRD, MetaImage) and sub-folder
@@ -49,7 +55,7 @@ def unlabelled_scans(source: Path, site: str = "new", kind: str = "emboli") -> M
     if source.is_file():
         return Manifest(tuple(_bare(case) for case in read_manifest(source)), source.name)
     if any(source.glob("*/recipe.json")):
-        cohort = from_phantom(source, validation=0.0, role="unlabelled", kind=kind)
+        cohort = from_phantom(source, validation=0.0, role="unlabelled", marks=marks)
         return Manifest(tuple(_bare(case) for case in cohort))
     if not source.is_dir():
         raise InputError(f"{source.name} is neither a manifest nor a folder of scans.")

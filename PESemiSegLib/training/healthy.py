@@ -14,6 +14,7 @@ from PESemiSegLib.atomic import whole_folder
 from PESemiSegLib.cohorts.manifest import Case, Manifest, with_fingerprints, write_manifest
 from PESemiSegLib.errors import InputError, OutputError
 from PESemiSegLib.inference.lungs import AIR_HU, lung_mask, to_coarse
+from PESemiSegLib.models.kinds import OPACITIES
 from PESemiSegLib.volumes.reader import read
 from PESemiSegLib.volumes.volume import Volume
 from PESemiSegLib.volumes.write import write_nifti
@@ -67,7 +68,15 @@ def label_healthy(
                 write_nifti(aside / f"{name}.nii.gz", healthy_label(volume, label), volume.grid)
                 mask = folder / f"{name}.nii.gz"
                 labelled.append(
-                    replace(case, mask=mask, lesions=None, role="labelled", label_style=STYLE, pe="")
+                    replace(
+                        case,
+                        mask=mask,
+                        lesions=None,
+                        role="labelled",
+                        label_style=STYLE,
+                        pe="",
+                        marks=OPACITIES.masks,
+                    )
                 )
                 progress(done, len(cases))
     except OSError as error:

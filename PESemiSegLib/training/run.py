@@ -13,6 +13,7 @@ from PESemiSegLib.cohorts.cache import CachedVolume, SliceCache
 from PESemiSegLib.cohorts.manifest import Case, Manifest, read_manifest
 from PESemiSegLib.cohorts.sampling import LabelledCrops, UnlabelledCrops, UnlabelledSlices
 from PESemiSegLib.errors import ConfigError, InputError, OutputError
+from PESemiSegLib.models.kinds import kind_named
 from PESemiSegLib.training import parallel
 from PESemiSegLib.training.blocks import check_pairs, open_blocks
 from PESemiSegLib.training.config import TrainConfig, write_yaml
@@ -23,7 +24,7 @@ from PESemiSegLib.training.settings import split_strategy
 from PESemiSegLib.training.start import check_base, starting_networks
 from PESemiSegLib.training.trainer import CHECKPOINT, Crops, Event, Trainer
 
-__all__ = ["RunOptions", "export", "prepare", "train"]
+__all__ = ["RunOptions", "check", "export", "prepare", "train"]
 
 SETTINGS = "settings.yaml"
 _VALIDATION_SEED, _UNLABELLED_SEED = 977, 3571
@@ -52,24 +53,7 @@ def prepare(
     Raises InputError, OutputError, ConfigError.
     """
     manifest = read_manifest(options.manifest)
-    if config.network.volume is not None:
-        check_pairs(config, manifest)
-    elif not len(manifest.select("train", "labelled")):
-        raise InputError(f"The manifest {options.manifest.name} has no labelled case in the split 'train'.")
-    if config.needs_unlabelled and not len(manifest.select("train", "unlabelled")):
-        raise InputError(
-            f"The strategy {config.strategy} learns from unlabelled scans, and {options.manifest.name} has "
-            "none in the split 'train'; add rows of the role 'unlabelled'."
-        )
-    if options.base is not None:
-        check_base(config, options.base)
-    started = (options.folder / CHECKPOINT).exists()
-    if started and not options.resume:
-        raise OutputError(
-            f"{options.folder.name} holds a run already; add --resume or choose another folder."
-        )
-    if options.resume and not started:
-        raise InputError(f"{options.folder.name} holds no checkpoint to resume; leave --resume out.")
+    check(config, options, manifest)
     try:
         options.folder.mkdir(parents=True, exist_ok=True)
         write_yaml(config, options.folder / SETTINGS)
@@ -80,6 +64,34 @@ def prepare(
         return
     cases = [c for split in ("train", "val") for c in manifest.select(split, "labelled")]
     slice_cache(config, options).open_all([*cases, *_unlabelled(config, manifest)], progress=progress)
+
+
+def check(config: TrainConfig, options: RunOptions, manifest: Manifest) -> None:
+    """Raise InputError, OutputError or ConfigError for a run that cannot begin; nothing is written."""
+    check_cohort(config, manifest)
+    if options.base is not None:
+        check_base(config, options.base)
+    started = (options.folder / CHECKPOINT).exists()
+    if started and not options.resume:
+        raise OutputError(
+            f"{options.folder.name} holds a run already; add --resume or choose another folder."
+        )
+    if options.resume and not started:
+        raise InputError(f"{options.folder.name} holds no checkpoint to resume; leave --resume out.")
+
+
+def check_cohort(config: TrainConfig, manifest: Manifest) -> None:
+    """Raise InputError unless the masks are those of the kind, and there is what the strategy learns from."""
+    manifest.require_marks(kind_named(config.kind).masks)
+    if config.network.volume is not None:
+        check_pairs(config, manifest)
+    elif not len(manifest.select("train", "labelled")):
+        raise InputError(f"The manifest {manifest.source_name} has no labelled case in the split 'train'.")
+    if config.needs_unlabelled and not len(manifest.select("train", "unlabelled")):
+        raise InputError(
+            f"The strategy {config.strategy} learns from unlabelled scans, and {manifest.source_name} has "
+            "none in the split 'train'; add rows of the role 'unlabelled'."
+        )
 
 
 def train(

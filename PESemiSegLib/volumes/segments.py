@@ -66,3 +66,9 @@ PULMONARY_ARTERY = SegmentInfo(
     "Pulmonary artery", (0, 122, 171), _ANATOMY, Code("81040000", "SCT", "Pulmonary artery")
 )
 HEALTHY_LUNG = SegmentInfo("Healthy lung", (128, 174, 128), _ANATOMY, _LUNG)
+LABELS = {
+    "emboli": (EMBOLUS,),
+    "arteries": (AORTA, PULMONARY_ARTERY),
+    "opacities": (GROUND_GLASS, CONSOLIDATION, HEALTHY_LUNG),
+}
+"""What a mask may mark: label value n is the n-th of the segments; background is 0."""

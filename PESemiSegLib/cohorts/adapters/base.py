@@ -20,7 +20,8 @@ class Entry:
     mask: a file that `volumes.read` reads and that lies on the scan's grid (it is referenced where it is), or
     a function that reads the mask in the data set's own way (it is written anew, as NIfTI); None for none.
     instances: whether the mask's values number the emboli; else `lesions` may be a file that does. site,
-    label_style: where they differ from the adapter's. problem: why the scan cannot be used.
+    label_style: where they differ from the adapter's. marks: what the mask marks, see `manifest.Case`.
+    problem: why the scan cannot be used.
     """
 
     patient: str
@@ -33,6 +34,7 @@ class Entry:
     site: str = ""
     label_style: str = ""
     lesions: Path | None = None
+    marks: str = "emboli"
 
 
 class Adapter(Protocol):

@@ -10,8 +10,9 @@ from PESemiSegLib.cohorts.adapters.seg_nrrd import mask_reader as read_seg_nrrd
 from PESemiSegLib.cohorts.manifest import meant
 from PESemiSegLib.errors import InputError
 from PESemiSegLib.table import read_table, read_text
+from PESemiSegLib.volumes.segments import LABELS
 
-_COLUMNS = ("image", "mask", "patient", "site", "label_style", "pe")
+_COLUMNS = ("image", "mask", "patient", "site", "label_style", "pe", "marks")
 
 
 class PathList:
@@ -45,9 +46,13 @@ class PathList:
         repeated = len(set(names)) < len(names)
         for line, image, name in zip(lines, images, names, strict=True):
             mask = _path(line["mask"], folder.parent) if line.get("mask") else None
-            lost = [p.name for p in (image, mask) if p is not None and not p.exists()]
-            pe = meant("pe", line.get("pe", ""))
+            wrong = [f"{p.name} is not there" for p in (image, mask) if p is not None and not p.exists()]
+            pe, marks = meant("pe", line.get("pe", "")), meant("marks", line.get("marks", ""))
+            if marks not in LABELS:
+                wrong.append(f"marks '{marks}' is not one of {', '.join(LABELS)}")
             slicer = mask is not None and mask.name.lower().endswith(".seg.nrrd")
+            if slicer and marks != "emboli":
+                wrong.append("of a .seg.nrrd emboli alone are read; export the others as a label map")
             yield Entry(
                 patient=line.get("patient") or (image.parent.name if repeated else name),
                 image=image,
@@ -56,7 +61,8 @@ class PathList:
                 notes=() if pe in ("", "yes", "no") else (f"pe '{pe}' is not one of yes, no",),
                 site=line.get("site", ""),
                 label_style=line.get("label_style", ""),
-                problem=f"{lost[0]} is not there" if lost else "" if line.get("image") else "image is empty",
+                marks=marks if marks in LABELS else "emboli",
+                problem=wrong[0] if wrong else "" if line.get("image") else "image is empty",
             )
 
 

@@ -50,7 +50,7 @@ def work(context: Context) -> list[Path]:
     sources = [Path(source) for source in (given if isinstance(given, list) else [given])]
     folder.mkdir(exist_ok=True)
     options = RunOptions(
-        manifest=gather(Path(params["labelled"]), sources, folder, params.get("site", "new"), keep=begun),
+        manifest=gather([Path(params["labelled"])], sources, folder, params.get("site", "new"), keep=begun),
         folder=folder,
         cache=Path(params["cache"]) if params.get("cache") else None,
         resume=begun,

@@ -1,5 +1,6 @@
 """Kinds of model on the command line: what does not fit is refused in one line, before any work."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +8,11 @@ import pytest
 
 from PESemiSegLib.cli.main import main
 from PESemiSegLib.cli.segment import Kind
-from PESemiSegLib.models.kinds import KINDS
+from PESemiSegLib.cohorts.manifest import Case, Manifest, write_manifest
+from PESemiSegLib.models.kinds import IDENTIFICATION, KINDS
+from PESemiSegLib.volumes.segments import LABELS
+
+DEMO = Path(__file__).resolve().parents[3] / "Resources" / "Models" / "demo"
 
 
 def test_the_command_knows_every_kind_of_segmenter() -> None:
@@ -58,3 +63,69 @@ def test_models_of_two_kinds_are_not_compared(
         settings_for(tmp_path / "a")
     further = settings_for(tmp_path / "a", "cpu_demo", "supervised", stage="semi")
     assert (further.kind, further.network, further.sampling.classes) == ("arteries", network, 3)
+
+
+def test_every_set_of_labels_is_a_kind_and_identification_learns_from_emboli() -> None:
+    assert {kind.name for kind in KINDS.values() if kind.masks == kind.name} == set(LABELS)
+    assert IDENTIFICATION.masks == "emboli"
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Path:
+    """`emboli.csv`, `opacities.csv` and a scan in `new`; what the images hold is never looked at."""
+    for marks in ("emboli", "opacities"):
+        paths = [tmp_path / f"{marks}{n}.nii.gz" for n in (1, 2)]
+        for path in paths:
+            path.write_bytes(path.name.encode())
+        write_manifest(Manifest((Case("p", "A", *paths, marks=marks),)), tmp_path / f"{marks}.csv")
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "ct.nii.gz").write_bytes(b"new")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("train --manifest {0}/opacities.csv", "whose masks mark opacities, and masks of emboli are"),
+        ("train --manifest {0}/emboli.csv --preset tan2022_small", "mark emboli, and masks of arteries are"),
+        (
+            "train --manifest {0}/emboli.csv --unlabelled {0}/new --preset unet_pl_small",
+            "mark emboli, and masks of opacities are",
+        ),
+        (
+            f"finetune --base {DEMO} --labelled {{0}}/opacities.csv --unlabelled {{0}}/new",
+            "mark opacities, and masks of emboli are",
+        ),
+        (
+            f"finetune --dry-run --base {DEMO} --labelled {{0}}/opacities.csv --unlabelled {{0}}/new",
+            "mark opacities, and masks of emboli are",
+        ),
+    ],
+)
+def test_masks_of_another_kind_are_refused_and_nothing_is_left(
+    words: str, told: str, tables: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch", reason="training needs torch")
+    assert main([*words.format(tables).split(), "-o", str(tables / "out")]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert told in line
+    assert not (tables / "out").exists()
+
+
+def test_made_up_patients_that_cannot_be_trained_on_leave_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch", reason="training needs torch")
+    patient = tmp_path / "phantom" / "A-s1-p0000"
+    patient.mkdir(parents=True)
+    (patient / "recipe.json").write_text(json.dumps({"site": "A", "seed": 1, "patient": 0}))
+    (patient / "facts.json").write_text(json.dumps({"lesions": []}))
+    for name in ("ct", "clot", "lesions"):
+        (patient / f"{name}.nii.gz").write_bytes(name.encode())
+    words = ["train", "--phantom", str(tmp_path / "phantom"), "-o", str(tmp_path / "out")]
+    assert main([*words, "--strategy", "mean_teacher"]) == 2
+    assert "mean_teacher learns from unlabelled scans" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main([*words, "--resume"]) == 2
+    assert "no checkpoint to resume" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -102,3 +102,22 @@ def test_made_up_patients_make_a_manifest_like_any_others(tmp_path, sets):
         assert case.lesions.name == "lesions.nii.gz"
     write_manifest(read_manifest(tmp_path / "m.csv"), tmp_path / "again.csv")
     assert (tmp_path / "again.csv").read_text() == (tmp_path / "m.csv").read_text()
+
+
+def test_a_list_says_what_its_masks_mark_and_they_are_checked_as_that(tmp_path, sets):
+    """Ground glass is no clot by its density, and labels that the set lacks are found."""
+    for n, highest in enumerate((3, 4)):
+        hu, mask = sets.chest(n)
+        sets.image(tmp_path / f"{n}.nii.gz", hu)
+        lung = (hu < -700).astype(np.uint8)
+        sets.image(tmp_path / f"{n}m.nii.gz", np.where(mask > 0, highest, lung).astype(np.uint8))
+    rows = ["image,mask,marks", "0.nii.gz,0m.nii.gz,Opacities", "1.nii.gz,1m.nii.gz,opacities"]
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+    _run("make", tmp_path / "list.csv", "-o", tmp_path / "m.csv")
+    good, bad = read_manifest(tmp_path / "m.csv")
+    assert (good.role, good.marks, good.pe, good.problems) == ("labelled", "opacities", "", ())
+    assert (bad.role, bad.problems) == (
+        "excluded",
+        ("the mask holds labels from 0 to 4, and there are 3 of opacities, the mask is refused",),
+    )
+    assert "no problem found" in _run("check", tmp_path / "m.csv", "--deep").output

@@ -43,25 +43,25 @@ def test_of_opacities_the_scan_without_contrast_is_taken_where_there_is_one(tmp_
     for number, phases in enumerate(((True, False), (True,), (False,))):
         for contrast in phases:
             _patient(tmp_path, number, contrast)
-    cases = from_phantom(tmp_path, kind="opacities", validation=0.0)
+    cases = from_phantom(tmp_path, marks="opacities", validation=0.0)
     taken = [case.image.parent.name for case in cases.select()]
     assert taken == ["A-s1-p0000-noncontrast", "A-s1-p0001", "A-s1-p0002-noncontrast"]
     assert all(case.mask and case.mask.name == "opacities.nii.gz" for case in cases.select())
-    assert all(case.lesions is None for case in cases.select())
+    assert all((case.lesions, case.marks) == (None, "opacities") for case in cases.select())
     (left,) = cases.select(role="excluded")
     assert "without contrast is taken" in left.problems[0]
     emboli = [case.image.parent.name for case in from_phantom(tmp_path, validation=0.0).select()]
     assert emboli == ["A-s1-p0000", "A-s1-p0001"]
-    bare = from_phantom(tmp_path, kind="opacities", validation=0.0, role="unlabelled")
+    bare = from_phantom(tmp_path, marks="opacities", validation=0.0, role="unlabelled")
     assert [case.mask for case in bare.select()] == [None] * 3
 
 
 def test_a_patient_without_a_map_is_told_how_to_get_one(tmp_path: Path) -> None:
     _patient(tmp_path, 0, True, mapped=False)
     with pytest.raises(InputError, match="made without --opacities"):
-        from_phantom(tmp_path, kind="opacities")
+        from_phantom(tmp_path, marks="opacities")
     with pytest.raises(InputError, match="older version"):
-        from_phantom(tmp_path, kind="arteries")
+        from_phantom(tmp_path, marks="arteries")
 
 
 def test_crops_keep_to_the_box_of_the_lungs() -> None:

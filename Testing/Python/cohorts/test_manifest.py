@@ -1,6 +1,7 @@
 """The manifest: what it refuses, and that it says everything at once."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ def test_round_trip_keeps_every_field_and_relative_paths(tmp_path: Path) -> None
     cases = (
         Case("p1", "A", _scan(tmp_path, "a.nii"), _scan(tmp_path, "m.nii"), "labelled", "train", "strict"),
         Case("p2", "B", _scan(tmp_path, "b.nii"), None, "unlabelled", "val", problems=("thick", "noisy")),
+        Case("p3", "B", _scan(tmp_path, "c.nii"), _scan(tmp_path, "n.nii"), marks="arteries"),
     )
     write_manifest(Manifest(cases), tmp_path / "m.csv")
     assert str(tmp_path) not in (tmp_path / "m.csv").read_text()
@@ -36,16 +38,17 @@ def test_round_trip_keeps_every_field_and_relative_paths(tmp_path: Path) -> None
 def test_every_problem_of_every_row_is_listed_at_once(tmp_path: Path) -> None:
     _scan(tmp_path, "there.nii")
     (tmp_path / "m.csv").write_text(
-        "patient,site,image,mask,role,split\n"
-        ",A,there.nii,,unlabelled,train\n"
-        "p2,A,gone.nii,,labelled,train\n"
-        "p3,A,there.nii,,pending,holdout\n"
+        "patient,site,image,mask,role,split,marks\n"
+        ",A,there.nii,,unlabelled,train,bones\n"
+        "p2,A,gone.nii,,labelled,train,Opacities\n"
+        "p3,A,there.nii,,pending,holdout,\n"
     )
     with pytest.raises(InputError) as caught:
         read_manifest(tmp_path / "m.csv")
     message = str(caught.value)
     for part in (
         "row 2: patient is empty",
+        "row 2: marks 'bones' is not one of emboli, arteries, opacities",
         "row 3: labelled, but no mask",
         "row 3: image gone.nii is not there",
         "row 4: role 'pending'",
@@ -54,6 +57,7 @@ def test_every_problem_of_every_row_is_listed_at_once(tmp_path: Path) -> None:
     ):
         assert part in message, part
     assert "\n" not in message
+    assert message.count("marks '") == 1
 
 
 def test_a_patient_in_two_splits_is_a_leak(tmp_path: Path) -> None:
@@ -209,3 +213,24 @@ def test_a_failed_write_leaves_the_old_manifest(tmp_path: Path, monkeypatch: pyt
         write_manifest(Manifest(()), tmp_path / "m.csv")
     assert (tmp_path / "m.csv").read_bytes() == before
     assert {path.name for path in tmp_path.iterdir()} == {"a.nii", "m.csv"}
+
+
+def test_masks_that_mark_something_else_are_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text(
+        "patient,site,image,mask,role,split,marks\n"
+        "p1,A,1.nii,1m.nii,labelled,train,\n"
+        "p2,A,2.nii,2m.nii,labelled,train,OPACITIES\n"
+        "p3,A,3.nii,3m.nii,excluded,train,arteries\n"
+        "p4,A,4.nii,4m.nii,unlabelled,train,arteries\n"
+    )
+    for name in ("1.nii", "1m.nii", "2.nii", "2m.nii", "4.nii", "4m.nii"):
+        _scan(tmp_path, name)
+    manifest = read_manifest(tmp_path / "m.csv")
+    assert [case.marks for case in manifest] == ["emboli", "opacities", "arteries", "arteries"]
+    with pytest.raises(InputError, match=r"m\.csv has 1 labelled case\(s\) whose masks mark opacities, and"):
+        manifest.require_marks("emboli")
+    with pytest.raises(InputError, match=r"2 labelled .* mark emboli and opacities, and masks of"):
+        manifest.require_marks("arteries")
+    first = Manifest(manifest.cases[:1])
+    first.require_marks("emboli")
+    assert first.fingerprint != Manifest((replace(first.cases[0], marks="arteries"),)).fingerprint

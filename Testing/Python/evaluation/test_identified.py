@@ -253,7 +253,7 @@ def test_masks_of_emboli_are_those_of_made_up_pairs(tmp_path):
         (folder / "facts.json").write_text('{"lesions": [1], "label_style": "sharp"}')
         for file in ("ct", "clot", "lesions"):
             (folder / f"{file}.nii.gz").write_bytes(b"")
-    first, second = from_phantom(tmp_path, validation=0.0, kind="identification")
+    first, second = from_phantom(tmp_path, validation=0.0, marks=IDENTIFICATION.masks)
     assert first.mask.name == "clot.nii.gz"
     assert (second.role, second.mask) == ("excluded", None)
     assert np.array_equal([c.patient for c in (first, second)], ["A-s1-p0003"] * 2)

@@ -97,7 +97,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> ModelPackage:
 
 
 def _options(cohort: Path, base: ModelPackage, folder: Path, **changes: Any) -> RunOptions:
-    manifest = gather(cohort / "m.csv", [cohort / "new"], folder, site="B")
+    manifest = gather([cohort / "m.csv"], [cohort / "new"], folder, site="B")
     return RunOptions(manifest=manifest, folder=folder, name="adapted", base=base.path, **changes)
 
 
@@ -227,7 +227,7 @@ def test_a_scan_in_both_cohorts_is_a_leak(cohort: Path, tmp_path: Path) -> None:
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "again.nii.gz").write_bytes((cohort / "ct3.nii.gz").read_bytes())
     with pytest.raises(InputError, match="copies of the same scan"):
-        gather(cohort / "m.csv", [tmp_path / "new"], tmp_path / "run")
+        gather([cohort / "m.csv"], [tmp_path / "new"], tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -37,6 +37,7 @@ def test_scans_are_labelled_and_told_in_a_manifest(tmp_path: Path) -> None:
     assert main(["cohort", "healthy", str(tmp_path / "scans"), "-o", str(table)]) == 0
     (case,) = read_manifest(table)
     assert (case.role, case.split, case.label_style) == ("labelled", "train", "automatic")
+    assert case.marks == "opacities"
     assert case.mask is not None
     assert "name" not in case.mask.name
     label = read_on_grid(case.mask, read(case.image))
