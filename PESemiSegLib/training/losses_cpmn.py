@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from PESemiSegLib.networks.blocks import full_precision
+
 EPSILON = 1e-8
 
 
@@ -44,17 +46,16 @@ def alignment_loss(
 def centre_loss(features: Tensor, mask: Tensor) -> Tensor:
     """Eq. 3: 1/2 sum_k of the mean over voxels of class k of |x - c_k|^2; c_k is their centroid in the batch.
 
-    features: (B, C, z, y, x) or (B, C, y, x), mask 0/1 alike with one channel. A mean, since a sum over
-    millions of voxels would drown every other term (23). A class without voxels has no term.
+    features: (B, C, z, y, x) or (B, C, y, x), mask of 0 and 1 alike with one channel. A mean, since a sum
+    over millions of voxels would drown every other term (23). A class without voxels has no term.
     """
-    values = features.transpose(0, 1).flatten(1)
-    inside = mask.transpose(0, 1).flatten(1)
-    total = values.new_zeros(())
-    for weight in (1.0 - inside, inside):
-        count = weight.sum().clamp_min(1.0)
-        centre = ((values * weight).sum(1, keepdim=True) / count).detach()
-        total = total + 0.5 * ((values - centre).square().sum(0) * weight[0]).sum() / count
-    return total
+    values = full_precision(features).transpose(0, 1).flatten(1)
+    inside = mask.to(values.dtype).flatten()
+    classes = torch.stack([1.0 - inside, inside])  # (2, N)
+    counts = classes.sum(1).clamp_min(1.0)
+    centres = (values.detach() @ classes.T) / counts
+    distances = (values - centres @ classes).square().sum(0)
+    return 0.5 * (distances * ((1.0 / counts) @ classes)).sum()
 
 
 def _affinities(features: Tensor, size: tuple[int, int, int]) -> Tensor:

@@ -158,3 +158,19 @@ def test_centre_loss_of_one_class_alone_and_of_a_batch():
     alone = 0.5 * (flat - flat.mean(1, keepdim=True)).square().sum(0).mean()
     torch.testing.assert_close(centre_loss(features, none), alone)
     torch.testing.assert_close(centre_loss(features, 1 - none), alone)
+
+
+def test_centre_loss_is_as_exact_as_its_features():
+    """Far from 0, of rare marks, in float32 and bfloat16, beside sums over one class at a time in float64."""
+    features, mask = 40.0 + normal(2, 4, 6, 20, 20), (normal(2, 1, 6, 20, 20, seed=1) > 2.5).double()
+    inside = mask.flatten() > 0
+    for dtype in (torch.float32, torch.bfloat16):
+        own = features.to(dtype).requires_grad_()
+        loss = centre_loss(own, mask.float())
+        values = own.detach().double().transpose(0, 1).flatten(1)
+        classes = (values[:, ~inside], values[:, inside])
+        expected = sum(0.5 * (c - c.mean(1, keepdim=True)).square().sum(0).mean() for c in classes)
+        assert loss.dtype == torch.float32
+        assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+        loss.backward()
+        assert own.grad.dtype == dtype
