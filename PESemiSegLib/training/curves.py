@@ -39,6 +39,7 @@ _PANELS = (
             "L_D_near": "L_D near marks",
             "L_semi": "L_semi",
             "L_adv": "L_adv",
+            "L_adv_unlabelled": "L_adv, unlabelled",
             "L_D": "L_D of whole crops",
         },
         share=False,
@@ -46,7 +47,30 @@ _PANELS = (
     _Panel(
         "Losses of the pathways (CPMN), without their weights",
         "health",
-        {"L_cls": "L_cls", "L_cls_contrast": "… with contrast", "L_KL": "L_KL", "L_align": "L_align"},
+        {
+            "L_cls": "L_cls",
+            "L_cls_contrast": "… with contrast",
+            "L_seg_contrast": "L_seg with contrast",
+            "L_KL": "L_KL",
+            "L_align": "L_align",
+        },
+        share=False,
+    ),
+    _Panel(
+        "Dense centres (IFD), without their weight",
+        "health",
+        {"L_disc": "L_disc", "L_disc_contrast": "… with contrast"},
+        share=False,
+    ),
+    _Panel(
+        "Parts of the bound (StitchNet)",
+        "health",
+        {
+            "L_x": "L_x",
+            "L_kl": "L_kl, labelled",
+            "L_kl_unlabelled": "L_kl, unlabelled",
+            "L_focal": "L_focal",
+        },
         share=False,
     ),
     _Panel(
@@ -67,6 +91,15 @@ _PANELS = (
             "sure_share": "sure",
             "sure_positive_share": "… of the marked ones",
         },
+    ),
+    _Panel(
+        "Unlabelled pixels by their likeliest class",
+        "health",
+        {
+            "positive_fraction_unlabelled": "marked",
+            **{f"class_{n}_unlabelled": f"class {n}" for n in range(4)},
+        },
+        share=False,
     ),
     _Panel("Pseudo-labelled crops that are learnt from", "health", {"pool": "the pool"}, share=False),
     _Panel(

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from PESemiSegLib.training.curves import draw_curves
+from PESemiSegLib.evaluation.drawing import COLOURS
+from PESemiSegLib.training.curves import _PANELS, draw_curves
 from PESemiSegLib.training.log import COLUMNS, RunLog
 
 
@@ -25,6 +26,12 @@ def _rows(seed: int, first: int, last: int) -> list[dict[str, object]]:
         rows.append({"kind": "health", "iteration": iteration, "L_D_near": loss, "trusted_share": trust})
         rows.append({"kind": "validation", "iteration": iteration, "dice": dice})
     return rows
+
+
+def test_every_figure_of_the_record_is_drawn_each_in_its_own_colour() -> None:
+    drawn = [name for panel in _PANELS for name in panel.columns]
+    assert sorted(drawn) == sorted(set(COLUMNS) - {"iteration", "seconds", "kind", "lr", "gradient_norm"})
+    assert max(len(panel.columns) for panel in _PANELS) <= len(COLOURS)
 
 
 def test_a_run_that_went_back_to_a_checkpoint_is_drawn_as_it_ended(tmp_path: Path) -> None:
