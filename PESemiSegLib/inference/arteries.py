@@ -20,11 +20,12 @@ _OF_EMBOLI = ("kind", "threshold", "core_threshold", "min_lesion_mm3", "slice_do
 def segment_within(volume: Volume, package: ModelPackage, tree: ModelPackage, **settings: Any) -> Result:
     """Segment emboli in and near the pulmonary arteries that the model `tree` finds, and measure their share.
 
-    settings: of `inference.segment`; `slice_done` is told the slices of emboli alone. Where no artery is
-    found, the emboli are searched for everywhere, and there is no burden. Raises what `segment` raises, and
-    ConfigError for a `tree` that marks no arteries.
+    settings: of `inference.segment`; `slice_done` is told the slices of emboli alone, and `checked` once,
+    with the arteries. Where no artery is found, the emboli are searched for everywhere, and there is no
+    burden. Raises what `segment` raises, and ConfigError for a `tree` that marks no arteries.
     """
     about = {name: value for name, value in settings.items() if name not in _OF_EMBOLI}
+    settings.pop("checked", None)
     artery = segment(volume, tree, kind="arteries", judge=False, **about)
     found = artery.mask == artery.segments.index(PULMONARY_ARTERY) + 1
     del artery

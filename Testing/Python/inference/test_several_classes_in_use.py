@@ -10,7 +10,7 @@ import pytest
 
 from PESemiSegLib.errors import ConfigError, PackageError
 from PESemiSegLib.inference.arteries import segment_within
-from PESemiSegLib.inference.result import Result
+from PESemiSegLib.inference.result import InputCheck, Result
 from PESemiSegLib.inference.save import save_result
 from PESemiSegLib.inference.segment import segment
 from PESemiSegLib.models.package import ModelPackage, write_package
@@ -126,9 +126,16 @@ def test_emboli_are_kept_near_the_arteries_and_told_as_their_share(
         "min_lesion_mm3": 0.0,
     }
     shown: list[int] = []  # slices of emboli, each once, and none of the arteries
+    told: list[InputCheck] = []
     found = segment_within(
-        volume, tiny_package, arteries, slice_done=lambda box, _: shown.append(box.start[0]), **settings
+        volume,
+        tiny_package,
+        arteries,
+        slice_done=lambda box, _: shown.append(box.start[0]),
+        checked=told.append,
+        **settings,
     )
+    assert len(told) == 1
     assert shown == list(range(found.box.start[0], found.box.stop[0]))
     alone = segment(volume, tiny_package, **settings)
     region = search_region(result.mask == 2, volume.spacing_mm)
