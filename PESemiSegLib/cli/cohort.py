@@ -48,8 +48,8 @@ def make(
     kind: Annotated[
         str,
         typer.Option(
-            help="What the masks mark: emboli, or, of made-up patients, arteries or opacities. A list has the "
-            "column marks."
+            help="What the masks mark: emboli, or, of made-up patients, arteries or opacities. Lists have a "
+            "column marks for it."
         ),
     ] = "emboli",
     unopened: Annotated[

@@ -12,8 +12,8 @@ import typer
 from PESemiSegLib.cli import console
 
 if TYPE_CHECKING:
-    from PESemiSegLib.cohorts.manifest import Case, Manifest
-    from PESemiSegLib.evaluation.evaluate import CaseDone
+    from PESemiSegLib.cohorts.manifest import Manifest
+    from PESemiSegLib.evaluation.by_kind import Step
     from PESemiSegLib.models.package import ModelPackage
 
 SPLITS = ("train", "val", "test", "all")
@@ -48,42 +48,32 @@ def evaluate(
     ] = False,
 ) -> None:
     """Segment every case; write a page, tables and pictures, with intervals. Research use only."""
-    from PESemiSegLib.errors import ConfigError
-    from PESemiSegLib.evaluation import tables
-    from PESemiSegLib.models.kinds import IDENTIFICATION
+    from PESemiSegLib.evaluation.by_kind import Evaluation, kind_of
     from PESemiSegLib.models.store import Store
 
     packages = [Store().find(name) for name in model]
-    kinds = {package.info.what.name: package.info.what for package in packages}
-    if len(kinds) > 1:
-        raise ConfigError(f"The models mark {' and '.join(sorted(kinds))}; compare models of one kind.")
-    kind = next(iter(kinds.values()))
+    kind = kind_of(packages)
     cohort, split_wanted = _cohort(manifest, phantom or [], split, kind.masks)
-    cases = list(cohort.select(split_wanted))
-    if len({package.sha256 for package in packages}) < len(packages):
-        raise ConfigError("One model is given twice; give each once.")
-    tables.make_folder(output)
     if jobs > 1 and threads is None:
         threads = max(1, (os.cpu_count() or 1) // jobs)
     settings: dict[str, Any] = {"threads": threads, "precision": precision}
-    if kind is IDENTIFICATION:
-        if choose:
-            raise ConfigError(
-                "--choose is for models that mark emboli; these tell PE from a probability of 0.5."
-            )
-        _measure_identified(cohort, split_wanted, packages, output, jobs, identify, settings)
-    elif kind.classes > 2:
-        if choose:
-            raise ConfigError(f"--choose is for emboli; models of {kind.name} have no threshold.")
-        _measure_labels(cases, packages, output, jobs, identify, settings)
-    elif choose:
-        if len(packages) > 1:
-            raise ConfigError("--choose takes one --model.")
-        _choose(cases, packages[0], output, settings)
-    elif not any(case.role == "labelled" for case in cases) and len(packages) == 2:
-        _agree(cases, packages, output, jobs, settings)
-    else:
-        _measure(cases, packages, output, min_overlap, jobs, identify, settings)
+    if choose:
+        _choose(cohort.select(split_wanted), packages, output, settings)
+        return
+    outcome = Evaluation(
+        cohort,
+        packages,
+        output,
+        split=split_wanted,
+        min_overlap=min_overlap,
+        jobs=jobs,
+        identify=identify,
+        settings=settings,
+        progress=_tell,
+        cancelled=console.stopping,
+    ).run()
+    print(outcome.summary)
+    console.say(f"look at {', '.join(map(str, outcome.files))}")
 
 
 def _cohort(
@@ -104,117 +94,26 @@ def _cohort(
     return read_manifest(manifest), None if split == "all" else split
 
 
-def _measure(
-    cases: list[Case],
-    packages: list[ModelPackage],
-    output: Path,
-    min_overlap: float,
-    jobs: int,
-    identify: bool,
-    settings: dict[str, Any],
-) -> None:
-    from PESemiSegLib.evaluation.case import Measuring
-    from PESemiSegLib.evaluation.evaluate import evaluate_models
-    from PESemiSegLib.evaluation.report import PAGE, require_plotting, write_report
-
-    require_plotting()
-    results = evaluate_models(
-        cases,
-        packages,
-        measuring=Measuring(min_overlap),
-        folder=output / "cases",
-        jobs=jobs,
-        progress=_tell,
-        cancelled=console.stopping,
-        **settings,
-    )
-    summary = write_report(
-        output, packages, results, min_overlap=min_overlap, settings=settings, identify=identify
-    )
-    print(summary)
-    console.say(f"the page: {output / PAGE}")
-
-
-def _measure_labels(
-    cases: list[Case],
-    packages: list[ModelPackage],
-    output: Path,
-    jobs: int,
-    identify: bool,
-    settings: dict[str, Any],
-) -> None:
-    from PESemiSegLib.evaluation.label_cases import evaluate_labels, write_label_report
-
-    results = evaluate_labels(
-        cases,
-        packages,
-        jobs=jobs,
-        progress=lambda done, total: console.say(f"case {done}/{total}"),
-        cancelled=console.stopping,
-        **settings,
-    )
-    print(write_label_report(output, packages, results, identify=identify))
-    console.say(f"the tables: {output / 'summary.md'}, {output / 'classes.csv'}")
-
-
-def _measure_identified(
-    cohort: Manifest,
-    split: str | None,
-    packages: list[ModelPackage],
-    output: Path,
-    jobs: int,
-    identify: bool,
-    settings: dict[str, Any],
-) -> None:
-    from PESemiSegLib.evaluation.identified import evaluate_identified
-    from PESemiSegLib.evaluation.identified_tables import write_identified
-
-    results = evaluate_identified(
-        cohort,
-        packages,
-        output,
-        split=split,
-        jobs=jobs,
-        progress=lambda done, total, scans: console.say(
-            f"case {done}/{total}: probability of PE " + " | ".join(f"{scan.score:.3f}" for scan in scans)
-        ),
-        cancelled=console.stopping,
-        **settings,
-    )
-    print(write_identified(output, packages, results, name_patients=identify))
-    console.say(f"the tables: {output / 'summary.md'}, {output / 'scans.csv'}")
-
-
-def _agree(
-    cases: list[Case], packages: list[ModelPackage], output: Path, jobs: int, settings: dict[str, Any]
-) -> None:
-    from PESemiSegLib.evaluation import tables
-    from PESemiSegLib.evaluation.verdict import compare
-
-    before, after = packages
-    verdict = compare(
-        before,
-        after,
-        cases,
-        jobs=jobs,
-        progress=lambda done, total: console.say(f"case {done}/{total}"),
-        cancelled=console.stopping,
-        **settings,
-    )
-    tables.write_text(output / "agreement.json", tables.to_json(verdict.to_dict()))
-    print(verdict)
-
-
-def _choose(cases: list[Case], package: ModelPackage, output: Path, settings: dict[str, Any]) -> None:
+def _choose(manifest: Manifest, packages: list[ModelPackage], output: Path, settings: dict[str, Any]) -> None:
+    """Find the operating point of one model of emboli."""
     from dataclasses import asdict
 
-    from PESemiSegLib.errors import InputError
+    from PESemiSegLib.errors import ConfigError
     from PESemiSegLib.evaluation import tables
+    from PESemiSegLib.evaluation.evaluate import labelled
     from PESemiSegLib.evaluation.operating_point import choose_point, sweep
+    from PESemiSegLib.models.kinds import EMBOLI
 
-    cases = [case for case in cases if case.role == "labelled"]
-    if not cases:
-        raise InputError("There is no labelled case to choose on; check role and split in the manifest.")
+    package, *others = packages
+    if others:
+        raise ConfigError("--choose takes one --model.")
+    kind = package.info.what
+    if kind is not EMBOLI:
+        why = "tell PE from a probability of 0.5" if "identifier" in kind.parts else "have no threshold"
+        raise ConfigError(f"--choose is for models that mark emboli; those of {kind.name} {why}.")
+    manifest.require_marks(kind.masks)
+    cases = labelled(manifest)
+    tables.make_folder(output)
     points = sweep(
         cases,
         package,
@@ -231,14 +130,6 @@ def _choose(cases: list[Case], package: ModelPackage, output: Path, settings: di
     )
 
 
-def _tell(step: CaseDone) -> None:
-    """One line per scan: the figures of each model."""
-    from PESemiSegLib.evaluation.wording import written
-
-    figures = " | ".join(
-        f"Dice {written(result.dice)}, emboli {result.lesions.found}/{len(result.lesions.lesions)}, "
-        f"false marks {result.lesions.false_marks}"
-        for result in step.results
-    )
-    took = "stored" if step.stored else f"{sum(result.seconds for result in step.results):.0f} s"
-    console.say(f"case {step.done}/{step.total}: {figures}, {took}")
+def _tell(step: Step) -> None:
+    """One line per scan: the figures of each model, where the kind has any to tell."""
+    console.say(f"case {step.done}/{step.total}: {step.words}".removesuffix(": "))

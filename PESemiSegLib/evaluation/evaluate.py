@@ -16,6 +16,7 @@ from PESemiSegLib.evaluation.parallel import outcomes, sendable
 from PESemiSegLib.evaluation.store import ResultStore, data_fingerprint
 from PESemiSegLib.evaluation.summary import by_site, summarise, summary_rows
 from PESemiSegLib.evaluation.truth import read_case
+from PESemiSegLib.evaluation.wording import written
 
 if TYPE_CHECKING:
     from PESemiSegLib.models.package import ModelPackage
@@ -33,6 +34,25 @@ class CaseDone:
     total: int
     results: tuple[CaseResult, ...]
     stored: bool
+
+    @property
+    def words(self) -> str:
+        """The figures of each model, and the time."""
+        figures = " | ".join(
+            f"Dice {written(result.dice)}, emboli {result.lesions.found}/{len(result.lesions.lesions)}, "
+            f"false marks {result.lesions.false_marks}"
+            for result in self.results
+        )
+        took = "stored" if self.stored else f"{sum(result.seconds for result in self.results):.0f} s"
+        return f"{figures}, {took}"
+
+
+def labelled(cases: Iterable[Case]) -> list[Case]:
+    """The labelled ones; raises InputError where there is none."""
+    found = [case for case in cases if case.role == "labelled"]
+    if not found:
+        raise InputError("There is no labelled case to be measured; check role and split in the manifest.")
+    return found
 
 
 def evaluate_cases(
@@ -78,9 +98,7 @@ def evaluate_models(
     Raises InputError where there is no labelled case, or, once the others are done and stored, with a list of
     those that cannot be measured; ConfigError for bad settings; Cancelled.
     """
-    cases = [case for case in manifest if case.role == "labelled"]
-    if not cases:
-        raise InputError("There is no labelled case to be measured; check role and split in the manifest.")
+    cases = labelled(manifest)
     measuring = measuring or Measuring()
     work = _Work(tuple(packages), measuring, folder, settings)
     results: dict[int, tuple[CaseResult, ...]] = {}

@@ -13,6 +13,7 @@ from PESemiSegLib.cohorts.folders import phase_pairs
 from PESemiSegLib.cohorts.labelmap import known_pe
 from PESemiSegLib.cohorts.manifest import Case, Manifest
 from PESemiSegLib.errors import InputError
+from PESemiSegLib.evaluation import tables
 from PESemiSegLib.evaluation.metrics import mask_metrics
 from PESemiSegLib.evaluation.parallel import outcomes, sendable
 from PESemiSegLib.evaluation.truth import read_case
@@ -82,6 +83,7 @@ def evaluate_identified(
             f"The manifest {cohort.source_name} has no labelled patient with the scans that the model reads: "
             "one with contrast medium and its mask, and one without."
         )
+    tables.make_folder(folder)
     work = _Work(tuple(packages), plain, folder / PAIRS, settings)
     found: dict[int, tuple[IdentifiedScan, ...]] = {}
     for index, scans in outcomes(work, cases, jobs, cancelled):

@@ -15,6 +15,7 @@ from PESemiSegLib.errors import InputError
 from PESemiSegLib.evaluation import tables
 from PESemiSegLib.evaluation.by_image import HEADING, image_figures, summarise_images
 from PESemiSegLib.evaluation.classes import LabelResult, label_metrics, label_rows, summarise_labels
+from PESemiSegLib.evaluation.evaluate import labelled
 from PESemiSegLib.evaluation.figures import pseudonyms
 from PESemiSegLib.evaluation.parallel import outcomes, sendable
 from PESemiSegLib.evaluation.truth import read_labels
@@ -38,15 +39,13 @@ def evaluate_labels(
 
     Arguments and errors as in `evaluate.evaluate_models`; nothing is stored between runs.
     """
-    labelled = [case for case in cases if case.role == "labelled"]
-    if not labelled:
-        raise InputError("There is no labelled case to be measured; check role and split in the manifest.")
+    chosen = labelled(cases)
     work = _Work(tuple(packages), settings)
     results: dict[int, tuple[LabelResult, ...]] = {}
-    for index, measured in outcomes(work, labelled, jobs, cancelled):
+    for index, measured in outcomes(work, chosen, jobs, cancelled):
         results[index] = measured
-        progress(len(results), len(labelled))
-    return [[results[index][n] for index in range(len(labelled))] for n in range(len(packages))]
+        progress(len(results), len(chosen))
+    return [[results[index][n] for index in range(len(chosen))] for n in range(len(packages))]
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,18 @@ def tables(tmp_path: Path) -> Path:
             "mark emboli, and masks of opacities are",
         ),
         (
+            f"evaluate --manifest {{0}}/opacities.csv --split all --model {DEMO}",
+            "mark opacities, and masks of",
+        ),
+        (
+            f"evaluate --choose --manifest {{0}}/opacities.csv --split all --model {DEMO}",
+            "mark opacities, and masks of",
+        ),
+        (
+            f"evaluate --manifest {{0}}/emboli.csv --split test --model {DEMO}",
+            "no labelled case to be measured",
+        ),
+        (
             f"finetune --base {DEMO} --labelled {{0}}/opacities.csv --unlabelled {{0}}/new",
             "mark opacities, and masks of emboli are",
         ),

@@ -1,0 +1,94 @@
+"""The evaluate job serves every kind of model, with the files and figures of the command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from PESemiSegLib.cli.main import main
+from PESemiSegLib.jobs.context import Context
+from PESemiSegLib.jobs.folder import Job
+from PESemiSegLib.jobs.work.evaluate import work
+
+pytest.importorskip("torch", reason="tiny models are made with torch")
+CaseMaker = Callable[[Path, int], tuple[Path, Path]]
+
+
+@pytest.fixture
+def arteries(tmp_path: Path, write_case: CaseMaker) -> tuple[Path, Path]:
+    """An untrained model of two vessels, and a scan whose mask labels both."""
+    from PESemiSegLib.cohorts.manifest import Case, Manifest, write_manifest
+    from PESemiSegLib.models.info import PackageInfo
+    from PESemiSegLib.models.package import write_package
+    from PESemiSegLib.networks.build import build_judge, build_segmenter
+    from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
+    from PESemiSegLib.volumes.reader import read
+    from PESemiSegLib.volumes.write import write_nifti
+
+    network = NetworkConfig(width=2, carafe_mid=2, classes=3)
+    judge = DiscriminatorConfig(kind="mask_only", channels=(4,))
+    info = PackageInfo("a", network.to_dict(), judge.to_dict(), 3.0, "phantom", kind="artery-segmenter")
+    write_package(tmp_path / "a", info, build_segmenter(network, seed=1), build_judge(judge, network, seed=2))
+    image, mask = write_case(tmp_path, 1)
+    volume = read(mask)
+    write_nifti(
+        mask, np.where(volume.hu > 0, 2, np.arange(volume.shape[2]) > 40).astype(np.uint8), volume.grid
+    )
+    case = Case("Geheim 1", "A", image, mask, split="test", marks="arteries")
+    write_manifest(Manifest((case,)), tmp_path / "m.csv")
+    return tmp_path / "a", tmp_path / "m.csv"
+
+
+@pytest.fixture
+def identifier(
+    tmp_path: Path, write_case: CaseMaker, make_tiny_identifier: Callable[[Path], Path]
+) -> tuple[Path, Path]:
+    """An untrained model that reads plain scans, and a pair that lies on one grid."""
+    from PESemiSegLib.cohorts.manifest import Case, write_manifest
+    from PESemiSegLib.cohorts.pair_list import REGISTERED, pair_manifest
+
+    image, mask = write_case(tmp_path, 1)
+    plain, other = write_case(tmp_path, 2)
+    other.unlink()
+    contrast = Case("Geheim 1", "A", image, mask, split="test")
+    second = replace(contrast, image=plain, mask=None, problems=(REGISTERED,))
+    write_manifest(pair_manifest([(contrast, second)]), tmp_path / "m.csv")
+    return make_tiny_identifier(tmp_path / "i"), tmp_path / "m.csv"
+
+
+@pytest.mark.parametrize(
+    ("kind", "files", "figures"),
+    [
+        ("arteries", {"classes.csv", "summary.csv", "summary.md", "evaluation.json"}, {}),
+        ("identifier", {"scans.csv", "summary.csv", "summary.md", "evaluation.json"}, {"probability": 1}),
+    ],
+)
+def test_other_kinds_get_the_tables_of_the_command(
+    kind: str,
+    files: set[str],
+    figures: dict[str, int],
+    request: pytest.FixtureRequest,
+    home: Path,
+    tmp_path: Path,
+) -> None:
+    """That of emboli ends with its page, see `test_job_adaptation`."""
+    model, table = request.getfixturevalue(kind)
+    job = Job.create("evaluate", {"manifest": table, "model": model, "settings": {"threads": 1}})
+    found = work(Context(job))
+    assert {path.name for path in found} == files
+    words = ["--manifest", str(table), "--model", str(model), "--threads", "1", "-o", str(tmp_path / "out")]
+    assert main(["evaluate", *words]) == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == files
+    for name in ("summary.csv", "summary.md"):
+        told = job.path(f"result/{name}").read_text(encoding="utf-8")
+        assert told == (tmp_path / "out" / name).read_text(encoding="utf-8")
+        assert "Geheim" not in told
+    events = [json.loads(line) for line in job.path("events.jsonl").read_text(encoding="utf-8").splitlines()]
+    (case,) = (event for event in events if event["kind"] == "case")
+    assert (case["number"], case["stored"]) == (1, False)
+    assert {name: len(case[name]) for name in figures} == figures
