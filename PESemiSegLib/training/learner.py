@@ -48,7 +48,7 @@ class Learner:
             raise NonFiniteLoss(broken[0])
         self.optimiser.zero_grad(set_to_none=True)
         torch.stack(list(terms.values())).sum().backward()
-        parallel.average_gradients(self.module)  # carries a NaN to the other processes, so that all stop
+        parallel.average(self.module)  # carries a NaN to the other processes, so that all stop
         limit = self.config.clip_norm or math.inf
         norm = float(nn.utils.clip_grad_norm_(self.module.parameters(), limit))
         if not math.isfinite(norm):

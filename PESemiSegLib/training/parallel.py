@@ -1,4 +1,4 @@
-"""Several processes as one trainer: each draws its own crops, gradients are averaged, weights stay equal."""
+"""Several processes as one trainer: each draws its own crops, what they learn is averaged, all stay equal."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from torch import nn
 from PESemiSegLib import errors
 
 T = TypeVar("T")
+_STATISTICS = ("running_mean", "running_var")  # of the norms
 _GRACE_S = 20.0  # for the other processes to end by themselves, once one has failed or been stopped
 
 
@@ -29,18 +30,21 @@ def size() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def average_gradients(module: nn.Module) -> None:
-    """Replace every gradient by its mean over the processes, in one message."""
+def average(module: nn.Module) -> None:
+    """Replace gradients and the norms' running statistics by their means over the processes, in one message.
+
+    With equal statistics all that reads them (averages, teachers, pseudo labels) is equal, too: the first
+    process's checkpoint is that of all.
+    """
     if size() == 1:
         return
-    gradients = [p.grad for p in module.parameters() if p.grad is not None]
-    flat = torch.cat([g.reshape(-1) for g in gradients])
+    values = [p.grad for p in module.parameters() if p.grad is not None]
+    values += [b for name, b in module.named_buffers() if name.rpartition(".")[2] in _STATISTICS]
+    flat = torch.cat([value.reshape(-1) for value in values])
     dist.all_reduce(flat)
     flat /= size()
-    offset = 0
-    for gradient in gradients:
-        gradient.copy_(flat[offset : offset + gradient.numel()].view(gradient.shape))
-        offset += gradient.numel()
+    for value, mean in zip(values, flat.split([value.numel() for value in values]), strict=True):
+        value.copy_(mean.view(value.shape))
 
 
 def agree(*values: float) -> tuple[float, ...]:

@@ -257,8 +257,8 @@ class Trainer:
             kept.restore(part(tensors, name))
         self.average.restore(part(tensors, "average"))
         self.crops.train.hard.restore(tensors["hard/list"].numpy())
-        if parallel.rank() == 0:  # the list is renewed from what all have seen
-            self._seen = tensors["hard/seen"].numpy()
+        seen = tensors["hard/seen"].numpy()  # one process after another
+        self._seen = np.array_split(seen, parallel.size())[parallel.rank()]
         self.iteration, self.seconds = int(scalars["iteration"]), float(scalars["seconds"])
         self.finished = int(scalars.get("finished", 0))
         self.best.dice = float(scalars.get("best_dice", -1.0))

@@ -144,7 +144,7 @@ def _share_then_refuse(folder: str) -> None:
     torch.set_num_threads(1)
     module = torch.nn.Linear(2, 1)
     module(torch.full((1, 2), float(parallel.rank() + 1))).sum().backward()
-    parallel.average_gradients(module)
+    parallel.average(module)
     seen = parallel.agree(float(parallel.rank()), 5.0)
     gradient = module.weight.grad
     assert gradient is not None
