@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import nn
 
 from PESemiSegLib import errors
+from PESemiSegLib.training import meeting
 
 T = TypeVar("T")
 _STATISTICS = ("running_mean", "running_var")  # of the norms
@@ -71,7 +72,16 @@ def joined() -> Iterator[None]:
     if not by_torchrun():
         yield
         return
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    store, own, processes = meeting.launchers_store(), int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    if os.environ["LOCAL_WORLD_SIZE"] == os.environ["WORLD_SIZE"]:
+        meeting.keep_to_this_machine()
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
+        store=meeting.shared_by_those_alive(store, own, processes),
+        rank=own,
+        world_size=processes,
+        timeout=meeting.PATIENCE,
+    )
     try:
         yield
     finally:
@@ -84,8 +94,8 @@ def by_torchrun() -> bool:
 
 
 def restarted() -> bool:
-    """Whether that launcher has started all processes again, because one of them had died."""
-    return by_torchrun() and int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    """Whether that launcher has started all processes again, after it had got as far as training."""
+    return by_torchrun() and meeting.was_prepared()
 
 
 def own_device(device: str) -> str:
@@ -94,29 +104,42 @@ def own_device(device: str) -> str:
 
 
 def from_first(act: Callable[[], T]) -> T:
-    """What `act()` returns in the first process; the others wait for it. Raises there what `act` raises."""
-    if size() == 1:
-        return act()
-    said: list[Any] = [act() if rank() == 0 else None]
-    dist.broadcast_object_list(said)
+    """What `act()` returns in the first process; the others wait for it. Raises in all what `act` raises.
+
+    That it returned is what `restarted` knows of.
+    """
+    said: list[Any] = [None]
+    if rank() == 0:
+        try:
+            said = [act()]
+        except errors.PESemiSegError as error:
+            said = [error]
+    if size() > 1:
+        dist.broadcast_object_list(said)
+    if isinstance(said[0], errors.PESemiSegError):
+        raise said[0]
+    if rank() == 0 and by_torchrun():
+        meeting.note_prepared()
     result: T = said[0]
     return result
 
 
-def launch(work: Callable[..., None], arguments: tuple[Any, ...], processes: int, meeting: Path) -> None:
-    """Call `work(*arguments)` in fresh processes joined through gloo; `meeting` is a file to meet at.
+def launch(work: Callable[..., None], arguments: tuple[Any, ...], processes: int, place: Path) -> None:
+    """Call `work(*arguments)` in fresh processes of this machine, joined through gloo.
+
+    place: a file to meet at.
 
     An error of the family, raised in a process, is raised here again; others as ProcessRaisedException. On
     KeyboardInterrupt all are asked to stop by SIGTERM, and have some time to save.
     """
     import torch.multiprocessing as multiprocessing
 
-    refusal = meeting.with_name(meeting.name + ".error")
-    meeting.unlink(missing_ok=True)
+    refusal = place.with_name(place.name + ".error")
+    place.unlink(missing_ok=True)
     refusal.unlink(missing_ok=True)
     try:
         team = multiprocessing.spawn(
-            _join, (processes, str(meeting), work, arguments), nprocs=processes, join=False
+            _join, (processes, str(place), work, arguments), nprocs=processes, join=False
         )
         try:
             while not team.join(grace_period=_GRACE_S):
@@ -132,18 +155,25 @@ def launch(work: Callable[..., None], arguments: tuple[Any, ...], processes: int
         kind, message = refusal.read_text(encoding="utf-8").split("\n", 1)
         raise getattr(errors, kind, errors.PESemiSegError)(message) from None
     finally:
-        meeting.unlink(missing_ok=True)
+        place.unlink(missing_ok=True)
         refusal.unlink(missing_ok=True)
 
 
 def _join(
-    number: int, processes: int, meeting: str, work: Callable[..., None], arguments: tuple[Any, ...]
+    number: int, processes: int, place: str, work: Callable[..., None], arguments: tuple[Any, ...]
 ) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=number, world_size=processes)
+    meeting.keep_to_this_machine()
+    dist.init_process_group(
+        "gloo",
+        init_method=f"file://{place}",
+        rank=number,
+        world_size=processes,
+        timeout=meeting.PATIENCE,
+    )
     try:
         work(*arguments)
     except errors.PESemiSegError as error:
-        Path(meeting + ".error").write_text(f"{type(error).__name__}\n{error}", encoding="utf-8")
+        Path(place + ".error").write_text(f"{type(error).__name__}\n{error}", encoding="utf-8")
         raise
     finally:
         dist.destroy_process_group()

@@ -1,19 +1,25 @@
-"""Several processes as one trainer: all hold the same, also after a resume."""
+"""Several processes as one trainer: all hold the same, also after a resume; whom they meet, and where."""
 
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 
 from PESemiSegLib.cohorts.anchors import find_anchors
 from PESemiSegLib.cohorts.augment import AugmentConfig
 from PESemiSegLib.cohorts.cache import CachedVolume
 from PESemiSegLib.cohorts.sampling import LabelledCrops, SamplingConfig, UnlabelledCrops
-from PESemiSegLib.errors import Cancelled
+from PESemiSegLib.errors import Cancelled, InputError
 from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
-from PESemiSegLib.training import parallel
+from PESemiSegLib.training import meeting, parallel
 from PESemiSegLib.training import trainer as trainer_room
 from PESemiSegLib.training.config import FinishConfig, TrainConfig
 from PESemiSegLib.training.settings import MeanTeacherConfig, SemiConfig
@@ -31,6 +37,9 @@ CONFIG = TrainConfig(
     validate_every=4,
     checkpoint_every=4,
 )
+
+
+_LOOPBACK = ("0100007F", "00000000000000000000000001000000")  # as the kernel writes 127.0.0.1 and ::1
 
 
 def _volume(seed: int) -> CachedVolume:
@@ -66,6 +75,15 @@ def _held(trainer: Trainer) -> dict[str, torch.Tensor]:
     return dict(sorted(held.items()))
 
 
+def _open_to_others() -> list[str]:
+    """Where this process listens, but for the loopback; as in /proc/net/tcp, which only Linux has."""
+    tables = [Path(f"/proc/self/net/{name}") for name in ("tcp", "tcp6")]
+    rows = [row.split() for table in tables if table.exists() for row in table.read_text().splitlines()[1:]]
+    own = {os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()} if rows else ()
+    places = [row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in own]
+    return [place for place in places if place.rpartition(":")[0] not in _LOOPBACK]
+
+
 def _stop_and_go_on(folder: Path) -> None:
     """Run in each process: a whole run, one in two parts, and what differs between those or the processes."""
     torch.set_num_threads(1)
@@ -79,7 +97,10 @@ def _stop_and_go_on(folder: Path) -> None:
     second.run()
     held, again = _held(whole), _held(second)
     own = torch.cat([value.double().flatten() for value in held.values()]).numpy()[None]
-    told = [f"resumed: {name}" for name, value in held.items() if not torch.equal(value, again[name])]
+    told = [f"listens on {place}" for place in _open_to_others()]
+    if sys.platform != "win32" and "GLOO_SOCKET_IFNAME" not in os.environ:
+        told.append("listens wherever the host's name points to")
+    told += [f"resumed: {name}" for name, value in held.items() if not torch.equal(value, again[name])]
     everyone = parallel.gather(own)
     if (everyone != everyone[0]).any():
         told.append("the processes differ")
@@ -91,3 +112,41 @@ def _stop_and_go_on(folder: Path) -> None:
 def test_processes_hold_the_same_and_go_on_bit_for_bit(tmp_path: Path) -> None:
     parallel.launch(_stop_and_go_on, (tmp_path,), 2, tmp_path / ".meeting")
     assert [(tmp_path / f"{rank}.txt").read_text() for rank in range(2)] == ["", ""]
+
+
+def _told(store: dist.TCPStore, number: int, late_s: float, word: str) -> str:
+    """What the other of two processes says to this one, through the part of the store that they share."""
+    time.sleep(late_s)
+    own = dist.TCPStore(store.host, store.port, is_master=False)
+    shared = meeting.shared_by_those_alive(own, number, 2)
+    shared.set(str(number), word)
+    return shared.get(str(1 - number)).decode()
+
+
+@pytest.mark.parametrize("late_s", [(0.0, 0.7), (0.7, 0.0)])
+def test_the_addresses_of_the_dead_are_not_heard(late_s: tuple[float, float]) -> None:
+    """torchrun keeps one store: who comes first after a restart finds what was told before it."""
+    store = dist.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+    for start in ("first", "second"):
+        with ThreadPoolExecutor(2) as pool:
+            words = [f"{start} of {number}" for number in range(2)]
+            heard = list(pool.map(partial(_told, store), range(2), late_s, words))
+        assert heard == words[::-1]
+
+
+def test_a_run_that_was_refused_is_not_gone_on_with_at_the_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = dist.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+    place = {"MASTER_ADDR": store.host, "MASTER_PORT": store.port, "RANK": 0, "WORLD_SIZE": 1}
+    for name, value in (place | {"TORCHELASTIC_RUN_ID": "a", "TORCHELASTIC_USE_AGENT_STORE": True}).items():
+        monkeypatch.setenv(name, str(value))
+
+    def refuse() -> None:
+        raise InputError("holds a run already")
+
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    with pytest.raises(InputError):
+        parallel.from_first(refuse)
+    assert not parallel.restarted()
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")  # it is counted on each machine by itself
+    assert parallel.from_first(lambda: 3) == 3
+    assert parallel.restarted()
