@@ -107,7 +107,7 @@ def train(
                 accept=partial(check, settings, options),
             )
             options = replace(options, manifest=cases)
-        prepare(settings, options, tell_cache)
+        prepare(settings, options, tell_cache, console.stopping)
         return options
 
     with parallel.joined():

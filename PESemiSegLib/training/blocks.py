@@ -21,6 +21,7 @@ PAIRS = "pairs"
 """Folder of the registered pairs, in that of the cache."""
 _VALIDATION_SEED = 97
 Progress = Callable[[int, int], None]
+Check = Callable[[], None]
 
 
 def check_pairs(config: TrainConfig, manifest: Manifest) -> None:
@@ -34,11 +35,16 @@ def check_pairs(config: TrainConfig, manifest: Manifest) -> None:
 
 
 def open_blocks(
-    config: TrainConfig, manifest: Manifest, folder: Path, progress: Progress | None = None
+    config: TrainConfig,
+    manifest: Manifest,
+    folder: Path,
+    progress: Progress | None = None,
+    check: Check = lambda: None,
 ) -> Crops:
     """Register what is not registered yet, cache it, and draw crops for training and validation.
 
-    folder: of the cache. Raises InputError, OutputError, and what `progress` raises.
+    folder: of the cache. progress: called after each patient. check: called more often, also while a pair is
+    registered; may raise, to stop. Raises InputError, OutputError, and what those two raise.
     """
     volume = _volume(config)
     cache = SliceCache(folder, config.spacing_mm, config.network.classes, slice_mm=volume.slice_mm)
@@ -48,7 +54,7 @@ def open_blocks(
     for split, patients in wanted.items():
         for scans in patients:
             done += 1
-            stacks[split].append(_opened(config, scans, cache, f"{done} of {total}"))
+            stacks[split].append(_opened(config, scans, cache, f"{done} of {total}", check))
             if progress is not None:
                 progress(done, total)
     still = replace(config.sampling, volume=NO_VOLUME_AUGMENTATION)
@@ -68,24 +74,30 @@ def _wanted(config: TrainConfig, manifest: Manifest, split: str) -> list[tuple[C
     return [pair for pair in pairs if pair[0].split == split]
 
 
-def _opened(config: TrainConfig, scans: tuple[Case, ...], cache: SliceCache, number: str) -> PhaseStack:
+def _opened(
+    config: TrainConfig, scans: tuple[Case, ...], cache: SliceCache, number: str, check: Check
+) -> PhaseStack:
     """The scans of a patient, told apart by their number in errors: file names may be all alike."""
     try:
-        return _stacked(config, scans, cache)
+        return _stacked(config, scans, cache, check)
     except InputError as error:
         raise InputError(f"{'Pair' if len(scans) > 1 else 'Scan'} {number}: {error}") from error
 
 
-def _stacked(config: TrainConfig, scans: tuple[Case, ...], cache: SliceCache) -> PhaseStack:
+def _stacked(config: TrainConfig, scans: tuple[Case, ...], cache: SliceCache, check: Check) -> PhaseStack:
     if len(scans) == 1:
         opened: tuple[Case, ...] = scans
     else:
         contrast, plain = scans
         known = config.semi.cpmn.registered
-        pair = on_one_grid(contrast, plain, cache.folder / PAIRS, registered=known)
+        pair = on_one_grid(contrast, plain, cache.folder / PAIRS, registered=known, check=check)
         both = config.semi.cpmn.pathways == "both"
         opened = (pair.plain, pair.contrast) if both else (pair.plain,)
-    return PhaseStack(tuple(cache.open(case) for case in opened))
+    volumes = []
+    for case in opened:
+        check()
+        volumes.append(cache.open(case))
+    return PhaseStack(tuple(volumes))
 
 
 def _volume(config: TrainConfig) -> VolumeConfig:

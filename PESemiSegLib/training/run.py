@@ -12,7 +12,7 @@ from PESemiSegLib.cohorts.augment import NO_AUGMENTATION
 from PESemiSegLib.cohorts.cache import CachedVolume, SliceCache
 from PESemiSegLib.cohorts.manifest import Case, Manifest, read_manifest
 from PESemiSegLib.cohorts.sampling import LabelledCrops, UnlabelledCrops, UnlabelledSlices
-from PESemiSegLib.errors import ConfigError, InputError, OutputError
+from PESemiSegLib.errors import Cancelled, ConfigError, InputError, OutputError
 from PESemiSegLib.models.kinds import kind_named
 from PESemiSegLib.training import parallel
 from PESemiSegLib.training.blocks import check_pairs, open_blocks
@@ -46,11 +46,15 @@ class RunOptions:
 
 
 def prepare(
-    config: TrainConfig, options: RunOptions, progress: Callable[[int, int], None] | None = None
+    config: TrainConfig,
+    options: RunOptions,
+    progress: Callable[[int, int], None] | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> None:
     """Check the manifest, make the run's folder and fill the cache, before any process trains.
 
-    Raises InputError, OutputError, ConfigError.
+    progress: called after each volume or pair; it may raise, to stop. cancelled: asked more often, also while
+    a pair is registered. Raises InputError, OutputError, ConfigError, Cancelled.
     """
     manifest = read_manifest(options.manifest)
     check(config, options, manifest)
@@ -60,7 +64,7 @@ def prepare(
     except OSError as error:
         raise OutputError(f"The folder {options.folder.name} cannot be written: {error.strerror}.") from error
     if config.network.volume is not None:
-        open_blocks(config, manifest, cache_folder(options), progress)
+        open_blocks(config, manifest, cache_folder(options), progress, _stop_if(cancelled))
         return
     cases = [c for split in ("train", "val") for c in manifest.select(split, "labelled")]
     slice_cache(config, options).open_all([*cases, *_unlabelled(config, manifest)], progress=progress)
@@ -113,7 +117,7 @@ def train(
     first = parallel.rank() == 0
     with RunLog(options.folder, tensorboard=first) if first else _Silence() as log:
         if config.network.volume is not None:
-            crops = open_blocks(config, manifest, cache_folder(options))
+            crops = open_blocks(config, manifest, cache_folder(options), check=_stop_if(cancelled))
         else:
             crops = open_crops(config, manifest, slice_cache(config, options))
         examples = Examples(options.folder, crops.validation or crops.train)
@@ -174,6 +178,14 @@ def slice_cache(config: TrainConfig, options: RunOptions) -> SliceCache:
 def cache_folder(options: RunOptions) -> Path:
     """Where what is read again and again lies."""
     return options.cache or options.folder / "cache"
+
+
+def _stop_if(cancelled: Callable[[], bool]) -> Callable[[], None]:
+    def look() -> None:
+        if cancelled():
+            raise Cancelled("stopped as asked")
+
+    return look
 
 
 def check_device(device: str) -> None:

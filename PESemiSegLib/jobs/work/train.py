@@ -47,7 +47,7 @@ def work(context: Context) -> list[Path]:
     )
 
     context.progress("cache")
-    prepare(settings, options, cached(context))
+    prepare(settings, options, cached(context), context.cancelled)
     listener = Listener(context, settings.max_minutes)
     trainer = train(settings, options, listener, context.cancelled, context.enough)
     context.progress("export")

@@ -12,13 +12,14 @@ from PESemiSegLib.cohorts.cache import CachedVolume
 from PESemiSegLib.cohorts.folders import NO_CONTRAST
 from PESemiSegLib.cohorts.manifest import Case, Manifest
 from PESemiSegLib.cohorts.volume_crops import PhaseStack, VolumeCrops
-from PESemiSegLib.errors import ConfigError, InputError
+from PESemiSegLib.errors import Cancelled, ConfigError, InputError
 from PESemiSegLib.networks.config import NetworkConfig, VolumeConfig
-from PESemiSegLib.training import blocks
+from PESemiSegLib.training import blocks, run
 from PESemiSegLib.training.config import TrainConfig, from_plain, read_yaml, to_plain, write_yaml
 from PESemiSegLib.training.example import Examples
 from PESemiSegLib.training.presets import PRESETS, preset
 from PESemiSegLib.training.presets_cpmn import CPMN
+from PESemiSegLib.training.run import RunOptions, prepare
 from PESemiSegLib.training.trainer import Crops, Trainer
 
 SIZE = (32, 32, 32)
@@ -212,17 +213,37 @@ def test_a_run_of_other_pathways_is_not_resumed(tmp_path, first, then):
 def test_a_pair_that_fails_is_told_by_its_number(tmp_path, monkeypatch):
     """Each phase of every made-up patient is called ct.nii.gz."""
 
-    def failing(contrast, plain, folder, *, registered):
+    def failing(contrast, plain, folder, **options):
         raise InputError(f"{plain.image.name} cannot be read")
 
-    cases = [
-        Case(f"p{n}", "A", tmp_path / f"{n}" / "ct.nii.gz", role=role, split=split, problems=problems)
-        for n, split in ((0, "val"), (1, "train"))
-        for role, problems in (("labelled", ()), ("excluded", (NO_CONTRAST,)))
-    ]
     monkeypatch.setattr(blocks, "on_one_grid", failing)
     with pytest.raises(InputError, match=r"^Pair 1 of 2: ct\.nii\.gz cannot"):
-        blocks.open_blocks(tiny(), Manifest(tuple(cases)), tmp_path / "cache")
+        blocks.open_blocks(tiny(), pairs(tmp_path), tmp_path / "cache")
+
+
+def pairs(folder):
+    return Manifest(
+        tuple(
+            Case(f"p{n}", "A", folder / f"{n}" / "ct.nii.gz", role=role, split=split, problems=problems)
+            for n, split in ((0, "val"), (1, "train"))
+            for role, problems in (("labelled", ()), ("excluded", (NO_CONTRAST,)))
+        )
+    )
+
+
+def test_who_wants_to_stop_is_heard_while_a_pair_is_registered(tmp_path, monkeypatch):
+    asked = []
+
+    def registering(contrast, plain, folder, *, registered, check):
+        for _ in range(9):
+            check()
+
+    monkeypatch.setattr(run, "read_manifest", lambda path: pairs(tmp_path))
+    monkeypatch.setattr(blocks, "on_one_grid", registering)
+    options = RunOptions(manifest=tmp_path / "m.csv", folder=tmp_path / "run")
+    with pytest.raises(Cancelled):
+        prepare(tiny(), options, cancelled=lambda: asked.append(1) or len(asked) == 3)
+    assert len(asked) == 3
 
 
 @pytest.mark.parametrize("name", list(CPMN))
