@@ -6,6 +6,7 @@ import json
 from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from PESemiSegLib.cohorts.manifest import Case, Manifest
 from PESemiSegLib.cohorts.splits import split_by_patient
@@ -43,11 +44,17 @@ def from_phantom(
         raise InputError(
             f"{folder.name} holds no made-up patients; give the folder that `pesemiseg phantom` wrote."
         )
-    name = marks if marks != "emboli" else "clot_exact" if exact_labels else "clot"
-    cases = tuple(_case(path.parent, role, marks, f"{name}.nii.gz") for path in recipes)
-    if marks == "opacities":
-        cases = _without_contrast_first(cases)
-    return split_by_patient(Manifest(cases, folder.name), validation=validation, test=test, seed=seed)
+    scans = [_scan(path.parent) for path in recipes]
+    plain = {scan.patient for scan in scans if not scan.contrast}
+    drawn = marks if marks != "emboli" else "clot_exact" if exact_labels else "clot"
+    cases = []
+    for scan in scans:
+        if why := _left_out(scan, marks, plain):
+            cases.append(replace(scan.case(), role="excluded", problems=(why,)))
+        else:
+            cases.append(_with_mask(scan, role, marks, f"{drawn}.nii.gz"))
+    manifest = Manifest(tuple(cases), folder.name)
+    return split_by_patient(manifest, validation=validation, test=test, seed=seed)
 
 
 def phase_pairs(manifest: Manifest) -> list[tuple[Case, Case]]:
@@ -72,43 +79,53 @@ def phase_pairs(manifest: Manifest) -> list[tuple[Case, Case]]:
     return pairs
 
 
-def _case(folder: Path, role: str, marks: str, drawn: str) -> Case:
+class _Scan(NamedTuple):
+    """What recipe and facts say of one scan."""
+
+    folder: Path
+    patient: str
+    site: str
+    contrast: bool
+    pe: bool
+    label_style: str
+
+    def case(self) -> Case:
+        """The scan alone."""
+        file = self.folder / "ct.nii.gz"
+        image = next((path for path in (file, self.folder / "ct") if path.exists()), file)
+        return Case(self.patient, self.site, image, pe="yes" if self.pe else "no")
+
+
+def _scan(folder: Path) -> _Scan:
     try:
         recipe = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
         facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
-        site, lesions = str(recipe["site"]), list(facts["lesions"])
+        site = str(recipe["site"])
         patient = f"{site}-s{recipe['seed']}-p{int(recipe['patient']):04d}"
-        contrast = bool(recipe.get("contrast", True))
+        contrast, style = bool(recipe.get("contrast", True)), str(facts.get("label_style", ""))
+        return _Scan(folder, patient, site, contrast, bool(list(facts["lesions"])), style)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{folder.name} is not a complete made-up patient; make it again.") from error
-    image = next((p for p in (folder / "ct.nii.gz", folder / "ct") if p.exists()), folder / "ct.nii.gz")
-    case = Case(patient, site, image, role=role, pe="yes" if lesions else "no")
-    if not contrast and marks != "opacities":
-        return replace(case, role="excluded", problems=(NO_CONTRAST,))
-    mask = folder / drawn
+
+
+def _left_out(scan: _Scan, marks: str, plain: set[str]) -> str:
+    """Why this scan of its patient is not taken. plain: the patients that have one without contrast."""
+    if marks == "opacities":  # the maps of both show the same lesions
+        return _OTHER_PHASE if scan.contrast and scan.patient in plain else ""
+    return "" if scan.contrast else NO_CONTRAST
+
+
+def _with_mask(scan: _Scan, role: str, marks: str, drawn: str) -> Case:
+    """The case of a scan that is taken. drawn: the file of its mask."""
+    mask = scan.folder / drawn
     if role == "labelled" and not mask.exists():
         why = "without --opacities" if marks == "opacities" else "by an older version"
-        raise InputError(f"{folder.name} has no {mask.name}: it was made {why}; make it again.")
+        raise InputError(f"{scan.folder.name} has no {drawn}: it was made {why}; make it again.")
     return replace(
-        case,
+        scan.case(),
+        role=role,
         mask=mask if role == "labelled" else None,
-        label_style=str(facts.get("label_style", "")) if drawn == "clot.nii.gz" else "exact",
-        lesions=folder / "lesions.nii.gz" if marks == "emboli" else None,
+        label_style=scan.label_style if drawn == "clot.nii.gz" else "exact",
+        lesions=scan.folder / "lesions.nii.gz" if marks == "emboli" else None,
         marks=marks,
     )
-
-
-def _without_contrast_first(cases: tuple[Case, ...]) -> tuple[Case, ...]:
-    """Of patients with two scans, the one with contrast is left out: their maps show the same lesions."""
-    plain = {case.key for case in cases if _is_plain(case)}
-    return tuple(
-        replace(case, role="excluded", mask=None, problems=(_OTHER_PHASE,))
-        if case.key in plain and not _is_plain(case)
-        else case
-        for case in cases
-    )
-
-
-def _is_plain(case: Case) -> bool:
-    recipe = json.loads((case.image.parent / "recipe.json").read_text(encoding="utf-8"))
-    return not recipe.get("contrast", True)
