@@ -10,7 +10,7 @@ import numpy as np
 from PESemiSegLib.cohorts.manifest import Case
 from PESemiSegLib.cohorts.marked import Marked, MaskReader
 from PESemiSegLib.errors import InputError
-from PESemiSegLib.volumes.reader import read
+from PESemiSegLib.volumes.reader import read, stored_grid
 from PESemiSegLib.volumes.volume import Volume
 
 _TOLERANCE_MM = 0.05
@@ -19,6 +19,14 @@ _TOLERANCE_MM = 0.05
 def on_same_grid(mask: Volume, scan: Volume) -> bool:
     """Whether two volumes have the same voxels in the same places, all of them to within 0.05 mm."""
     return mask.grid.same_as(scan.grid, _TOLERANCE_MM)
+
+
+def stored_on_same_grid(first: Path, second: Path) -> bool:
+    """The same of two image files, whose voxels are read only where the headers do not settle it."""
+    grids = stored_grid(first), stored_grid(second)
+    if grids[0] is not None and grids[1] is not None and grids[0].same_as(grids[1], _TOLERANCE_MM):
+        return True
+    return on_same_grid(read(first), read(second))
 
 
 def read_on_grid(path: Path, scan: Volume) -> np.ndarray:

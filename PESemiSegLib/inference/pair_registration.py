@@ -47,15 +47,17 @@ def register_pairs(
     used, refused = [], []
     for number, (contrast, plain) in enumerate(pairs, start=1):
         check()
+        as_is = registered or REGISTERED in plain.problems
         try:
             case = _labelled(replace(contrast, pe=known_pe(contrast)), folder)
-            pair = as_registered(case, plain) if registered else on_one_grid(case, plain, folder, check=check)
+            pair = as_registered(case, plain) if as_is else on_one_grid(case, plain, folder, check=check)
         except InputError as error:
             refused.append(f"pair {number}: {error}")
             told(number, f"left out: {error}")
             continue
-        told(number, ("taken as it is, " if registered else "") + _figures(pair.figures))
-        used.append((pair.contrast, replace(pair.plain, mask=None, problems=(*plain.problems, REGISTERED))))
+        told(number, ("taken as it is, " if as_is else "") + _figures(pair.figures))
+        notes = dict.fromkeys((*plain.problems, REGISTERED))
+        used.append((pair.contrast, replace(pair.plain, mask=None, problems=tuple(notes))))
     return used, refused
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from PESemiSegLib.atomic import whole_folder
 from PESemiSegLib.cohorts.cache import source_stamp
-from PESemiSegLib.cohorts.labelmap import on_same_grid, read_on_grid
+from PESemiSegLib.cohorts.labelmap import on_same_grid, read_on_grid, stored_on_same_grid
 from PESemiSegLib.cohorts.manifest import Case
 from PESemiSegLib.cohorts.pair_list import REGISTERED
 from PESemiSegLib.cohorts.registration import Lungs, compare, register
@@ -55,8 +55,8 @@ def on_one_grid(
 
     Args:
         contrast: the labelled case. plain: the same patient without contrast medium.
-        registered: the scans lie on each other as they are; their grids are still compared. Of what this
-            function wrote, and of what the manifest says it of, that is known.
+        registered: the scans lie on each other as they are; their grids are still compared. Where the
+            manifest says so (`pair_list.REGISTERED`) it is known.
         check: called now and then; may raise, to stop.
 
     Raises:
@@ -64,12 +64,9 @@ def on_one_grid(
         OutputError: the folder cannot be written.
     """
     known = _told_of(plain, contrast)
-    before = contrast.image.with_name(_FIGURES)
-    if contrast.image.name == _IMAGE and before.exists():  # written here, for another manifest
-        _same_grid(plain, contrast)
-        return PhasePair(known, contrast, json.loads(before.read_text("utf-8")))
     if registered or REGISTERED in plain.problems:
-        _same_grid(plain, contrast)
+        if not stored_on_same_grid(plain.image, contrast.image):
+            raise _apart(plain, contrast)
         return PhasePair(known, contrast, {})
     entry = folder / _entry(contrast, plain)
     if not (entry / _FIGURES).exists():
@@ -83,7 +80,9 @@ def on_one_grid(
 
 def as_registered(contrast: Case, plain: Case) -> PhasePair:
     """A pair that came registered, as it is, after the check that the others pass too; raises InputError."""
-    fixed, moving = _same_grid(plain, contrast)
+    fixed, moving = read(plain.image), read(contrast.image)
+    if not on_same_grid(fixed, moving):
+        raise _apart(plain, contrast)
     found = compare(moving, fixed, lungs_of)
     found.require()
     return PhasePair(_told_of(plain, contrast), contrast, found.figures())
@@ -100,14 +99,11 @@ def _told_of(plain: Case, contrast: Case) -> Case:
     return replace(plain, mask=contrast.mask, role=contrast.role, split=contrast.split, pe=contrast.pe)
 
 
-def _same_grid(plain: Case, contrast: Case) -> tuple[Volume, Volume]:
-    fixed, moving = read(plain.image), read(contrast.image)
-    if not on_same_grid(fixed, moving):
-        raise InputError(
-            f"{plain.image.name} and {contrast.image.name} are said to be registered and lie on different "
-            "grids; register them (`pesemiseg cohort register`, without --registered)."
-        )
-    return fixed, moving
+def _apart(plain: Case, contrast: Case) -> InputError:
+    return InputError(
+        f"{plain.image.name} and {contrast.image.name} are said to be registered and lie on different "
+        "grids; register them (`pesemiseg cohort register`, without --registered)."
+    )
 
 
 def _entry(contrast: Case, plain: Case) -> str:

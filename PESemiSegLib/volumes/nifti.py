@@ -11,6 +11,7 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -63,21 +64,35 @@ def read_nifti(path: Path) -> tuple[npt.NDArray[np.int16], FloatArray, list[str]
     Raises:
         InputError: if it is damaged, has no or two orientations, or is no single grey volume.
     """
+    with _refusing(path), _open(path) as file:
+        header = parse_header(file, path.name)
+        shape = _volume_shape(header, path.name)
+        warnings: list[str] = []
+        affine = _affine_lps(header, shape, path.name, warnings)
+        file.read(header.data_start - file.tell())
+        slabs = _slabs(file, header, shape)
+        stack, value_warnings = hu_from_slabs(slabs, shape, path.name)
+        file.read(1)  # at the end of a .gz its checksum is compared
+    return stack, affine, warnings + value_warnings
+
+
+def read_nifti_grid(path: Path) -> Grid:
+    """The grid of a NIfTI volume as it is stored, by its header alone; raises InputError as `read_nifti`."""
+    with _refusing(path), _open(path) as file:
+        header = parse_header(file, path.name)
+        shape = _volume_shape(header, path.name)
+        return Grid(shape, _affine_lps(header, shape, path.name, []))
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """What goes wrong with the file, as an InputError."""
     try:
-        with _open(path) as file:
-            header = parse_header(file, path.name)
-            shape = _volume_shape(header, path.name)
-            warnings: list[str] = []
-            affine = _affine_lps(header, shape, path.name, warnings)
-            file.read(header.data_start - file.tell())
-            slabs = _slabs(file, header, shape)
-            stack, value_warnings = hu_from_slabs(slabs, shape, path.name)
-            file.read(1)  # at the end of a .gz its checksum is compared
+        yield
     except (EOFError, gzip.BadGzipFile, zlib.error, struct.error) as error:
         raise InputError(f"{path.name}: it is truncated or damaged; copy or export it again") from error
     except OSError as error:
         raise InputError(f"{path.name}: it cannot be read ({error.strerror or 'damaged'})") from error
-    return stack, affine, warnings + value_warnings
 
 
 def _open(path: Path) -> BinaryIO:

@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 
 from ..errors import InputError
+from .grid import Grid
 from .volume import Volume
 
 FILE_KINDS = {
@@ -39,7 +40,7 @@ def read(path: str | Path, series: str | int | None = None) -> Volume:
         raise InputError(f"{path.name}: no file or folder that can be read ({reason})") from error
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise InputError(f"{path.name}: neither a file nor a folder; give an image")
-    kind = next((k for suffix, k in FILE_KINDS.items() if path.name.lower().endswith(suffix)), None)
+    kind = _file_kind(path)
     if kind and stat.S_ISREG(mode):
         from .files import read_file
 
@@ -49,3 +50,19 @@ def read(path: str | Path, series: str | int | None = None) -> Volume:
     with warnings.catch_warnings():  # pydicom warns of each odd value in each file
         warnings.simplefilter("ignore")
         return read_dicom(path, series)
+
+
+def stored_grid(path: Path) -> Grid | None:
+    """The grid of a NIfTI file as it is stored, by its header alone; None for what only `read` can place.
+
+    Scans that are stored on one grid are read on one grid; the reverse need not be. Raises InputError.
+    """
+    if _file_kind(path) != "nifti":
+        return None
+    from .nifti import read_nifti_grid
+
+    return read_nifti_grid(path)
+
+
+def _file_kind(path: Path) -> str | None:
+    return next((kind for suffix, kind in FILE_KINDS.items() if path.name.lower().endswith(suffix)), None)

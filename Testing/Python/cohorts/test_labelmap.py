@@ -3,13 +3,16 @@
 import numpy as np
 import pytest
 
+from PESemiSegLib.cohorts import labelmap
 from PESemiSegLib.cohorts.build import inspect
 from PESemiSegLib.cohorts.cache import SliceCache
-from PESemiSegLib.cohorts.labelmap import file_mask, on_same_grid
+from PESemiSegLib.cohorts.labelmap import file_mask, on_same_grid, stored_on_same_grid
 from PESemiSegLib.cohorts.manifest import Case
 from PESemiSegLib.errors import InputError
 from PESemiSegLib.evaluation.truth import read_case
+from PESemiSegLib.volumes.grid import Grid
 from PESemiSegLib.volumes.reader import read
+from PESemiSegLib.volumes.write import write_nifti
 
 SHAPE = (4, 512, 512)
 
@@ -41,3 +44,26 @@ def test_what_a_header_rounds_off_is_let_pass(case, tmp_path, sets):
             tmp_path / f"{same}.nii.gz", np.ones(SHAPE, np.uint8), (0.7, 0.7, 1.0), (shift, 0, -100)
         )
         assert on_same_grid(read(moved), scan) is same
+
+
+def test_headers_settle_where_two_files_lie_and_voxels_only_what_they_leave_open(
+    case, tmp_path, sets, monkeypatch
+):
+    """One scan stored in two orders lies on one grid once it is read; its headers cannot say so."""
+    seen = []
+    monkeypatch.setattr(labelmap, "read", lambda path: seen.append(path.name) or read(path))
+    steps = np.diag([0.7, 0.7, 1.0, 1.0])
+    last = np.eye(4)
+    last[0, 3] = SHAPE[2] - 1
+    hu = np.full(SHAPE, 40, np.int16)
+    for name, affine in (("one", steps), ("two", steps), ("turned", steps @ last @ np.diag([-1, 1, 1, 1]))):
+        write_nifti(tmp_path / f"{name}.nii.gz", hu, Grid(SHAPE, affine))
+    one, two, turned = (tmp_path / f"{name}.nii.gz" for name in ("one", "two", "turned"))
+    assert stored_on_same_grid(one, two)
+    assert seen == []
+    assert stored_on_same_grid(one, turned)
+    assert seen == ["one.nii.gz", "turned.nii.gz"]
+    assert not stored_on_same_grid(one, case.mask)
+    (tmp_path / "torn.nii.gz").write_bytes(one.read_bytes()[:40])
+    with pytest.raises(InputError, match=r"torn.nii.gz: it is truncated or damaged"):
+        stored_on_same_grid(one, tmp_path / "torn.nii.gz")

@@ -1,6 +1,7 @@
 """Pairs on one grid: registered once and found again, taken as they are where they came registered."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from PESemiSegLib.cohorts.folders import phase_pairs as pairs_of
 from PESemiSegLib.cohorts.manifest import Case, read_manifest, write_manifest
-from PESemiSegLib.cohorts.pair_list import pair_manifest, read_pairs
+from PESemiSegLib.cohorts.pair_list import REGISTERED, pair_manifest, read_pairs
 from PESemiSegLib.errors import InputError
 from PESemiSegLib.inference import phase_pairs
 from PESemiSegLib.inference.pair_registration import register_pairs
@@ -73,8 +74,8 @@ def test_a_pair_is_registered_once(pair, tmp_path, monkeypatch):
     np.testing.assert_array_equal(moved.hu[:-1], read(contrast.image).hu[1:, :15])
     assert np.argwhere(mask.hu).min(0).tolist() == [3, 5, 7]
     assert "p" not in {path.name for path in (tmp_path / "pairs").iterdir()}
-    # what was written is known to lie on the plain scan, also from another manifest
-    taken = on_one_grid(found.contrast, plain, tmp_path / "elsewhere")
+    known = replace(plain, problems=(REGISTERED,))  # as the manifest of what was written has it
+    taken = on_one_grid(found.contrast, known, tmp_path / "elsewhere")
     assert shift.asked == 1
     assert taken.contrast == found.contrast
     assert not (tmp_path / "elsewhere").exists()
@@ -108,6 +109,8 @@ def test_pairs_that_came_registered_stay_so_in_their_manifest(pair, tmp_path, mo
     write_manifest(pair_manifest(used), tmp_path / "pairs.csv")
     ((first, second),) = pairs_of(read_manifest(tmp_path / "pairs.csv"))
     taken = on_one_grid(first, second, tmp_path / "elsewhere")
+    ((again, _),), _ = register_pairs([(first, second)], tmp_path / "elsewhere")
+    assert again == first
     assert shift.asked == 0
     assert (taken.plain.mask, taken.contrast.image) == (contrast.mask, contrast.image)
     _, refused = register_pairs([pair], tmp_path / "scans", registered=True)
