@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from monai.networks.nets import FlexibleUNet
 from torch import Tensor, nn
 
 from PESemiSegLib.networks.blocks import full_precision
 from PESemiSegLib.networks.config import NetworkConfig
-from PESemiSegLib.networks.segmenter import Segmenter
+from PESemiSegLib.networks.segmenter import Segmenter, start_classifier
 
 ENCODER_CHANNELS = 320
 """Channels of the encoder's deepest map, at a 32nd of the size along each axis."""
@@ -120,6 +120,7 @@ def _body_and_head(config: NetworkConfig, dimensions: int) -> tuple[FlexibleUNet
         spatial_dims=dimensions,
     )
     head = body.segmentation_head
+    start_classifier(cast(nn.Conv2d | nn.Conv3d, head[0]))
     body.add_module("segmentation_head", nn.Identity())
     for name in _IDLE:
         setattr(body.encoder, name, nn.Identity())

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from PESemiSegLib.networks.blocks import BasicBlock, Bottleneck, conv_norm, enlarge
 from PESemiSegLib.networks.carafe import CARAFE
 from PESemiSegLib.networks.config import NetworkConfig
-from PESemiSegLib.networks.segmenter import CLASSIFIER_STD, Segmenter
+from PESemiSegLib.networks.segmenter import Segmenter, start_classifier
 
 STEM_CHANNELS = 64
 LAYER1_CHANNELS = 256
@@ -111,13 +111,13 @@ class HRNet(Segmenter):
         self._initialise()
 
     def _initialise(self) -> None:
-        """Kaiming for convolutions in front of ReLU; the classifier starts near 0, CARAFE near a mean."""
+        """Kaiming for convolutions in front of ReLU; CARAFE starts near a mean."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        nn.init.normal_(cast(nn.Conv2d, self.head[-1]).weight, std=CLASSIFIER_STD)
+        start_classifier(cast(nn.Conv2d, self.head[-1]))
         for module in self.modules():
             if isinstance(module, CARAFE):
                 module.reset_parameters()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,6 +12,7 @@ from PESemiSegLib.networks.blocks import enlarge, full_precision
 from PESemiSegLib.networks.config import SIZE_MULTIPLE, NetworkConfig
 
 CLASSIFIER_STD = 0.01
+PRIOR = 0.01
 
 
 class Segmenter(nn.Module):
@@ -76,9 +79,20 @@ def widened(image: Tensor, multiple: int) -> Tensor:
 
 
 def classifier(config: NetworkConfig) -> nn.Conv2d:
-    """A 1x1 convolution from the features to the logits, which starts near 0."""
+    """A 1x1 convolution from the features to the logits, started by `start_classifier`."""
     layer = nn.Conv2d(config.feature_channels, config.outputs, 1)
+    start_classifier(layer)
+    return layer
+
+
+def start_classifier(layer: nn.Conv2d | nn.Conv3d) -> None:
+    """Weights near 0; one channel starts at a probability of 0.01, several as good as equal.
+
+    Of a slice less than 1 % is marked. From a start at 0.5 the first hundred steps would push all weights
+    below 0, since all features are >= 0: then a mark is where nothing speaks against it, no logit can exceed
+    the bias, and learning takes several times as long (Lin 2017, Section 4.1).
+    """
     nn.init.normal_(layer.weight, std=CLASSIFIER_STD)
     assert layer.bias is not None
-    nn.init.zeros_(layer.bias)
-    return layer
+    rare = layer.out_channels == 1
+    nn.init.constant_(layer.bias, math.log(PRIOR / (1.0 - PRIOR)) if rare else 0.0)

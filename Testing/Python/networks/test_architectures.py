@@ -6,6 +6,7 @@ import torch
 from PESemiSegLib.errors import ConfigError
 from PESemiSegLib.networks.build import build_judge, build_segmenter, count_parameters
 from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
+from PESemiSegLib.networks.segmenter import start_classifier
 
 OTHERS = ("unet2d", "attention_unet", "deeplabv3plus")
 TINY = [
@@ -119,3 +120,36 @@ def test_the_discriminator_of_tan_et_al_has_its_six_convolutions():
         assert judge.body(torch.zeros(1, 3, 512, 512)).shape == (1, 1, 8, 8)
         assert judge(torch.zeros(1, 3, 512, 512)).shape == (1, 1, 512, 512)
     assert count_parameters(judge) == 6_959_553
+
+
+@pytest.mark.parametrize("architecture", ["hrnet", "unet2d", "deeplabv3plus", "efficient_unet"])
+def test_one_channel_starts_at_a_probability_of_one_in_a_hundred(architecture):
+    config = NetworkConfig(width=4, depth="small", architecture=architecture)
+    with torch.no_grad():
+        logits = build_segmenter(config, seed=0).eval()(torch.randn(1, 1, 64, 64))
+    assert logits.sigmoid().mean().item() == pytest.approx(0.01, abs=0.005)
+
+
+def test_several_classes_start_alike():
+    layer = torch.nn.Conv2d(4, 3, 1)
+    start_classifier(layer)
+    assert layer.bias.tolist() == [0.0] * 3
+    assert layer.weight.abs().max() < 0.1
+
+
+def test_weights_of_both_signs_survive_the_first_steps_on_rare_marks():
+    """From a bias of 0 all of them end below 0: no logit could then exceed the bias."""
+    draw = torch.Generator().manual_seed(0)
+    mark = (torch.rand(4, 1, 32, 32, generator=draw) < 0.01).float()
+    features = torch.rand(4, 16, 32, 32, generator=draw)  # >= 0, as after ReLU; half of them rise in a mark
+    features[:, :8] += mark
+    torch.manual_seed(0)
+    layer = torch.nn.Conv2d(16, 1, 1)
+    start_classifier(layer)
+    optimiser = torch.optim.Adam(layer.parameters(), lr=2e-3)
+    for _ in range(300):
+        optimiser.zero_grad()
+        torch.nn.functional.binary_cross_entropy_with_logits(layer(features), mark).backward()
+        optimiser.step()
+    assert (layer.weight.flatten()[:8] > 0).all()
+    assert layer(features).sigmoid()[mark > 0].mean() > 5 * layer(features).sigmoid()[mark == 0].mean()
