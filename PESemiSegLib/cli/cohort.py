@@ -192,7 +192,8 @@ def register(
 ) -> None:
     """Lay contrast scans and their masks on the scan without contrast of the same patient, and check it."""
     from PESemiSegLib.cohorts.manifest import write_manifest
-    from PESemiSegLib.cohorts.pair_list import pair_manifest, read_pairs
+    from PESemiSegLib.cohorts.pair_list import read_pairs
+    from PESemiSegLib.cohorts.phases import pair_manifest
     from PESemiSegLib.errors import Cancelled, InputError
     from PESemiSegLib.inference.pair_registration import register_pairs
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from PESemiSegLib.cohorts.manifest import Case, Manifest
+from PESemiSegLib.cohorts.phases import NO_CONTRAST
 from PESemiSegLib.cohorts.splits import split_by_patient
 from PESemiSegLib.errors import InputError
 
-NO_CONTRAST = "without contrast, and in another breath than its mask: no CTPA"
 _OTHER_PHASE = "the scan of this patient without contrast is taken"
 
 
@@ -55,28 +54,6 @@ def from_phantom(
             cases.append(_with_mask(scan, role, marks, f"{drawn}.nii.gz"))
     manifest = Manifest(tuple(cases), folder.name)
     return split_by_patient(manifest, validation=validation, test=test, seed=seed)
-
-
-def phase_pairs(manifest: Manifest) -> list[tuple[Case, Case]]:
-    """The two scans of each made-up patient that has both: with contrast, and without.
-
-    What is known of the pair (mask, lesions, split) is that of the first; the second is excluded from cohorts
-    of CTPA. The breath differs, so masks have to be brought onto it.
-
-    Raises InputError where a patient has several scans of a phase.
-    """
-    first = defaultdict(list)
-    for case in manifest.select():
-        first[case.key].append(case)
-    twins = (case for case in manifest.select(role="excluded") if NO_CONTRAST in case.problems)
-    pairs = [(case, twin) for twin in twins for case in first[twin.key]]
-    unclear = sum(count > 1 for count in Counter(twin.key for _, twin in pairs).values())
-    if unclear:
-        raise InputError(
-            f"{manifest.source_name}: of {unclear} patient(s) there are several scans with, or several "
-            "without contrast medium, so that it is not known which belong together; keep one of each."
-        )
-    return pairs
 
 
 class _Scan(NamedTuple):

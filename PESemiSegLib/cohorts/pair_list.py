@@ -1,23 +1,19 @@
-"""Owns lists of pairs: which contrast scan and which plain scan are of one patient, and their manifest."""
+"""Owns lists of pairs: which contrast scan and which plain scan are of one patient."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from os.path import normpath
 from pathlib import Path
 
-from PESemiSegLib.cohorts.folders import NO_CONTRAST, from_phantom, phase_pairs
-from PESemiSegLib.cohorts.manifest import SPLITS, Case, Manifest, meant, read_manifest
+from PESemiSegLib.cohorts.folders import from_phantom
+from PESemiSegLib.cohorts.manifest import SPLITS, Case, meant, read_manifest
+from PESemiSegLib.cohorts.phases import Pair, phase_pairs
 from PESemiSegLib.errors import InputError
 from PESemiSegLib.table import Row, read_table
 
-Pair = tuple[Case, Case]
-"""The contrast scan, with what is known of the patient, and the plain one."""
-
-REGISTERED = "registered: lies on the scan with contrast as it is"
-"""A note of the plain scan of a pair: whoever reads the manifest registers it no more."""
 _COLUMNS = ("patient", "site", "contrast", "plain", "mask", "pe", "split")
 _FILES = ("contrast", "plain", "mask")
 _NEEDED = ("patient", "contrast", "plain")
@@ -50,16 +46,6 @@ def read_pairs(source: Path) -> list[Pair]:
     if not pairs:
         raise InputError(f"{source.name} holds no patient with a contrast scan and a plain one.")
     return pairs
-
-
-def pair_manifest(pairs: Iterable[Pair], name: str = "pairs") -> Manifest:
-    """Both scans of each pair as `phase_pairs` finds them again: the plain one is in no cohort of CTPA."""
-    cases: list[Case] = []
-    for contrast, plain in pairs:
-        known = replace(plain, role="excluded", mask=None, lesions=None, split=contrast.split, pe=contrast.pe)
-        notes = dict.fromkeys((NO_CONTRAST, *plain.problems))
-        cases += [contrast, replace(known, problems=tuple(notes))]
-    return Manifest(tuple(cases), name)
 
 
 def _pairs(rows: list[Row], table: Path) -> list[Pair]:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PESemiSegLib.cohorts.folders import phase_pairs
 from PESemiSegLib.cohorts.labelmap import known_pe
 from PESemiSegLib.cohorts.manifest import Case, Manifest
+from PESemiSegLib.cohorts.phases import phase_pairs
 from PESemiSegLib.errors import InputError
 from PESemiSegLib.evaluation import tables
 from PESemiSegLib.evaluation.metrics import mask_metrics

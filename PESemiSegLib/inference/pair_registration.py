@@ -13,7 +13,7 @@ from PESemiSegLib.atomic import whole_folder
 from PESemiSegLib.cohorts.cache import source_stamp
 from PESemiSegLib.cohorts.labelmap import known_pe
 from PESemiSegLib.cohorts.manifest import Case
-from PESemiSegLib.cohorts.pair_list import REGISTERED, Pair
+from PESemiSegLib.cohorts.phases import REGISTERED, Pair
 from PESemiSegLib.errors import InputError, OutputError
 from PESemiSegLib.inference.phase_pairs import as_registered, on_one_grid
 from PESemiSegLib.volumes.reader import read

@@ -15,7 +15,7 @@ from PESemiSegLib.atomic import whole_folder
 from PESemiSegLib.cohorts.cache import source_stamp
 from PESemiSegLib.cohorts.labelmap import on_same_grid, read_on_grid, stored_on_same_grid
 from PESemiSegLib.cohorts.manifest import Case
-from PESemiSegLib.cohorts.pair_list import REGISTERED
+from PESemiSegLib.cohorts.phases import REGISTERED
 from PESemiSegLib.cohorts.registration import Lungs, compare, register
 from PESemiSegLib.cohorts.warp import warped
 from PESemiSegLib.errors import InputError, OutputError
@@ -56,7 +56,7 @@ def on_one_grid(
     Args:
         contrast: the labelled case. plain: the same patient without contrast medium.
         registered: the scans lie on each other as they are; their grids are still compared. Where the
-            manifest says so (`pair_list.REGISTERED`) it is known.
+            manifest says so (`phases.REGISTERED`) it is known.
         check: called now and then; may raise, to stop.
 
     Raises:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from PESemiSegLib.cohorts.augment import NO_VOLUME_AUGMENTATION
 from PESemiSegLib.cohorts.cache import SliceCache
-from PESemiSegLib.cohorts.folders import phase_pairs
 from PESemiSegLib.cohorts.manifest import Case, Manifest
+from PESemiSegLib.cohorts.phases import phase_pairs
 from PESemiSegLib.cohorts.volume_crops import PhaseStack, VolumeCrops
 from PESemiSegLib.errors import InputError
 from PESemiSegLib.inference.phase_pairs import on_one_grid

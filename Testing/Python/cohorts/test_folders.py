@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from PESemiSegLib.cohorts.build import BuildOptions, build_manifest
-from PESemiSegLib.cohorts.folders import from_phantom, phase_pairs
+from PESemiSegLib.cohorts.folders import from_phantom
 from PESemiSegLib.cohorts.manifest import read_manifest, write_manifest
+from PESemiSegLib.cohorts.phases import phase_pairs
 from PESemiSegLib.errors import ConfigError, InputError
 
 

@@ -7,9 +7,9 @@ import pytest
 from scipy import ndimage
 
 from PESemiSegLib.cohorts import registration, registration_fit
-from PESemiSegLib.cohorts.folders import NO_CONTRAST, phase_pairs
 from PESemiSegLib.cohorts.manifest import Case, Manifest, read_manifest
-from PESemiSegLib.cohorts.pair_list import pair_manifest, read_pairs
+from PESemiSegLib.cohorts.pair_list import read_pairs
+from PESemiSegLib.cohorts.phases import NO_CONTRAST, pair_manifest, phase_pairs
 from PESemiSegLib.cohorts.registration import Agreement, Registration, compare, register
 from PESemiSegLib.cohorts.warp import warped
 from PESemiSegLib.errors import InputError

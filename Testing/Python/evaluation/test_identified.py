@@ -13,9 +13,9 @@ from sklearn.metrics import roc_auc_score
 
 from PESemiSegLib.cli.main import main
 from PESemiSegLib.cohorts import registration_fit
-from PESemiSegLib.cohorts.folders import NO_CONTRAST, from_phantom
+from PESemiSegLib.cohorts.folders import from_phantom
 from PESemiSegLib.cohorts.manifest import Case, Manifest, write_manifest
-from PESemiSegLib.cohorts.pair_list import REGISTERED
+from PESemiSegLib.cohorts.phases import NO_CONTRAST, REGISTERED
 from PESemiSegLib.errors import Cancelled, InputError
 from PESemiSegLib.evaluation import identified
 from PESemiSegLib.evaluation.identified import IdentifiedScan, evaluate_identified

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from PESemiSegLib.cli.main import main
-from PESemiSegLib.cohorts.folders import phase_pairs
 from PESemiSegLib.cohorts.manifest import read_manifest
+from PESemiSegLib.cohorts.phases import phase_pairs
 from PESemiSegLib.inference.phase_pairs import lungs_of
 from PESemiSegLib.volumes.write import write_nifti
 

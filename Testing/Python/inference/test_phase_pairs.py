@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from PESemiSegLib.cohorts.folders import phase_pairs as pairs_of
 from PESemiSegLib.cohorts.manifest import Case, read_manifest, write_manifest
-from PESemiSegLib.cohorts.pair_list import REGISTERED, pair_manifest, read_pairs
+from PESemiSegLib.cohorts.pair_list import read_pairs
+from PESemiSegLib.cohorts.phases import REGISTERED, pair_manifest
+from PESemiSegLib.cohorts.phases import phase_pairs as pairs_of
 from PESemiSegLib.errors import InputError
 from PESemiSegLib.inference import phase_pairs
 from PESemiSegLib.inference.pair_registration import register_pairs

@@ -50,7 +50,7 @@ def identifier(
 ) -> tuple[Path, Path]:
     """An untrained model that reads plain scans, and a pair that lies on one grid."""
     from PESemiSegLib.cohorts.manifest import Case, write_manifest
-    from PESemiSegLib.cohorts.pair_list import REGISTERED, pair_manifest
+    from PESemiSegLib.cohorts.phases import REGISTERED, pair_manifest
 
     image, mask = write_case(tmp_path, 1)
     plain, other = write_case(tmp_path, 2)

@@ -9,8 +9,8 @@ from PIL import Image
 
 from PESemiSegLib.cohorts.anchors import EMBOLUS, LUNG
 from PESemiSegLib.cohorts.cache import CachedVolume
-from PESemiSegLib.cohorts.folders import NO_CONTRAST
 from PESemiSegLib.cohorts.manifest import Case, Manifest
+from PESemiSegLib.cohorts.phases import NO_CONTRAST
 from PESemiSegLib.cohorts.volume_crops import PhaseStack, VolumeCrops
 from PESemiSegLib.errors import Cancelled, ConfigError, InputError
 from PESemiSegLib.networks.config import NetworkConfig, VolumeConfig
