@@ -114,11 +114,15 @@ class Trainer:
     def rehearse(self, steps: int = 2) -> float:
         """Take steps with every term switched on, as a dry run does; returns the seconds of the last one.
 
+        The first one reads unlabelled crops even where the strategy does so now and then only.
+
         The weights change: throw the trainer away afterwards. Raises NonFiniteLoss.
         """
         seconds = 0.0
         for number in range(steps):
             labelled, unlabelled = self._draw(number)
+            if number == 0 and self.crops.unlabelled is not None:
+                unlabelled = self.crops.unlabelled.batch(0)
             clock, started = Clock(number * self.config.discriminator_every, 1.0), time.monotonic()
             with seeded(self.config.seed, clock.iteration, self.device):
                 self.strategy.step(*self._placed_batches(labelled, unlabelled), clock)

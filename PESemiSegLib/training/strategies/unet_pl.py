@@ -28,6 +28,7 @@ class UNetPL(Method):
     A round reads K unlabelled crops, none a second time, with the network as it is, adds them with their
     likeliest classes to the pool, and is followed by fine-tuning on both. The pool stands for as many slices
     as it has crops, the annotated crops for as many as they are drawn from: that is how batches are mixed.
+    Several processes label K crops each, and all hold the same pool.
     """
 
     def __init__(self, segmenter: Learner, discriminator: Learner | None, config: TrainConfig) -> None:
@@ -39,9 +40,14 @@ class UNetPL(Method):
         """When rounds are, and how many pseudo labels in all."""
         return self._config.semi.unet_pl
 
+    @property
+    def images(self) -> int:
+        """Pseudo labels of a round, those of all processes."""
+        return self._config.semi.batch * parallel.size()
+
     def timeline(self) -> list[str]:
         """See Strategy."""
-        images, iterations = self._config.semi.batch, self._config.iterations
+        images, iterations = self.images, self._config.iterations
         first, every = self.rounds.first(iterations), self.rounds.every(iterations, images)
         late = "; a limit of time that ends the run sooner leaves rounds out, or all of them"
         return [
@@ -52,7 +58,7 @@ class UNetPL(Method):
 
     def unlabelled_batch(self, iteration: int) -> int | None:
         """See Strategy: one batch per round, in turn."""
-        return self.rounds.round_at(iteration, self._config.iterations, self._config.semi.batch)
+        return self.rounds.round_at(iteration, self._config.iterations, self.images)
 
     def step(self, labelled: LabelledTensors, unlabelled: ImageTensors | None, clock: Clock) -> Outcome:
         """See Strategy."""
@@ -89,13 +95,14 @@ class UNetPL(Method):
     def _mixed(self, labelled: LabelledTensors, clock: Clock) -> LabelledTensors:
         """The batch with crops of the pool in place of its last ones; one stays, for D to learn from."""
         pool, count = self.pools[POOL], len(labelled.image)
-        rng = np.random.default_rng([self._config.seed, clock.iteration, parallel.rank(), _SALT])
+        rng = np.random.default_rng([self._config.seed, clock.iteration, _SALT])
         share = len(pool) / (len(pool) + max(1, labelled.slices))
-        taken = min(count - 1, int(share * count + rng.random()))
+        taken = min(count - 1, int(share * count + rng.random()))  # as many in all processes
         if not taken:
             return labelled
         device, kept = labelled.image.device, count - taken
-        image, mask = (tensor_on(device, part) for part in pool.draw(taken, rng))
+        own = rng.spawn(parallel.size())[parallel.rank()]
+        image, mask = (tensor_on(device, part) for part in pool.draw(taken, own))
         valid = labelled.valid
         return LabelledTensors(
             torch.cat([labelled.image[:kept], image]),
