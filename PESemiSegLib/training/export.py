@@ -18,7 +18,7 @@ from PESemiSegLib.models.kinds import kind_named
 from PESemiSegLib.models.package import ModelPackage, read_package, write_package
 from PESemiSegLib.training import parallel
 from PESemiSegLib.training.config import TrainConfig, to_plain
-from PESemiSegLib.training.settings import MIX, split_strategy
+from PESemiSegLib.training.unread import unread
 
 if TYPE_CHECKING:
     from PESemiSegLib.training.run import RunOptions
@@ -73,14 +73,8 @@ def export(trainer: Trainer, options: RunOptions, folder: Path, **changes: Any) 
 
 def settings_in_use(config: TrainConfig) -> dict[str, Any]:
     """The settings for the card: without those of strategies that the run did not use."""
-    own, mixed = split_strategy(config.strategy)
-    used = {"adversarial" if own.startswith("adversarial") else own}
-    if config.takes_unlabelled:
-        used |= {"batch", "strong"}
-    if mixed:
-        used.add(MIX)
-    plain = to_plain(config)
-    semi = {name: value for name, value in plain.pop("semi").items() if name in used}
+    plain, idle = to_plain(config), unread(config)
+    semi = {name: value for name, value in plain.pop("semi").items() if f"semi.{name}" not in idle}
     return plain | ({"semi": semi} if semi else {})
 
 

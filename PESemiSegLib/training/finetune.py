@@ -132,7 +132,7 @@ def rehearse(config: TrainConfig, options: RunOptions) -> Rehearsal:
         except torch.cuda.OutOfMemoryError as error:
             advice = "take fewer crops per batch, smaller ones, or another device"
             raise DeviceError(f"Two batches do not fit the memory of {options.device}; {advice}.") from error
-        timeline = trainer.strategy.timeline()
+        timeline = trainer.timeline()
         del trainer  # maps of the cache, which Windows would not let go
     hours = seconds * config.iterations / 3600
     if config.max_minutes > 0:

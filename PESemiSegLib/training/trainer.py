@@ -36,6 +36,7 @@ from PESemiSegLib.training.learner import Learner, NonFiniteLoss
 from PESemiSegLib.training.start import Networks, fresh_networks
 from PESemiSegLib.training.strategies import build_strategy
 from PESemiSegLib.training.strategies.base import Clock, ImageTensors, LabelledTensors
+from PESemiSegLib.training.unread import without_effect
 from PESemiSegLib.training.validation import crop_figures
 
 _LOG = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ class Trainer:
 
         Raises NonFiniteLoss (the last checkpoint stays as it was) and Cancelled (after saving one).
         """
-        self._say("timeline", sentences=self.strategy.timeline(), iterations=self.config.iterations)
+        self._say("timeline", sentences=self.timeline(), iterations=self.config.iterations)
         if self._progress() < 1.0:
             self._train()
         if any(not len(pool) for pool in self.strategy.pools.values()):
@@ -110,6 +111,11 @@ class Trainer:
             )
         self._finish()
         self._say("done", seconds=self.seconds)
+
+    def timeline(self) -> list[str]:
+        """The strategy's sentences on what comes when, and one on settings that nothing here looks at."""
+        idle = without_effect(self.config)
+        return [*self.strategy.timeline(), *([f"without effect here: {', '.join(idle)}"] if idle else [])]
 
     def rehearse(self, steps: int = 2) -> float:
         """Take steps with every term switched on, as a dry run does; returns the seconds of the last one.
