@@ -20,6 +20,7 @@ from PESemiSegLib.training.config import FinishConfig, LossConfig, OptimiserConf
 from PESemiSegLib.training.finish import teach
 from PESemiSegLib.training.layout import tensor_on
 from PESemiSegLib.training.learner import NonFiniteLoss
+from PESemiSegLib.training.settings import BcpConfig, SemiConfig
 from PESemiSegLib.training.strategies.base import Clock, LabelledTensors, Outcome
 from PESemiSegLib.training.trainer import CHECKPOINT, Crops, Event, Trainer
 
@@ -205,6 +206,13 @@ def test_the_time_limit_ends_the_schedule(tmp_path: Path, monkeypatch: pytest.Mo
     rates = [event["lr"] for event in events if event["kind"] == "step"]
     assert rates[-1] < max(rates) / 2
     assert load_checkpoint(tmp_path / CHECKPOINT)[1]["iteration"] == 6
+
+
+def test_the_plan_ends_with_settings_that_nothing_looks_at(tmp_path: Path) -> None:
+    told = replace(CONFIG, semi=SemiConfig(bcp=BcpConfig(box=0.5)))
+    assert Trainer(told, _crops(), tmp_path).timeline()[-1] == "without effect here: semi.bcp.box"
+    trainer = Trainer(CONFIG, _crops(), tmp_path)
+    assert trainer.timeline() == trainer.strategy.timeline()
 
 
 def test_events_tell_the_plan_the_figures_and_the_health(tmp_path: Path) -> None:
