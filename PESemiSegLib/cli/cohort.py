@@ -132,9 +132,11 @@ def split(
         write_manifest(drawn, output)
         _summary(drawn)
         return
-    for number, fold in enumerate(k_folds(cases, folds, seed=seed, validation=validation), start=1):
-        path = output / f"fold{number}.csv"
+    drawn_folds = k_folds(cases, folds, seed=seed, validation=validation)
+    paths = [output / f"fold{number}.csv" for number in range(1, len(drawn_folds) + 1)]
+    for path in paths:  # all of them, before the first is written
         _free(path, overwrite)
+    for path, fold in zip(paths, drawn_folds, strict=True):
         fold = hide_labels(fold, labelled, seed=seed)
         write_manifest(fold, path)
         console.say(f"{path.name}: {', '.join(f'{name} {n}' for name, n in fold.counts().items())}")

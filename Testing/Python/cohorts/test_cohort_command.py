@@ -32,6 +32,9 @@ def test_make_check_split_and_merge(folder, tmp_path, sets):
     assert "no problem found" in _run("check", tmp_path / "a.csv", "--deep").output
     _run("split", tmp_path / "a.csv", "-o", tmp_path / "folds", "--folds", "2")
     one, two = (read_manifest(tmp_path / f"folds/fold{n}.csv") for n in (1, 2))
+    (tmp_path / "folds/fold1.csv").unlink()
+    _run("split", tmp_path / "a.csv", "-o", tmp_path / "folds", "--folds", "2", fails="fold2.csv exists")
+    assert not (tmp_path / "folds/fold1.csv").exists()
     assert {c.patient for c in one.select("test")} == {c.patient for c in two.select("train")}
     for n in range(2):
         sets.image(tmp_path / f"pool/q{n}.nii.gz", sets.chest(9 + n)[0])
