@@ -118,9 +118,23 @@ def has_model(cell: Cell, scale: Scale, places: Places) -> bool:
 
 
 def _folder(cell: Cell, scale: Scale, places: Places) -> Path:
-    """Of a run; other settings are another run."""
-    text = json.dumps(recipe(cell, scale), sort_keys=True)
+    """Of a run; other settings are another run, but not ones that have come into being since."""
+    known = recipe(cell, scale)
+    text = json.dumps(
+        known | {"settings": _changed(known["settings"], to_plain(TrainConfig()))}, sort_keys=True
+    )
     return places.work / "runs" / f"{cell.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def _changed(values: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
+    """What of the values is not as usual."""
+    return {
+        name: _changed(value, usual[name])
+        if isinstance(value, dict) and isinstance(usual.get(name), dict)
+        else value
+        for name, value in values.items()
+        if value != usual.get(name)
+    }
 
 
 def _trained(
