@@ -161,6 +161,7 @@ def test_two_processes_share_their_gradients_and_errors_come_back_as_themselves(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks processes up in /proc")
 def test_torchrun_goes_on_from_the_checkpoint_when_a_process_was_killed(
     manifest: Path, tmp_path: Path
@@ -171,11 +172,11 @@ def test_torchrun_goes_on_from_the_checkpoint_when_a_process_was_killed(
     train = ["-m", "PESemiSegLib.cli.main", "train", "--manifest", manifest, "--config", settings]
     command = [sys.executable, *torchrun, *train, "--threads=1", "-o", run]
     with (tmp_path / "log.txt").open("w") as log, subprocess.Popen(command, stderr=log) as started:
-        until = time.monotonic() + 300
+        until = time.monotonic() + 600
         while not (run / CHECKPOINT).exists() and time.monotonic() < until and started.poll() is None:
             time.sleep(0.05)
         os.kill(_second_process_below(started.pid), signal.SIGKILL)
-        code = started.wait(300)
+        code = started.wait(900)
     said = (tmp_path / "log.txt").read_text()
     assert code == 0, said
     _, scalars = load_checkpoint(run / CHECKPOINT)
