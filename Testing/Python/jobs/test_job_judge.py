@@ -44,6 +44,7 @@ STARTED = Status("starting", 1)
         (Evidence(OVER, 0, own_child=True), "running", ""),  # about to end: the exit code is still out
         (Evidence(OVER, 0, exit_code=0, own_child=True), "done", ""),
         (Evidence(OVER, 0, exit_code=-11, own_child=True), "failed", "exit code -11 after its work"),
+        (Evidence(OVER, 0, exit_code=-9, own_child=True), "done", ""),  # killed after its last word
         (Evidence(OVER.with_changes(exit_code=None), 0), "failed", "exit code None"),
         (Evidence(OVER.with_changes(exit_code=1), 0), "failed", "exit code 1"),
         (Evidence(OVER, 0, results_problem="the result x is not there"), "failed", "x is not there"),

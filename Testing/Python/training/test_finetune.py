@@ -157,7 +157,9 @@ def test_without_held_out_labels_agreement_is_told_as_such(
     options = _options(cohort, base, tmp_path / "run")
     kept = [case for case in read_manifest(options.manifest) if case.split != "test"]
     write_manifest(kept, options.manifest)
-    adapted = finetune(replace(CONFIG, iterations=1), options, segmenting={"threads": 1})
+    about_emboli = replace(CONFIG.sampling, emboli=1.0, vessels=0.0, lookalikes=0.0)
+    settings = replace(CONFIG, iterations=1, sampling=about_emboli)
+    adapted = finetune(settings, options, segmenting={"threads": 1})
     metrics = adapted.package.info.metrics
     assert adapted.verdict.word == "no labels"
     assert adapted.page is None
