@@ -92,6 +92,7 @@ def _stop_and_go_on(folder: Path) -> None:
     whole.run()
     with pytest.raises(Cancelled):
         _trainer(folder / "parts", stop_at=2).run()
+    dist.barrier()  # the first process writes what both read
     second = _trainer(folder / "parts")
     second.resume()
     second.run()
