@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 import threading
@@ -35,7 +34,7 @@ _STARTER_S = 2.0  # how often it is asked whether the starter lives
 _PROGRESS_S = 0.25  # at most four progress events a second
 _FINAL_PATIENCE_S = 5.0
 _RESERVE = ".reserve"
-_RESERVE_BYTES = 64 * 1024  # given free when the disk is full, so that the last word has room
+_RESERVE_BYTES = 64 * 1024  # given free at the end, so that the last word has room on a full disk
 SIGNAL, ORPHANED = "signal", "orphaned"  # reasons to stop beside the requests
 
 
@@ -143,8 +142,8 @@ class Context:
                 ended_s=now,
                 seconds_left=None,
             )
-            self._write(durable=True)
             self.job.path(_RESERVE).unlink(missing_ok=True)
+            self._write(durable=True)
 
     def _beat(self) -> None:
         beat_at = asked_at = deadline = 0.0
@@ -172,7 +171,7 @@ class Context:
             self.stop(names.PAUSE)
 
     def _write(self, *, durable: bool = False) -> None:
-        """Replace status.json. On a full disk a heartbeat becomes a touch; the last word gets the reserve."""
+        """Replace status.json. On a full disk a heartbeat becomes a touch; the last word has the reserve."""
         path = self.job.path(names.STATUS)
         with self._lock:
             if not durable:
@@ -180,15 +179,11 @@ class Context:
             status = self._status.to_dict()
             try:
                 write_json(path, status, durable=durable, patience_s=_FINAL_PATIENCE_S if durable else 0.1)
-            except OSError as error:
-                if durable and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    self.job.path(_RESERVE).unlink(missing_ok=True)
-                    write_json(path, status, durable=True, patience_s=_FINAL_PATIENCE_S)
-                elif durable:
+            except OSError:
+                if durable:
                     raise
-                else:
-                    with suppress(OSError):
-                        os.utime(path)
+                with suppress(OSError):
+                    os.utime(path)
 
     def _clean(self, value: Any) -> Any:
         if isinstance(value, str):
