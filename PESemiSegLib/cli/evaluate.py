@@ -81,7 +81,7 @@ def _cohort(
 ) -> tuple[Manifest, str | None]:
     """The cohort, and the split of it that counts (None: all)."""
     from PESemiSegLib.cohorts.folders import from_phantom
-    from PESemiSegLib.cohorts.manifest import read_manifest
+    from PESemiSegLib.cohorts.manifest import Manifest, read_manifest
     from PESemiSegLib.errors import ConfigError, InputError
 
     if (manifest is None) == (not phantoms):
@@ -89,8 +89,8 @@ def _cohort(
     if split not in SPLITS:
         raise ConfigError(f"split '{split}' is not one of {', '.join(SPLITS)}")
     if manifest is None:
-        first, *others = (from_phantom(folder, validation=0.0, marks=marks) for folder in phantoms)
-        return reduce(lambda known, more: known.merged(more), others, first), None
+        cohorts = [from_phantom(folder, validation=0.0, marks=marks) for folder in phantoms]
+        return reduce(Manifest.merged, cohorts), None
     return read_manifest(manifest), None if split == "all" else split
 
 

@@ -51,7 +51,7 @@ class DeepLabV3Plus(Segmenter):
         self.pyramid = Pyramid(planes[-1] * expansion, channels)
         self.low = conv_norm(planes[0] * expansion, low, kernel=1)
         self.decoder = nn.Sequential(conv_norm(channels + low, channels), conv_norm(channels, channels))
-        self.head = classifier(config)
+        self.head = classifier(config.feature_channels, config.outputs)
 
     def features(self, image: Tensor) -> Tensor:
         """See Segmenter: (B, 4w, H/4, W/4)."""

@@ -41,7 +41,7 @@ class ResNeXtUNet(Segmenter):
             align_corners=None,
             is_pad=False,
         )
-        self.head = classifier(config)
+        self.head = classifier(config.feature_channels, config.outputs)
 
     def features(self, image: Tensor) -> Tensor:
         """See Segmenter: (B, w, H, W)."""

@@ -78,9 +78,9 @@ def widened(image: Tensor, multiple: int) -> Tensor:
     return F.pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")
 
 
-def classifier(config: NetworkConfig) -> nn.Conv2d:
+def classifier(channels: int, outputs: int) -> nn.Conv2d:
     """A 1x1 convolution from the features to the logits, started by `start_classifier`."""
-    layer = nn.Conv2d(config.feature_channels, config.outputs, 1)
+    layer = nn.Conv2d(channels, outputs, 1)
     start_classifier(layer)
     return layer
 

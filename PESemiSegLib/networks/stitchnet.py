@@ -15,7 +15,7 @@ from PESemiSegLib.networks.blocks import conv_norm, enlarge, full_precision
 from PESemiSegLib.networks.config import NetworkConfig
 from PESemiSegLib.networks.ladder import Inferred, Ladder
 from PESemiSegLib.networks.mobilenet import MobileNetV2
-from PESemiSegLib.networks.segmenter import CLASSIFIER_STD, Segmenter, widened
+from PESemiSegLib.networks.segmenter import Segmenter, classifier, widened
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ class Stitch(nn.Module):
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        self.tissue = _outputs(config.width, config.classes - 1)
-        self.lung = _outputs(config.width, 2)
+        self.tissue = classifier(config.width, config.classes - 1)
+        self.lung = classifier(config.width, 2)
 
     def forward(self, features: Tensor) -> Tensor:
         of_k, of_both = features.chunk(2, 1)
@@ -136,11 +136,3 @@ class StitchNet(Segmenter):
 def _joined(z: Inferred, k: Inferred) -> list[Tensor]:
     """C(z_i, k_i) of Eq. 14."""
     return [torch.cat(pair, 1) for pair in zip(z.latents, k.latents, strict=True)]
-
-
-def _outputs(channels: int, classes: int) -> nn.Conv2d:
-    layer = nn.Conv2d(channels, classes, 1)
-    nn.init.normal_(layer.weight, std=CLASSIFIER_STD)
-    assert layer.bias is not None
-    nn.init.zeros_(layer.bias)
-    return layer

@@ -23,7 +23,7 @@ class UNet2d(Segmenter):
         widths = (*_widths(config), config.width)
         self.body = BasicUNet(2, config.context, config.outputs, features=widths, norm="batch")
         self.body.final_conv = nn.Identity()
-        self.head = classifier(config)
+        self.head = classifier(config.feature_channels, config.outputs)
 
     def features(self, image: Tensor) -> Tensor:
         """See Segmenter: (B, w, H, W)."""
@@ -39,7 +39,7 @@ class AttentionUNet(Segmenter):
         whole = AttentionUnet(2, config.context, config.outputs, _widths(config), (2,) * (LEVELS - 1))
         *body, _ = whole.model
         self.body = nn.Sequential(*body)
-        self.head = classifier(config)
+        self.head = classifier(config.feature_channels, config.outputs)
 
     def features(self, image: Tensor) -> Tensor:
         """See Segmenter: (B, w, H, W)."""
