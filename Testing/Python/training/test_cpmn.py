@@ -276,7 +276,8 @@ def test_settings_that_do_not_go_together(changes, message):
 @pytest.mark.timeout(1800)
 def test_the_pathways_learn_side_by_side(tmp_path):
     """Some minutes: each pathway tells the clot of the patient it learns from from all else, in its phase."""
-    config = tiny(network=replace(NETWORK, width=4), iterations=160, validate_every=80)
+    network, losses = replace(NETWORK, width=4), preset("cpmn").losses
+    config = tiny(network=network, losses=losses, iterations=160, validate_every=80)
     trainer = Trainer(config, crops_of(config), tmp_path)
     trainer.run()
     low, high = config.sampling.hu_window
