@@ -130,6 +130,8 @@ _PANELS = (
         {"dice": "Dice", "sensitivity": "sensitivity", "precision": "precision", "auc": "AUC of the crops"},
     ),
 )
+FIGURES = tuple(name for panel in _PANELS for name in panel.columns)
+"""The figures that a record may hold; what a strategy tells beside these is neither recorded nor drawn."""
 
 
 def draw_curves(record: Path, picture: Path) -> bool:

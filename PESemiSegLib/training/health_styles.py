@@ -4,13 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-FIGURES = (
-    "L_x", "L_focal", "L_kl", "L_kl_unlabelled", "kl_z", "kl_k", "kl_z_unlabelled", "kl_k_unlabelled",
-    "styles_apart", "styles_apart_unlabelled", "label_variety", "label_variety_unlabelled",
-    "class_0_unlabelled", "class_1_unlabelled", "class_2_unlabelled", "class_3_unlabelled",
-)  # fmt: skip
-"""What a run's record keeps of them; see `elbo.looks`."""
-
 _EMPTY_NATS = 1e-4  # per pixel, of a family of latents: less says nothing of the image
 _ALIKE = 0.2  # of unlabelled crops, as a share of what labelled ones have: below it they are all the same
 

@@ -10,17 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from PESemiSegLib.training.curves import CURVES, draw_curves
-from PESemiSegLib.training.health_styles import FIGURES
+from PESemiSegLib.training.curves import CURVES, FIGURES, draw_curves
 
 _LOG = logging.getLogger(__name__)
-COLUMNS = (
-    "iteration", "seconds", "lr", "L_seg", "L_D", "L_D_near", "L_adv", "L_adv_unlabelled", "L_semi",
-    "gradient_norm", *FIGURES, "D_on_masks", "D_on_predictions", "D_on_unlabelled", "trusted_share",
-    "trusted_positive_share", "sure_share", "sure_positive_share", "positive_fraction_unlabelled", "pool",
-    "dice", "sensitivity", "precision", "auc", "L_cls", "L_KL", "L_align", "L_disc", "L_cls_contrast",
-    "L_seg_contrast", "L_disc_contrast", "kind",
-)  # fmt: skip
+COLUMNS = ("iteration", "seconds", "lr", "gradient_norm", *FIGURES, "kind")
 TABLE, EVENTS = "log.csv", "events.jsonl"
 _EVERY = 10  # steps per row
 _DRAW_EVERY_S = 60.0
