@@ -55,6 +55,8 @@ def zammit_row(name: str, strategy: str, architecture: Architecture, semi: SemiC
         network=NetworkConfig(width=16, depth="full", architecture=architecture, classes=CLASSES),
         discriminator=DiscriminatorConfig(kind="mask_only", channels=(16, 32, 64, 64)),
         sampling=zammit_sampling(16),
+        # of D alone, which would else tell 0 and 1 from soft values, and no mark from another
+        losses=LossConfig(real_label=0.9, soften_mask_pixels=1.0),
         semi=replace(semi, batch=16),
         segmenter_optimiser=OptimiserConfig(
             "adam", lr=3e-4, weight_decay=0.0, betas=(0.9, 0.999), warmup_iterations=100
@@ -87,7 +89,7 @@ def _unet_pl() -> TrainConfig:
     """
     semi = SemiConfig(unet_pl=UNetPLConfig(start=0.5, max_pseudo=1600))
     row = zammit_row("unet_pl", "unet_pl", "resnext_unet", semi)
-    return replace(row, losses=LossConfig(bce=1.0, dice=0.0, focal_gamma=2.0))
+    return replace(row, losses=replace(row.losses, bce=1.0, dice=0.0, focal_gamma=2.0))
 
 
 def _unet_pl_small() -> TrainConfig:
