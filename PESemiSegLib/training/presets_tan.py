@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from PESemiSegLib.cohorts.augment import NO_AUGMENTATION, AugmentConfig
 from PESemiSegLib.cohorts.sampling import SamplingConfig
@@ -56,12 +57,6 @@ def _tan2022() -> TrainConfig:
     )
 
 
-def _tan2022_attention() -> TrainConfig:
-    """The row "Att U-Net" of Table 2: supervised."""
-    network = NetworkConfig(width=64, architecture="attention_unet", classes=3)
-    return replace(_tan2022(), name="tan2022_attention", strategy="supervised", network=network)
-
-
 def _tan2022_small() -> TrainConfig:
     """The same game for two CPU cores in some minutes: 12 channels, pixels of 1.4 mm, crops of 160 px."""
     whole = _tan2022()
@@ -83,9 +78,17 @@ def _tan2022_small() -> TrainConfig:
     )
 
 
+def _attention(of: Callable[[], TrainConfig], name: str) -> TrainConfig:
+    """The row "Att U-Net" of Table 2: supervised."""
+    config = of()
+    network = replace(config.network, architecture="attention_unet")
+    return replace(config, name=name, strategy="supervised", network=network)
+
+
 TAN: dict[str, Callable[[], TrainConfig]] = {
     "tan2022": _tan2022,
-    "tan2022_attention": _tan2022_attention,
     "tan2022_small": _tan2022_small,
+    "tan2022_attention": partial(_attention, _tan2022, "tan2022_attention"),
+    "tan2022_attention_small": partial(_attention, _tan2022_small, "tan2022_attention_small"),
 }
 """By name; one stage each, since the supervised and the semi-supervised one are parts of one run."""

@@ -265,4 +265,6 @@ def test_the_presets_of_tan_et_al_are_the_papers() -> None:
     optimiser = config.segmenter_optimiser
     assert (optimiser.kind, optimiser.betas[0], optimiser.weight_decay) == ("adam", 0.9, 1e-4)
     assert preset("tan2022", strategy="supervised").strategy == "supervised"
-    assert preset("tan2022_attention").network.architecture == "attention_unet"
+    for size, width in (("", 64), ("_small", 12)):
+        network = preset(f"tan2022_attention{size}").network
+        assert (network.architecture, network.width, network.classes) == ("attention_unet", width, 3)
