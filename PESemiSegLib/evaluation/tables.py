@@ -35,13 +35,16 @@ def to_markdown(rows: Sequence[Row]) -> str:
 
 
 def to_csv(rows: Sequence[Row]) -> str:
-    """The same as CSV, figures in full."""
+    """The same as CSV, figures in full: "Dice" with its interval is "Dice", "Dice low", "Dice high" ..."""
     if not rows:
         return ""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    full = [_in_full(row) for row in rows]
+    writer = csv.DictWriter(
+        text, list(dict.fromkeys(name for row in full for name in row)), lineterminator="\n"
+    )
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(full)
     return text.getvalue()
 
 
@@ -83,6 +86,18 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"The folder {folder.name} cannot be made: {error.strerror}.") from error
+
+
+def _in_full(row: Row) -> dict[str, Any]:
+    """The row with one column per number: of a dataclass the first bears the column's name alone."""
+    full: dict[str, Any] = {}
+    for name, value in row.items():
+        if is_dataclass(value) and not isinstance(value, type):
+            first, *others = asdict(value).items()
+            full |= {name: first[1]} | {f"{name} {part}": number for part, number in others}
+        else:
+            full[name] = value
+    return full
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -58,3 +58,15 @@ def test_tables_say_the_same_in_three_forms() -> None:
     assert [row["dice"] for row in csv.DictReader(io.StringIO(to_csv(rows)))] == ["0.51234", "nan"]
     assert json.loads(to_json({"rows": rows, "interval": bootstrap_mean([1.0])}))["rows"][1]["dice"] is None
     assert to_markdown([]) == to_csv([]) == ""
+
+
+def test_a_csv_has_one_number_per_column() -> None:
+    rows = [
+        {"model": "a", "Dice": bootstrap_mean([0.25, 0.75])},
+        {"model": "b", "Dice": bootstrap_mean([1.0])},
+    ]
+    first, second = csv.DictReader(io.StringIO(to_csv(rows)))
+    assert list(first) == ["model", "Dice", "Dice low", "Dice high", "Dice patients"]
+    assert float(first["Dice"]) == 0.5
+    assert float(first["Dice low"]) <= 0.5 <= float(first["Dice high"])
+    assert (second["Dice"], second["Dice low"], second["Dice patients"]) == ("1.0", "nan", "1")
