@@ -78,21 +78,24 @@ def widened(image: Tensor, multiple: int) -> Tensor:
     return F.pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")
 
 
-def classifier(channels: int, outputs: int) -> nn.Conv2d:
+def classifier(channels: int, outputs: int, *, prior: float = PRIOR) -> nn.Conv2d:
     """A 1x1 convolution from the features to the logits, started by `start_classifier`."""
     layer = nn.Conv2d(channels, outputs, 1)
-    start_classifier(layer)
+    start_classifier(layer, prior)
     return layer
 
 
-def start_classifier(layer: nn.Conv2d | nn.Conv3d) -> None:
-    """Weights near 0; one channel starts at a probability of 0.01, several as good as equal.
+def start_classifier(layer: nn.Conv2d | nn.Conv3d, prior: float = PRIOR) -> None:
+    """Weights near 0; a mark starts at probability `prior`: the one channel, or all but the first.
 
-    Of a slice less than 1 % is marked. From a start at 0.5 the first hundred steps would push all weights
-    below 0, since all features are >= 0: then a mark is where nothing speaks against it, no logit can exceed
-    the bias, and learning takes several times as long (Lin 2017, Section 4.1).
+    Of a slice less than 1 % is marked. From an even start the first hundred steps would push a mark's weights
+    below the background's, since all features are >= 0: then it is where nothing speaks against it, no logit
+    can exceed the bias, and learning takes several times as long (Lin 2017, Section 4.1).
     """
     nn.init.normal_(layer.weight, std=CLASSIFIER_STD)
     assert layer.bias is not None
-    rare = layer.out_channels == 1
-    nn.init.constant_(layer.bias, math.log(PRIOR / (1.0 - PRIOR)) if rare else 0.0)
+    marks = max(layer.out_channels - 1, 1)
+    against = math.log((1.0 - marks * prior) / prior)  # log-odds of the background
+    nn.init.zeros_(layer.bias)
+    with torch.no_grad():
+        layer.bias[0] = -against if layer.out_channels == 1 else against

@@ -72,7 +72,7 @@ class Stitch(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.tissue = classifier(config.width, config.classes - 1)
-        self.lung = classifier(config.width, 2)
+        self.lung = classifier(config.width, 2, prior=0.5)  # lung is not rare; a lesion in it is
 
     def forward(self, features: Tensor) -> Tensor:
         of_k, of_both = features.chunk(2, 1)

@@ -130,11 +130,21 @@ def test_one_channel_starts_at_a_probability_of_one_in_a_hundred(architecture):
     assert logits.sigmoid().mean().item() == pytest.approx(0.01, abs=0.005)
 
 
-def test_several_classes_start_alike():
-    layer = torch.nn.Conv2d(4, 3, 1)
-    start_classifier(layer)
-    assert layer.bias.tolist() == [0.0] * 3
-    assert layer.weight.abs().max() < 0.1
+@pytest.mark.parametrize("architecture", ["unet2d", "attention_unet", "deeplabv3plus"])
+def test_of_several_classes_each_but_the_background_starts_at_one_in_a_hundred(architecture):
+    config = NetworkConfig(width=4, depth="small", architecture=architecture, classes=4)
+    with torch.no_grad():
+        shares = build_segmenter(config, seed=0).eval()(torch.randn(1, 1, 64, 64)).softmax(1).mean((0, 2, 3))
+    assert shares.tolist() == pytest.approx([0.97, 0.01, 0.01, 0.01], abs=0.005)
+
+
+@pytest.mark.parametrize(("outputs", "prior"), [(1, 0.2), (2, 0.5), (3, 0.25)])
+def test_a_start_at_another_probability(outputs, prior):
+    layer = torch.nn.Conv2d(4, outputs, 1)
+    start_classifier(layer, prior)
+    logits = layer(torch.zeros(1, 4, 1, 1)).flatten()
+    found = logits.sigmoid() if outputs == 1 else logits.softmax(0)[1:]
+    assert found.tolist() == pytest.approx([prior] * max(outputs - 1, 1))
 
 
 def test_weights_of_both_signs_survive_the_first_steps_on_rare_marks():
