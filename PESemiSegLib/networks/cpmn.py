@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from PESemiSegLib.networks.blocks import full_precision
 from PESemiSegLib.networks.config import NetworkConfig
-from PESemiSegLib.networks.segmenter import Segmenter, start_classifier
+from PESemiSegLib.networks.segmenter import PRIOR, Segmenter, start_classifier
 
 ENCODER_CHANNELS = 320
 """Channels of the encoder's deepest map, at a 32nd of the size along each axis."""
 _HIDDEN = 128  # of the head; the paper gives no width
 _MOMENTUM = 0.1
+_PRIOR_OF_VOLUMES = 5e-4  # of a crop in 3D one voxel in some thousands is clot
 _IDLE = ("_conv_head", "_conv_head_padding", "_bn1", "_avg_pooling", "_dropout", "_fc")
 
 
@@ -120,7 +121,7 @@ def _body_and_head(config: NetworkConfig, dimensions: int) -> tuple[FlexibleUNet
         spatial_dims=dimensions,
     )
     head = body.segmentation_head
-    start_classifier(cast(nn.Conv2d | nn.Conv3d, head[0]))
+    start_classifier(cast(nn.Conv2d | nn.Conv3d, head[0]), PRIOR if dimensions == 2 else _PRIOR_OF_VOLUMES)
     body.add_module("segmentation_head", nn.Identity())
     for name in _IDLE:
         setattr(body.encoder, name, nn.Identity())
