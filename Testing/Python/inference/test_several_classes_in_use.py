@@ -39,6 +39,7 @@ def arteries(tmp_path_factory: pytest.TempPathFactory) -> ModelPackage:
     segmenter = build_segmenter(network, seed=3)
     with torch.no_grad():
         segmenter.head.weight *= 100.0  # type: ignore[operator, union-attr]
+        segmenter.head.bias.zero_()  # type: ignore[operator, union-attr]
     folder = tmp_path_factory.mktemp("arteries") / "arteries"
     return write_package(folder, info, segmenter, build_judge(judge, network, seed=4))
 
