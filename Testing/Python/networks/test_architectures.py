@@ -145,6 +145,7 @@ def test_a_start_at_another_probability(outputs, prior):
     logits = layer(torch.zeros(1, 4, 1, 1)).flatten()
     found = logits.sigmoid() if outputs == 1 else logits.softmax(0)[1:]
     assert found.tolist() == pytest.approx([prior] * max(outputs - 1, 1))
+    assert layer.weight.abs().max() < 0.1
 
 
 def test_weights_of_both_signs_survive_the_first_steps_on_rare_marks():

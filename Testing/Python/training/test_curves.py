@@ -30,6 +30,7 @@ def _rows(seed: int, first: int, last: int) -> list[dict[str, object]]:
 
 def test_every_figure_is_drawn_once_and_each_of_a_panel_in_its_own_colour() -> None:
     assert len(set(FIGURES)) == len(FIGURES)
+    assert sorted(FIGURES) == sorted(set(COLUMNS) - {"iteration", "seconds", "kind", "lr", "gradient_norm"})
     assert max(len(panel.columns) for panel in _PANELS) <= len(COLOURS)
 
 
