@@ -33,14 +33,23 @@ class Marker:
 
 
 @dataclass(frozen=True)
+class Shadow:
+    """All marks of one class, projected."""
+
+    name: str
+    colour: str  # CSS; "" for the page's own colour of marks
+    path: str  # SVG
+
+
+@dataclass(frozen=True)
 class Overview:
-    """A projection along one axis, with the shadows of all marks."""
+    """A projection along one axis, with the shadows of all marks, one for each class."""
 
     view: View
     width: float
     height: float
     image: str  # data URI
-    shadows: str  # SVG path of all marks, projected
+    shadows: list[Shadow]
     markers: list[Marker]
 
 
@@ -126,7 +135,6 @@ def _spine(lungs: LungField) -> np.ndarray:
 
 def _overview(result: Result, view: View, hu: np.ndarray, px_per_mm: float) -> Overview:
     rows_mm, _, _ = spacing = _spacing(result)
-    shadow = result.mask[result.box.slices].max(axis=view.normal)[::-1] > 0
     scale = (rows_mm * px_per_mm, spacing[view.columns] * px_per_mm)
     height, width = hu.shape[0] * scale[0], hu.shape[1] * scale[1]
     grey = windowed(resized(hu[::-1], (max(1, round(height)), max(1, round(width)))), *WINDOW)
@@ -135,9 +143,20 @@ def _overview(result: Result, view: View, hu: np.ndarray, px_per_mm: float) -> O
         width=round(width, 1),
         height=round(height, 1),
         image=png_uri(grey),
-        shadows=outline_path(shadow, scale) if shadow.any() else "",
+        shadows=_shadows(result, view, scale),
         markers=_markers(result, view, scale, hu.shape[0]),
     )
+
+
+def _shadows(result: Result, view: View, scale: tuple[float, float]) -> list[Shadow]:
+    mask, several = result.mask[result.box.slices], len(result.segments) > 1
+    shadows = []
+    for value, segment in enumerate(result.segments, start=1):
+        shadow = (mask == value).any(axis=view.normal)[::-1]
+        if shadow.any():
+            colour = "rgb({} {} {})".format(*segment.colour_rgb) if several else ""
+            shadows.append(Shadow(segment.name, colour, outline_path(shadow, scale)))
+    return shadows
 
 
 def _markers(result: Result, view: View, scale: tuple[float, float], rows: int) -> list[Marker]:

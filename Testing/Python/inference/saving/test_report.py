@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -10,6 +11,7 @@ from PESemiSegLib.inference.report import render
 from PESemiSegLib.inference.report.page import PICTURED
 from PESemiSegLib.inference.result import CheckLine, InputCheck, Result
 from PESemiSegLib.inference.save import summarise
+from PESemiSegLib.volumes.segments import LABELS
 
 Maker = Callable[..., Result]
 VOID = {"meta", "br", "img", "input", "link", "hr"}
@@ -106,6 +108,20 @@ def test_values_from_files_are_escaped(made_up_result: Maker) -> None:
     page = page_of(result, notes=[nasty])
     assert not page.all("script")
     assert page.text.count("alert(1)") == 3
+
+
+def test_vessels_have_names_and_no_side(made_up_result: Maker) -> None:
+    result = made_up_result(marks=2)
+    result.segments = LABELS["arteries"]
+    result.findings[:] = [
+        replace(finding, name=segment.name)
+        for finding, segment in zip(result.findings, result.segments, strict=True)
+    ]
+    page = render(result, summarise(result))
+    assert "Finding 1: Aorta" in page
+    assert ">Side<" not in page
+    assert ">left<" not in page
+    assert 'style="background: rgb(224 97 76)"' in page
 
 
 def test_nothing_found(made_up_result: Maker) -> None:

@@ -20,6 +20,7 @@ from PESemiSegLib.inference.report.encode import (
 from PESemiSegLib.inference.report.overview import WINDOW, overviews_of
 from PESemiSegLib.inference.report.planes import Picture, pictures_of
 from PESemiSegLib.inference.result import Box, BoxArray, Finding, InputCheck, Result
+from PESemiSegLib.volumes.segments import LABELS
 from PESemiSegLib.volumes.volume import from_array
 
 SPACING = (0.8, 1.0, 2.5)
@@ -175,10 +176,23 @@ def test_overview_marks_the_finding_on_the_right_side(made_up_result: Callable[.
     assert marker.x / coronal.width == pytest.approx((i - box.start[2] + 0.5) / wide, abs=0.01)
     assert marker.y / coronal.height == pytest.approx(1 - (k - box.start[0] + 0.5) / high, abs=0.01)
     assert sagittal.markers[0].x / sagittal.width == pytest.approx((j - box.start[1] + 0.5) / deep, abs=0.01)
-    left, right, top, bottom = extent(coronal.shadows)
+    left, right, top, bottom = extent(coronal.shadows[0].path)
     assert left < marker.x < right
     assert top < marker.y < bottom
     assert coronal.height == sagittal.height
+
+
+def test_overview_paints_each_class_in_its_own_colour(made_up_result: Callable[..., Result]) -> None:
+    result = made_up_result(marks=2)
+    result.mask[result.findings[1].box.slices] = 2
+    result.segments = LABELS["arteries"]
+    coronal, _ = overviews_of(result)
+    assert [shadow.name for shadow in coronal.shadows] == ["Aorta", "Pulmonary artery"]
+    assert [shadow.colour for shadow in coronal.shadows] == ["rgb(224 97 76)", "rgb(0 122 171)"]
+    for shadow, marker in zip(coronal.shadows, coronal.markers, strict=True):
+        left, right, top, bottom = extent(shadow.path)
+        assert left < marker.x < right
+        assert top < marker.y < bottom
 
 
 def test_overview_shows_vessels_and_hides_ribs_and_spine() -> None:
