@@ -25,7 +25,7 @@ def evaluate(
     ],
     output: Annotated[
         Path,
-        typer.Option("-o", "--output", help="Folder for page and tables; of emboli, run again to go on."),
+        typer.Option("-o", "--output", help="Folder for page and tables; run again to go on."),
     ],
     manifest: Annotated[Path | None, typer.Option(help="CSV of cases; see also --phantom.")] = None,
     phantom: Annotated[

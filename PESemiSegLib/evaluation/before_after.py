@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from PESemiSegLib.cohorts.manifest import Case, Manifest
 from PESemiSegLib.evaluation import tables
 from PESemiSegLib.evaluation.figures import pseudonyms
-from PESemiSegLib.evaluation.report import PAGE, write_report
+from PESemiSegLib.evaluation.report import write_report
 from PESemiSegLib.evaluation.verdict import Verdict
 from PESemiSegLib.evaluation.wording import written
 
@@ -65,4 +65,4 @@ def write_before_after(
     if not verdict.before:
         return None
     write_report(folder, [before, after], [verdict.before, verdict.after], settings=settings)
-    return folder / PAGE
+    return folder / tables.PAGE

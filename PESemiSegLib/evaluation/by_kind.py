@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from PESemiSegLib.cohorts.manifest import Manifest
 from PESemiSegLib.errors import ConfigError
 from PESemiSegLib.evaluation import tables
-from PESemiSegLib.evaluation.parallel import CancelCheck
+from PESemiSegLib.evaluation.drawing import require_plotting
+from PESemiSegLib.evaluation.parallel import CancelCheck, CaseDone
 
 if TYPE_CHECKING:
+    from PESemiSegLib.evaluation.case import CaseResult
     from PESemiSegLib.models.kinds import Kind
     from PESemiSegLib.models.package import ModelPackage
 
@@ -90,17 +92,24 @@ class Evaluation:
     def _how(self) -> dict[str, Any]:
         return {"jobs": self.jobs, "cancelled": self.cancelled, **self.settings}
 
-    def _count(self, done: int, total: int) -> None:
-        self.progress(Step(done, total))
+    def _tell(self, key: str, figure: Callable[[Any], float], words: str) -> Callable[[CaseDone[Any]], None]:
+        """Progress with one figure of each model; `words` stand before the figures."""
+
+        def tell(step: CaseDone[Any]) -> None:
+            values = [figure(result) for result in step.results]
+            said = f"{words} " + " | ".join(f"{value:.3f}" for value in values)
+            self.progress(Step(step.done, step.total, {key: values}, said, step.stored))
+
+        return tell
 
     def _emboli(self) -> Outcome:
         from PESemiSegLib.evaluation.case import Measuring
-        from PESemiSegLib.evaluation.evaluate import CaseDone, evaluate_models, labelled
-        from PESemiSegLib.evaluation.report import PAGE, require_plotting, write_report
+        from PESemiSegLib.evaluation.evaluate import evaluate_models, in_words, labelled
+        from PESemiSegLib.evaluation.report import write_report
 
-        def tell(step: CaseDone) -> None:
+        def tell(step: CaseDone[CaseResult]) -> None:
             dice = [result.dice for result in step.results]
-            self.progress(Step(step.done, step.total, {"dice": dice}, step.words, step.stored))
+            self.progress(Step(step.done, step.total, {"dice": dice}, in_words(step), step.stored))
 
         cases, measuring = labelled(self._cases), Measuring(self.min_overlap)
         require_plotting()
@@ -121,39 +130,45 @@ class Evaluation:
             settings=self.settings,
             identify=self.identify,
         )
-        return Outcome(summary, (self.output / PAGE,))
+        return Outcome(summary, (self.output / tables.PAGE,))
 
     def _labels(self) -> Outcome:
         from PESemiSegLib.evaluation.evaluate import labelled
-        from PESemiSegLib.evaluation.label_cases import evaluate_labels, write_label_report
+        from PESemiSegLib.evaluation.label_cases import evaluate_labels
+        from PESemiSegLib.evaluation.label_report import write_label_report
 
         cases = labelled(self._cases)
+        require_plotting()
         tables.make_folder(self.output)
-        results = evaluate_labels(cases, self.packages, progress=self._count, **self._how)
+        tell = self._tell("dice", lambda result: result.mean("dice"), "mean Dice")
+        results = evaluate_labels(
+            cases, self.packages, folder=self._folder / CASES, progress=tell, **self._how
+        )
         summary = write_label_report(self.output, self.packages, results, identify=self.identify)
-        return Outcome(summary, (self.output / "summary.md", self.output / "classes.csv"))
+        return Outcome(summary, (self.output / tables.PAGE,))
 
     def _identified(self) -> Outcome:
-        from PESemiSegLib.evaluation.identified import IdentifiedScan, evaluate_identified
-        from PESemiSegLib.evaluation.identified_tables import write_identified
+        from PESemiSegLib.evaluation.identified import evaluate_identified
+        from PESemiSegLib.evaluation.identified_report import write_identified
 
-        def tell(done: int, total: int, scans: Sequence[IdentifiedScan]) -> None:
-            said = [scan.score for scan in scans]
-            words = "probability of PE " + " | ".join(f"{score:.3f}" for score in said)
-            self.progress(Step(done, total, {"probability": said}, words))
-
+        require_plotting()
+        tell = self._tell("probability", lambda scan: scan.score, "probability of PE")
         results = evaluate_identified(
             self.cohort, self.packages, self._folder, split=self.split, progress=tell, **self._how
         )
         tables.make_folder(self.output)
         summary = write_identified(self.output, self.packages, results, name_patients=self.identify)
-        return Outcome(summary, (self.output / "summary.md", self.output / "scans.csv"))
+        return Outcome(summary, (self.output / tables.PAGE,))
 
     def _agreement(self) -> Outcome:
         from PESemiSegLib.evaluation.verdict import compare
 
         before, after = self.packages
-        verdict = compare(before, after, self._cases, progress=self._count, **self._how)
+
+        def count(done: int, total: int) -> None:
+            self.progress(Step(done, total))
+
+        verdict = compare(before, after, self._cases, progress=count, **self._how)
         tables.make_folder(self.output)
         tables.write_text(self.output / AGREEMENT, tables.to_json(verdict.to_dict()))
         return Outcome(str(verdict), (self.output / AGREEMENT,))

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from PESemiSegLib.evaluation.bootstrap import Interval, bootstrap_mean
+from PESemiSegLib.evaluation.paired import permutation_p
 
 FIGURES = ("iou", "dice", "specificity", "precision")
 TITLES = {"iou": "MIOU", "dice": "Dice", "specificity": "Specificity", "precision": "Precision"}
@@ -111,6 +112,22 @@ def summarise_labels(results: Sequence[LabelResult], resamples: int = 2000) -> l
     return rows
 
 
+def compare_labels(first: Sequence[LabelResult], second: Sequence[LabelResult]) -> list[dict[str, Any]]:
+    """The second model less the first on the same scans: Dice per class and of their mean, paired by patient.
+
+    p is two-sided, by permutation. Raises ValueError where the scans are not the same.
+    """
+    if [result.key for result in first] != [result.key for result in second]:
+        raise ValueError("the two models were not measured on the same scans")
+    rows = []
+    for name in (*first[0].classes, "mean"):
+        one, two = (_by_patient(results, name, "dice") for results in (first, second))
+        change = np.array([two[key] - one[key] for key in one if key in two])
+        p = permutation_p(change)
+        rows.append({"class": name, "Dice": bootstrap_mean(change.tolist()), "patients": len(change), "p": p})
+    return rows
+
+
 def label_rows(results: Sequence[LabelResult], called: Mapping[str, str]) -> list[dict[str, Any]]:
     """One line per scan and class, for a CSV; `called` names each patient (by `key`)."""
     return [
@@ -122,13 +139,17 @@ def label_rows(results: Sequence[LabelResult], called: Mapping[str, str]) -> lis
 
 
 def _over_patients(results: Sequence[LabelResult], name: str, figure: str, resamples: int) -> Interval:
-    """The mean over patients of their scans' means; scans without the figure are left out."""
+    return bootstrap_mean(list(_by_patient(results, name, figure).values()), resamples=resamples)
+
+
+def _by_patient(results: Sequence[LabelResult], name: str, figure: str) -> dict[str, float]:
+    """By key the mean over the patient's scans; scans without the figure are left out."""
     patients: dict[str, list[float]] = {}
     for result in results:
         value = result.mean(figure) if name == "mean" else getattr(result.classes[name], figure)
         if not math.isnan(value):
             patients.setdefault(result.key, []).append(value)
-    return bootstrap_mean([sum(v) / len(v) for v in patients.values()], resamples=resamples)
+    return {key: sum(values) / len(values) for key, values in patients.items()}
 
 
 def _share(part: int, whole: int) -> float:

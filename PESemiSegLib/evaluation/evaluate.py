@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PESemiSegLib.cohorts.manifest import Case, Manifest
 from PESemiSegLib.errors import InputError
 from PESemiSegLib.evaluation.case import CaseResult, Measuring, measure
-from PESemiSegLib.evaluation.parallel import outcomes, sendable
-from PESemiSegLib.evaluation.store import ResultStore, data_fingerprint
+from PESemiSegLib.evaluation.lesions import Lesion, LesionReport
+from PESemiSegLib.evaluation.metrics import MaskMetrics, SurfaceMetrics
+from PESemiSegLib.evaluation.paper_compat import PaperCompatMetrics
+from PESemiSegLib.evaluation.parallel import CaseDone, outcomes, sendable
+from PESemiSegLib.evaluation.store import ResultStore, floats, segmenting
 from PESemiSegLib.evaluation.summary import by_site, summarise, summary_rows
+from PESemiSegLib.evaluation.sweep import CurvePoint
 from PESemiSegLib.evaluation.truth import read_case
 from PESemiSegLib.evaluation.wording import written
 
@@ -22,29 +24,18 @@ if TYPE_CHECKING:
     from PESemiSegLib.models.package import ModelPackage
 
 __all__ = ["CaseDone", "by_site", "evaluate_cases", "evaluate_models", "summarise", "summary_rows"]
-_LOG = logging.getLogger(__name__)
 CancelCheck = Callable[[], bool]
 
 
-@dataclass(frozen=True)
-class CaseDone:
-    """Progress: so many of all scans are done; results in the order of the models, and whether from store."""
-
-    done: int
-    total: int
-    results: tuple[CaseResult, ...]
-    stored: bool
-
-    @property
-    def words(self) -> str:
-        """The figures of each model, and the time."""
-        figures = " | ".join(
-            f"Dice {written(result.dice)}, emboli {result.lesions.found}/{len(result.lesions.lesions)}, "
-            f"false marks {result.lesions.false_marks}"
-            for result in self.results
-        )
-        took = "stored" if self.stored else f"{sum(result.seconds for result in self.results):.0f} s"
-        return f"{figures}, {took}"
+def in_words(step: CaseDone[CaseResult]) -> str:
+    """The figures of each model, and the time."""
+    figures = " | ".join(
+        f"Dice {written(result.dice)}, emboli {result.lesions.found}/{len(result.lesions.lesions)}, "
+        f"false marks {result.lesions.false_marks}"
+        for result in step.results
+    )
+    took = "stored" if step.stored else f"{sum(result.seconds for result in step.results):.0f} s"
+    return f"{figures}, {took}"
 
 
 def labelled(cases: Iterable[Case]) -> list[Case]:
@@ -81,7 +72,7 @@ def evaluate_models(
     measuring: Measuring | None = None,
     folder: Path | None = None,
     jobs: int = 1,
-    progress: Callable[[CaseDone], None] = lambda step: None,
+    progress: Callable[[CaseDone[CaseResult]], None] = lambda step: None,
     cancelled: CancelCheck | None = None,
     **settings: Any,
 ) -> list[list[CaseResult]]:
@@ -108,9 +99,6 @@ def evaluate_models(
     return [[results[index][n] for index in range(len(cases))] for n in range(len(packages))]
 
 
-Outcome = tuple[tuple[CaseResult, ...], bool]
-
-
 @dataclass(frozen=True)
 class _Work:
     """What is done with every case."""
@@ -125,30 +113,40 @@ class _Work:
         """See `parallel.Work`."""
         return self.folder is not None
 
-    def do(self, case: Case, cancelled: CancelCheck | None) -> Outcome:
+    def do(self, case: Case, cancelled: CancelCheck | None) -> tuple[tuple[CaseResult, ...], bool]:
         """The results of one case, from the store where they are there; and whether all were."""
-        known, keys = self._stored(case)
-        missing = [n for n, result in enumerate(known) if result is None]
-        if missing:
+
+        def measured(packages: Sequence[ModelPackage]) -> Iterator[CaseResult]:
             volume, truth = read_case(case)
-            for n in missing:
-                started = time.monotonic()
-                settings = self.settings | {"cancelled": cancelled}
-                known[n] = result = measure(
-                    (case.patient, case.site), volume, truth, self.packages[n], self.measuring, settings
-                )
-                _LOG.debug("a case took %.1f s", time.monotonic() - started)
-                if self.folder is not None:
-                    ResultStore(self.folder).save(keys[n], result)
-        return tuple(result for result in known if result is not None), not missing
+            settings = self.settings | {"cancelled": cancelled}
+            for package in packages:
+                yield measure((case.patient, case.site), volume, truth, package, self.measuring, settings)
+
+        def how(package: ModelPackage) -> dict[str, Any]:
+            return {"measuring": asdict(self.measuring), "settings": segmenting(package, self.settings)}
+
+        return ResultStore(self.folder, read_result).of(case, self.packages, how, measured)
 
     def to_send(self) -> _Work:
         """The same for another process: unpacked packages stay with this one, which outlives it."""
         return replace(self, packages=tuple(map(sendable, self.packages)))
 
-    def _stored(self, case: Case) -> tuple[list[CaseResult | None], list[str]]:
-        if self.folder is None:
-            return [None] * len(self.packages), []
-        store, data = ResultStore(self.folder), data_fingerprint(case)
-        keys = [store.key(data, package, self.measuring, self.settings) for package in self.packages]
-        return [store.load(key, case) for key in keys], keys
+
+def read_result(record: dict[str, Any], case: Case) -> CaseResult:
+    """A stored result again, see `ResultStore`."""
+    lesions = record["lesions"]
+    return CaseResult(
+        patient=case.patient,
+        site=case.site,
+        overlap=MaskMetrics(**floats(record["overlap"])),
+        surface=SurfaceMetrics(**floats(record["surface"])),
+        lesions=LesionReport(
+            tuple(Lesion(**lesion) for lesion in lesions["lesions"]),
+            int(lesions["marks"]),
+            int(lesions["false_marks"]),
+        ),
+        seconds=float(record["seconds"]),
+        paper=PaperCompatMetrics(**record["paper"]),
+        curve=tuple(CurvePoint(**point) for point in record["curve"]),
+        score=float(record["score"]),
+    )

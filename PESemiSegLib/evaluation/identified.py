@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,8 @@ from PESemiSegLib.cohorts.phases import phase_pairs
 from PESemiSegLib.errors import InputError
 from PESemiSegLib.evaluation import tables
 from PESemiSegLib.evaluation.metrics import mask_metrics
-from PESemiSegLib.evaluation.parallel import outcomes, sendable
+from PESemiSegLib.evaluation.parallel import CaseDone, outcomes, sendable
+from PESemiSegLib.evaluation.store import ResultStore, floats
 from PESemiSegLib.evaluation.truth import read_case
 from PESemiSegLib.inference.phase_pairs import on_one_grid
 from PESemiSegLib.inference.progress import Reporter
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from PESemiSegLib.models.package import ModelPackage
 
 CancelCheck = Callable[[], bool]
-PAIRS = "pairs"
-"""Folder of the pairs that were registered, in that of the tables."""
+PAIRS, CASES = "pairs", "cases"
+"""Folders of the pairs that were registered, and of what single scans came to, in that of the tables."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def evaluate_identified(
     *,
     split: str | None = None,
     jobs: int = 1,
-    progress: Callable[[int, int, tuple[IdentifiedScan, ...]], None] = lambda done, total, scans: None,
+    progress: Callable[[CaseDone[IdentifiedScan]], None] = lambda step: None,
     cancelled: CancelCheck | None = None,
     **settings: Any,
 ) -> list[list[IdentifiedScan]]:
@@ -66,8 +67,8 @@ def evaluate_identified(
     patients: those with both scans, unless every model reads contrast scans.
 
     Args:
-        folder: registered pairs are kept in its `pairs`. jobs, cancelled, settings: as `evaluate_models`, but
-            settings go to `inference.identify`.
+        folder: registered pairs are kept in its `pairs`, results of single scans in its `cases`.
+        jobs, progress, cancelled: as `evaluate_models`. settings: for `inference.identify`.
 
     Returns: per model the scans in the order of the patients.
 
@@ -84,11 +85,11 @@ def evaluate_identified(
             "one with contrast medium and its mask, and one without."
         )
     tables.make_folder(folder)
-    work = _Work(tuple(packages), plain, folder / PAIRS, settings)
+    work = _Work(tuple(packages), plain, folder, settings)
     found: dict[int, tuple[IdentifiedScan, ...]] = {}
-    for index, scans in outcomes(work, cases, jobs, cancelled):
+    for index, (scans, stored) in outcomes(work, cases, jobs, cancelled):
         found[index] = scans
-        progress(len(found), len(cases), scans)
+        progress(CaseDone(len(found), len(cases), scans, stored))
     return [[found[index][n] for index in range(len(cases))] for n in range(len(packages))]
 
 
@@ -102,15 +103,26 @@ def _phase(package: ModelPackage) -> str:
 class _Work:
     """What is done with every case, see `parallel.Work`. plain: the other scan of a patient, by key."""
 
-    stores = False
+    stores = True
     packages: tuple[ModelPackage, ...]
     plain: dict[str, Case]
     folder: Path
     settings: dict[str, Any]
 
-    def do(self, case: Case, cancelled: CancelCheck | None) -> tuple[IdentifiedScan, ...]:
-        """The outcome of one patient, per model."""
-        return tuple(self._identified(case, package, cancelled) for package in self.packages)
+    def do(self, case: Case, cancelled: CancelCheck | None) -> tuple[tuple[IdentifiedScan, ...], bool]:
+        """The outcome of one patient, per model; and whether all were stored."""
+        others = [self.plain[case.key]] if case.key in self.plain else []
+
+        def how(package: ModelPackage) -> dict[str, Any]:
+            info = package.info
+            settings = {name: value for name, value in self.settings.items() if name != "threads"}
+            fed = asdict(info.network_config)
+            return {"network": fed, "cuts": [info.threshold, info.min_lesion_mm3], "settings": settings}
+
+        def measured(packages: Sequence[ModelPackage]) -> Iterator[IdentifiedScan]:
+            return (self._identified(case, package, cancelled) for package in packages)
+
+        return ResultStore(self.folder / CASES, _read).of(case, self.packages, how, measured, *others)
 
     def to_send(self) -> _Work:
         """See `parallel.Work`."""
@@ -122,7 +134,7 @@ class _Work:
         read = case
         if _phase(package) == "noncontrast":
             stop = Reporter(cancelled=cancelled).check_cancelled
-            read = on_one_grid(case, self.plain[case.key], self.folder, check=stop).plain
+            read = on_one_grid(case, self.plain[case.key], self.folder / PAIRS, check=stop).plain
         volume, truth = read_case(replace(read, lesions=None))
         started = time.monotonic()
         # The manifest says which phase it is, and has the last word.
@@ -138,3 +150,7 @@ class _Work:
             dice=mask_metrics(said.mask > 0, truth.mask, voxel_mm3).dice if marked else math.nan,
             seconds=seconds,
         )
+
+
+def _read(record: dict[str, Any], case: Case) -> IdentifiedScan:
+    return IdentifiedScan(patient=case.patient, site=case.site, **floats(record))

@@ -1,9 +1,9 @@
-"""Measures models with several classes: every labelled scan, by the runner of all evaluations; tables."""
+"""Measures models with several classes: every labelled scan, by the runner of all evaluations."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,16 +12,16 @@ import numpy as np
 
 from PESemiSegLib.cohorts.manifest import Case
 from PESemiSegLib.errors import InputError
-from PESemiSegLib.evaluation import tables
-from PESemiSegLib.evaluation.by_image import HEADING, image_figures, summarise_images
-from PESemiSegLib.evaluation.classes import LabelResult, label_metrics, label_rows, summarise_labels
+from PESemiSegLib.evaluation.by_image import image_figures
+from PESemiSegLib.evaluation.classes import ClassMetrics, LabelResult, label_metrics
 from PESemiSegLib.evaluation.evaluate import labelled
-from PESemiSegLib.evaluation.figures import pseudonyms
-from PESemiSegLib.evaluation.parallel import outcomes, sendable
+from PESemiSegLib.evaluation.parallel import CaseDone, outcomes, sendable
+from PESemiSegLib.evaluation.store import ResultStore, floats, segmenting
 from PESemiSegLib.evaluation.truth import read_labels
 
 if TYPE_CHECKING:
     from PESemiSegLib.models.package import ModelPackage
+    from PESemiSegLib.volumes.volume import Volume
 
 CancelCheck = Callable[[], bool]
 
@@ -30,21 +30,22 @@ def evaluate_labels(
     cases: Iterable[Case],
     packages: Sequence[ModelPackage],
     *,
+    folder: Path | None = None,
     jobs: int = 1,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[CaseDone[LabelResult]], None] = lambda step: None,
     cancelled: CancelCheck | None = None,
     **settings: Any,
 ) -> list[list[LabelResult]]:
     """Segment every labelled case with every model (all of one kind) and compare the label maps.
 
-    Arguments and errors as in `evaluate.evaluate_models`; nothing is stored between runs.
+    Arguments and errors as in `evaluate.evaluate_models`.
     """
     chosen = labelled(cases)
-    work = _Work(tuple(packages), settings)
+    work = _Work(tuple(packages), folder, settings)
     results: dict[int, tuple[LabelResult, ...]] = {}
-    for index, measured in outcomes(work, chosen, jobs, cancelled):
+    for index, (measured, stored) in outcomes(work, chosen, jobs, cancelled):
         results[index] = measured
-        progress(len(results), len(chosen))
+        progress(CaseDone(len(results), len(chosen), measured, stored))
     return [[results[index][n] for index in range(len(chosen))] for n in range(len(packages))]
 
 
@@ -52,82 +53,60 @@ def evaluate_labels(
 class _Work:
     """What is done with every case, see `parallel.Work`."""
 
-    stores = False
     packages: tuple[ModelPackage, ...]
+    folder: Path | None
     settings: dict[str, Any]
 
-    def do(self, case: Case, cancelled: CancelCheck | None) -> tuple[LabelResult, ...]:
+    @property
+    def stores(self) -> bool:
+        """See `parallel.Work`."""
+        return self.folder is not None
+
+    def do(self, case: Case, cancelled: CancelCheck | None) -> tuple[tuple[LabelResult, ...], bool]:
         """The results of one case. Raises InputError for labels that the kind does not have."""
+
+        def how(package: ModelPackage) -> dict[str, Any]:
+            kind = package.info.what
+            return {"kind": kind.name, "settings": segmenting(package, self.settings)}
+
+        def measured(packages: Sequence[ModelPackage]) -> Iterator[LabelResult]:
+            volume, truth = read_labels(case)
+            for package in packages:
+                yield self._measured(case, volume, truth, package, cancelled)
+
+        return ResultStore(self.folder, _read).of(case, self.packages, how, measured)
+
+    def _measured(
+        self,
+        case: Case,
+        volume: Volume,
+        truth: np.ndarray,
+        package: ModelPackage,
+        cancelled: CancelCheck | None,
+    ) -> LabelResult:
         from PESemiSegLib.inference.segment import segment
 
-        volume, truth = read_labels(case)
-        results = []
-        for package in self.packages:
-            kind, started = package.info.what, time.monotonic()
-            result = segment(
-                volume, package, kind=kind.name, judge=False, cancelled=cancelled, **self.settings
-            )
-            names = [part.name for part in kind.segments]
-            if int(truth.min()) < 0 or int(truth.max()) > len(names):
-                raise InputError(
-                    f"the mask holds labels up to {int(truth.max())}; {kind.name} has {len(names)}."
-                )
-            metrics = label_metrics(result.mask, truth, names, volume.grid.voxel_volume_mm3)
-            seconds, images = time.monotonic() - started, {}
-            if kind.healthy:
-                images = image_figures(result.mask, truth, names, [part.name for part in kind.healthy])
-            results.append(LabelResult(case.patient, case.site, metrics, seconds, images))
-        return tuple(results)
+        kind, started = package.info.what, time.monotonic()
+        result = segment(volume, package, kind=kind.name, judge=False, cancelled=cancelled, **self.settings)
+        names = [part.name for part in kind.segments]
+        if int(truth.min()) < 0 or int(truth.max()) > len(names):
+            raise InputError(f"the mask holds labels up to {int(truth.max())}; {kind.name} has {len(names)}.")
+        metrics = label_metrics(result.mask, truth, names, volume.grid.voxel_volume_mm3)
+        seconds, images = time.monotonic() - started, {}
+        if kind.healthy:
+            images = image_figures(result.mask, truth, names, [part.name for part in kind.healthy])
+        return LabelResult(case.patient, case.site, metrics, seconds, images)
 
     def to_send(self) -> _Work:
         """See `parallel.Work`."""
         return replace(self, packages=tuple(map(sendable, self.packages)))
 
 
-def write_label_report(
-    folder: Path,
-    packages: Sequence[ModelPackage],
-    results: Sequence[Sequence[LabelResult]],
-    *,
-    identify: bool = False,
-) -> str:
-    """Write `classes.csv` (scan by scan), `summary.csv`, `.md` and `evaluation.json`; returns the Markdown.
-
-    Where there are figures by image, `summary.md` has their table too, and `images.csv` is written.
-    results: per package, on the same scans. identify: patients by their own name. Raises OutputError.
-    """
-    called = pseudonyms(results[0], identify=identify)
-    names = [f"{package.info.name} ({package.sha256[:6]})" for package in packages]
-    rows = [
-        {"model": name} | row
-        for name, entry in zip(names, results, strict=True)
-        for row in label_rows(entry, called)
-    ]
-    summaries = {name: summarise_labels(entry) for name, entry in zip(names, results, strict=True)}
-    flat = [{"model": name} | row for name, part in summaries.items() for row in part]
-    markdown = tables.to_markdown(flat)
-    by_image = {name: summarise_images(entry) for name, entry in zip(names, results, strict=True)}
-    images = [{"model": name} | row for name, part in by_image.items() for row in part]
-    if images:
-        markdown += f"\n{HEADING}:\n\n{tables.to_markdown(images)}"
-    record = (
-        tables.heading()
-        | {
-            "models": [
-                {"name": name, "sha256": package.sha256, "marks": package.info.what.name}
-                for name, package in zip(names, packages, strict=True)
-            ],
-            "scans": len(results[0]),
-            "patients": len(set(called.values())),
-            "seconds_per_scan": [float(np.mean([r.seconds for r in entry])) for entry in results],
-            "summary": summaries,
-        }
-        | ({"images": by_image} if images else {})
+def _read(record: dict[str, Any], case: Case) -> LabelResult:
+    return LabelResult(
+        patient=case.patient,
+        site=case.site,
+        classes={name: ClassMetrics(**floats(entry)) for name, entry in record["classes"].items()},
+        seconds=float(record["seconds"]),
+        images={name: np.array(entry, dtype=float) for name, entry in record["images"].items()},
     )
-    tables.write_text(folder / "classes.csv", tables.to_csv(rows))
-    tables.write_text(folder / "summary.csv", tables.to_csv(flat))
-    tables.write_text(folder / "summary.md", markdown)
-    if images:
-        tables.write_text(folder / "images.csv", tables.to_csv(images))
-    tables.write_text(folder / "evaluation.json", tables.to_json(record))
-    return markdown

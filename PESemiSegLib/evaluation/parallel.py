@@ -8,10 +8,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing import get_context, parent_process
 from multiprocessing.synchronize import Event
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from PESemiSegLib.cohorts.manifest import Case
 from PESemiSegLib.errors import (
@@ -29,6 +29,19 @@ if TYPE_CHECKING:
 CancelCheck = Callable[[], bool]
 _ASK_EVERY_S = 0.1
 _stop: Event | None = None
+
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class CaseDone(Generic[R]):
+    """Progress: so many of all cases are done; the last one's result per model, and if all were stored."""
+
+    done: int
+    total: int
+    results: tuple[R, ...]
+    stored: bool
 
 
 class Work(Protocol):

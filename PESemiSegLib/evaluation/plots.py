@@ -2,44 +2,31 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from PESemiSegLib.evaluation.bootstrap import Interval
 from PESemiSegLib.evaluation.case import CaseResult
-from PESemiSegLib.evaluation.drawing import COLOURS, MARKERS, canvas
+from PESemiSegLib.evaluation.drawing import COLOURS, MARKERS, Picture, bars, legend, picture
 from PESemiSegLib.evaluation.figures import PER_PATIENT, REGIONS, patient_means, pseudonyms
 from PESemiSegLib.evaluation.froc import froc
 from PESemiSegLib.evaluation.lesions import size_bin
-from PESemiSegLib.evaluation.scans import auc_interval, roc
+from PESemiSegLib.evaluation.scans import Scored, auc_interval, roc
 from PESemiSegLib.evaluation.summary import SIZE_BINS, Wanted, lesion_sensitivity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Models = Mapping[str, Sequence[CaseResult]]  # results by the model's label, all on the same scans
+S = TypeVar("S", bound=Scored)
 _NAMED = 60  # patients that can be told apart in one picture
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One picture: a file name without ending, a title, what it shows in words, and its two forms."""
-
-    name: str
-    title: str
-    caption: str
-    svg: bytes
-    png: bytes
 
 
 def pictures(models: Models) -> list[Picture]:
     """All pictures that the results allow; what lacks emboli or scans without PE is left out."""
     made = [_froc(models), _roc(models), _patients(models), _sizes(models)]
-    return [picture for picture in made if picture is not None]
+    return [each for each in made if each is not None]
 
 
 def _froc(models: Models) -> Picture | None:
@@ -65,9 +52,9 @@ def _froc(models: Models) -> Picture | None:
             xlabel="False marks per scan",
             ylabel="Share of emboli found",
         )
-        _legend(axes, models)
+        legend(axes, models)
 
-    return _picture(
+    return picture(
         draw,
         "froc",
         "Emboli found against false marks (FROC)",
@@ -78,6 +65,24 @@ def _froc(models: Models) -> Picture | None:
 
 
 def _roc(models: Models) -> Picture | None:
+    return roc_picture(
+        models,
+        _called,
+        "A scan's score is the highest threshold at which a mark remains. The symbol is the operating point: "
+        "positive as soon as there is one mark.",
+    )
+
+
+def roc_picture(
+    models: Mapping[str, Sequence[S]],
+    called: Callable[[Sequence[S]], tuple[float, float]],
+    caption: str,
+) -> Picture | None:
+    """ROC curves of the scans' scores; None where not both kinds of scans are there.
+
+    called: the shares of scans without and with PE that are called positive. caption: what score and symbol
+    are.
+    """
     curves = {name: roc(results) for name, results in models.items()}
     known = {name: curve for name, curve in curves.items() if len(curve[0])}
     if not known:
@@ -89,7 +94,7 @@ def _roc(models: Models) -> Picture | None:
             area = auc_interval(models[name], resamples=500)
             label = f"{name}\nAUC {area.value:.2f} [{area.low:.2f}, {area.high:.2f}]"
             axes.plot(false_rate, true_rate, color=COLOURS[n % 6], label=label, clip_on=False)
-            x, y = _called(models[name])
+            x, y = called(models[name])
             axes.plot(x, y, MARKERS[n % 6], color=COLOURS[n % 6], ms=8, mec="white", clip_on=False)
         axes.set(
             xlim=(0, 1),
@@ -102,12 +107,11 @@ def _roc(models: Models) -> Picture | None:
 
     some = next(iter(models.values()))
     free = sum(result.pe_free for result in some)
-    return _picture(
+    return picture(
         draw,
         "roc",
         "PE or no PE, scan by scan (ROC)",
-        f"{len(some) - free} scans with PE and {free} without. A scan's score is the highest threshold at "
-        "which a mark remains. The symbol is the operating point: positive as soon as there is one mark.",
+        f"{len(some) - free} scans with PE and {free} without. {caption}",
         size=(6.2, 5.2),
     )
 
@@ -149,7 +153,7 @@ def _patients(models: Models) -> Picture | None:
         axes.grid(axis="y", visible=False)
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(3, len(models)))
 
-    return _picture(
+    return picture(
         draw,
         "patients",
         "Dice, patient by patient",
@@ -173,14 +177,14 @@ def _sizes(models: Models) -> Picture | None:
         for n, (name, results) in enumerate(models.items()):
             shift = (n - (len(models) - 1) / 2) * min(0.22, 0.7 / len(models))
             intervals = [lesion_sensitivity(results, wanted, 1000) for _, wanted, _ in groups]
-            _bars(axes, places + shift, intervals, n, name)
+            bars(axes, places + shift, intervals, n, name)
         labels = [f"{_spelled(name)}\nn = {count}" for name, _, count in groups]
         axes.set_xticks(places, labels)
         axes.set(ylim=(0, 1.02), ylabel="Share of emboli found", xlim=(places[0] - 0.6, places[-1] + 0.6))
         axes.grid(axis="x", visible=False)
-        _legend(axes, models)
+        legend(axes, models)
 
-    return _picture(
+    return picture(
         draw,
         "sizes",
         "Emboli found, by size and by place",
@@ -202,24 +206,6 @@ def _spelled(name: str) -> str:
     return name.replace("mm3", "mm³").replace(">=", "≥").replace("-", "–")
 
 
-def _bars(axes: Axes, x: np.ndarray, intervals: Sequence[Interval], n: int, name: str) -> None:
-    y = np.array([interval.value for interval in intervals])
-    below = y - np.array([interval.low for interval in intervals])
-    above = np.array([interval.high for interval in intervals]) - y
-    axes.errorbar(
-        x,
-        y,
-        yerr=np.clip([below, above], 0, None),
-        fmt=MARKERS[n % 6],
-        color=COLOURS[n % 6],
-        ms=7,
-        mec="white",
-        capsize=3,
-        label=name,
-        clip_on=False,
-    )
-
-
 def _operating(results: Sequence[CaseResult]) -> tuple[float, float]:
     """False marks per scan and share found at the operating point."""
     emboli = sum(len(result.lesions.lesions) for result in results)
@@ -234,25 +220,3 @@ def _called(results: Sequence[CaseResult]) -> tuple[float, float]:
     free = [result.lesions.marks > 0 for result in results if result.pe_free]
     rest = [result.lesions.marks > 0 for result in results if not result.pe_free]
     return sum(free) / len(free), sum(rest) / len(rest)
-
-
-def _legend(axes: Axes, models: Models) -> None:
-    if len(models) > 1:
-        axes.legend(loc="lower right")
-
-
-def _picture(
-    draw: Callable[[Axes], None],
-    name: str,
-    title: str,
-    caption: str,
-    size: tuple[float, float] = (6.8, 4.4),
-) -> Picture:
-    forms = {}
-    with canvas(size) as figure:
-        draw(figure.add_subplot())
-        for form, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
-            stream = io.BytesIO()
-            figure.savefig(stream, format=form, metadata=metadata, bbox_inches="tight")
-            forms[form] = stream.getvalue()
-    return Picture(name, title, caption, forms["svg"], forms["png"])

@@ -16,27 +16,12 @@ from PESemiSegLib.evaluation.plots import pictures
 from PESemiSegLib.evaluation.scans import roc
 from PESemiSegLib.evaluation.summary import by_site, summarise_paper, summary_rows
 from PESemiSegLib.evaluation.verdict import judge
+from PESemiSegLib.evaluation.wording import model_names
 
 if TYPE_CHECKING:
     from PESemiSegLib.models.package import ModelPackage
 
-PAGE = "evaluation.html"
 Models = Mapping[str, Sequence[CaseResult]]
-
-
-def require_plotting() -> None:
-    """Fail before the long work where matplotlib or scikit-learn is missing (ModuleNotFoundError)."""
-    import matplotlib  # noqa: F401
-    import sklearn  # noqa: F401
-
-
-def labels(packages: Sequence[ModelPackage]) -> list[str]:
-    """A name for each model on page and tables: its own, with a piece of its hash where two share one."""
-    names = [package.info.name for package in packages]
-    return [
-        name if names.count(name) == 1 else f"{name} ({package.sha256[:6]})"
-        for name, package in zip(names, packages, strict=True)
-    ]
 
 
 def write_report(
@@ -53,7 +38,7 @@ def write_report(
     results: per package, all on the same scans. identify: patients by their own name rather than a number.
     Raises OutputError.
     """
-    names = labels(packages)
+    names = model_names(packages)
     models = dict(zip(names, results, strict=True))
     called = pseudonyms(results[0], identify=identify)
     comparisons = [
@@ -96,7 +81,7 @@ def write_report(
         min_overlap=min_overlap,
         names=called,
     )
-    write.text(PAGE, page)
+    write.text(tables.PAGE, page)
     return markdown
 
 

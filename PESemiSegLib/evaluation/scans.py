@@ -9,7 +9,6 @@ from typing import Protocol
 import numpy as np
 
 from PESemiSegLib.evaluation.bootstrap import Interval, draw_counts, tails
-from PESemiSegLib.evaluation.case import CaseResult
 
 
 class Scored(Protocol):
@@ -60,7 +59,7 @@ def pair_wins(positive: np.ndarray, score: np.ndarray) -> np.ndarray:
     return (with_pe > without) + 0.5 * (with_pe == without)
 
 
-def roc(results: Sequence[CaseResult]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def roc(results: Sequence[Scored]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """False-positive rate, sensitivity and threshold of each point; three empty arrays without both kinds."""
     positive = [not r.pe_free for r in results]
     if all(positive) or not any(positive):

@@ -1,4 +1,4 @@
-"""Stored results of single scans, so that an interrupted evaluation goes on where it stopped.
+"""Results of single scans on disk, so that an interrupted evaluation goes on where it stopped.
 
 One JSON file per scan and model. Its name is a hash of everything the result depends on: the model, the
 settings, the program's version and the bytes of scan and masks. It holds figures only, and no patient.
@@ -9,68 +9,110 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import PESemiSegLib
 from PESemiSegLib.atomic import whole_file
 from PESemiSegLib.cohorts.manifest import Case, fingerprint_of
 from PESemiSegLib.errors import InputError, OutputError
-from PESemiSegLib.evaluation.case import CaseResult, Measuring
-from PESemiSegLib.evaluation.lesions import Lesion, LesionReport
-from PESemiSegLib.evaluation.metrics import MaskMetrics, SurfaceMetrics
-from PESemiSegLib.evaluation.paper_compat import PaperCompatMetrics
-from PESemiSegLib.evaluation.sweep import CurvePoint
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from PESemiSegLib.models.package import ModelPackage
 
+R = TypeVar("R", bound="DataclassInstance")
 FORMAT = 1  # to be raised when a figure is computed otherwise: older results are then not reused
 _NOT_IN_KEY = ("threads", "batch")  # they change the speed only
 
 
 @dataclass(frozen=True)
-class ResultStore:
-    """The folder of stored results."""
+class ResultStore(Generic[R]):
+    """The folder of stored results of one kind; without a folder nothing is stored.
 
-    folder: Path
+    read: makes a result again from what `dataclasses.asdict` made of it (patient and site are the case's own,
+    NaN and infinity words). Raises KeyError, TypeError or ValueError for what it cannot read.
+    """
 
-    def key(self, data: str, package: ModelPackage, measuring: Measuring, settings: Mapping[str, Any]) -> str:
-        """The name of a result; `data` is `data_fingerprint` of the case."""
-        from PESemiSegLib.inference.settings import Settings
+    folder: Path | None
+    read: Callable[[dict[str, Any], Case], R]
 
-        resolved = asdict(Settings(**settings).resolved(package))
-        depends_on = {
-            "format": FORMAT,
-            "program": PESemiSegLib.__version__,
-            "data": data,
-            "model": _networks_of(package),
-            "measuring": asdict(measuring),
-            "settings": {name: value for name, value in resolved.items() if name not in _NOT_IN_KEY},
-        }
-        return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:24]
+    def of(
+        self,
+        case: Case,
+        packages: Sequence[ModelPackage],
+        how: Callable[[ModelPackage], Mapping[str, Any]],
+        measured: Callable[[Sequence[ModelPackage]], Iterable[R]],
+        *others: Case,
+    ) -> tuple[tuple[R, ...], bool]:
+        """The result of a case for every model, stored or measured (and then stored); and whether all were.
 
-    def load(self, key: str, case: Case) -> CaseResult | None:
+        how: on what, beside model and data, a result depends. measured: gives the results of some models, one
+        after another. others: further scans that are read. Raises InputError for a file that is missing,
+        OutputError, and what `measured` raises.
+        """
+        keys = [""] * len(packages)
+        if self.folder is not None:
+            data = "|".join(map(data_fingerprint, (case, *others))) if others else data_fingerprint(case)
+            keys = [_key(data, package, how(package)) for package in packages]
+        found = [self._load(key, case) for key in keys]
+        missing = [n for n, result in enumerate(found) if result is None]
+        if missing:
+            for n, result in zip(missing, measured([packages[n] for n in missing]), strict=True):
+                found[n] = result
+                self._save(keys[n], result)
+        return tuple(result for result in found if result is not None), not missing
+
+    def _load(self, key: str, case: Case) -> R | None:
         """The stored result, named after `case`; None where there is none or it is damaged."""
+        if self.folder is None:
+            return None
         try:
             record = json.loads((self.folder / f"{key}.json").read_text(encoding="utf-8"))
-            return _from_record(record, case)
+            return self.read(record, case)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def save(self, key: str, result: CaseResult) -> None:
+    def _save(self, key: str, result: R) -> None:
         """Write aside, then move into place; raises OutputError."""
+        if self.folder is None:
+            return
         record = asdict(result)
         del record["patient"], record["site"]
         path = self.folder / f"{key}.json"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with whole_file(path) as aside:
-                aside.write_text(json.dumps(_without_nan(record), allow_nan=False), encoding="utf-8")
+                aside.write_text(json.dumps(_plain(record), allow_nan=False), encoding="utf-8")
         except OSError as error:
             raise OutputError(f"A case's result cannot be stored: {error.strerror}.") from error
+
+
+def segmenting(package: ModelPackage, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a result of `inference.segment` depends on: the settings, with the package's values filled in."""
+    from PESemiSegLib.inference.settings import Settings
+
+    resolved = asdict(Settings(**settings).resolved(package))
+    return {name: value for name, value in resolved.items() if name not in _NOT_IN_KEY}
+
+
+def floats(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record with the words for NaN and infinity as numbers again."""
+    return {name: float(value) if isinstance(value, str) else value for name, value in record.items()}
+
+
+def _key(data: str, package: ModelPackage, how: Mapping[str, Any]) -> str:
+    depends_on = {
+        "format": FORMAT,
+        "program": PESemiSegLib.__version__,
+        "data": data,
+        "model": _networks_of(package),
+        **how,
+    }
+    return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:24]
 
 
 def _networks_of(package: ModelPackage) -> dict[str, Any]:
@@ -94,33 +136,12 @@ def data_fingerprint(case: Case) -> str:
     return hashlib.sha256("|".join(parts).encode()).hexdigest()
 
 
-def _without_nan(value: Any) -> Any:
-    """NaN and infinity as words, which JSON lacks."""
+def _plain(value: Any) -> Any:
+    """Arrays as lists; NaN and infinity as words, which JSON lacks."""
     if isinstance(value, dict):
-        return {name: _without_nan(entry) for name, entry in value.items()}
+        return {name: _plain(entry) for name, entry in value.items()}
+    if hasattr(value, "tolist"):
+        value = value.tolist()
     if isinstance(value, (list, tuple)):
-        return [_without_nan(entry) for entry in value]
+        return [_plain(entry) for entry in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _from_record(record: dict[str, Any], case: Case) -> CaseResult:
-    lesions = record["lesions"]
-    return CaseResult(
-        patient=case.patient,
-        site=case.site,
-        overlap=MaskMetrics(**_floats(record["overlap"])),
-        surface=SurfaceMetrics(**_floats(record["surface"])),
-        lesions=LesionReport(
-            tuple(Lesion(**lesion) for lesion in lesions["lesions"]),
-            int(lesions["marks"]),
-            int(lesions["false_marks"]),
-        ),
-        seconds=float(record["seconds"]),
-        paper=PaperCompatMetrics(**record["paper"]),
-        curve=tuple(CurvePoint(**point) for point in record["curve"]),
-        score=float(record["score"]),
-    )
-
-
-def _floats(record: dict[str, Any]) -> dict[str, Any]:
-    return {name: float(value) if isinstance(value, str) else value for name, value in record.items()}

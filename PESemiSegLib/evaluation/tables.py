@@ -16,6 +16,7 @@ from PESemiSegLib.atomic import whole_file
 from PESemiSegLib.errors import OutputError
 from PESemiSegLib.models.info import INTENDED_USE
 
+PAGE = "evaluation.html"  # beside the tables, and shows them
 Row = Mapping[str, Any]
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from PESemiSegLib.evaluation.bootstrap import Interval
 from PESemiSegLib.evaluation.figures import COMPARED, PER_PATIENT
+
+if TYPE_CHECKING:
+    from PESemiSegLib.models.package import ModelPackage
 
 UNITS = {figure.key: figure.unit for figure in (*PER_PATIENT, *COMPARED)}
 _TITLES = {figure.key: figure.title for figure in (*PER_PATIENT, *COMPARED)} | {
@@ -61,22 +65,31 @@ CONVENTIONS = (
 )
 
 
+def model_names(packages: Sequence[ModelPackage]) -> list[str]:
+    """A name for each model on page and tables: its own, with a piece of its hash where two share one."""
+    names = [package.info.name for package in packages]
+    return [
+        name if names.count(name) == 1 else f"{name} ({package.sha256[:6]})"
+        for name, package in zip(names, packages, strict=True)
+    ]
+
+
 def title(key: str) -> str:
     """What a figure is called."""
     unit = f", {UNITS[key]}" if UNITS.get(key) else ""
     return _TITLES.get(key, key.replace("_", " ").replace("mm3", "mm³").replace(">=", "≥")) + unit
 
 
-def written(value: Any, key: str = "") -> str:
+def written(value: Any, key: str = "", decimals: int = 2) -> str:
     """A count, or `0.51 [0.40, 0.61]`; an en dash where there is nothing to tell."""
     if isinstance(value, Interval):
         if math.isnan(value.value):
             return "–"
-        decimals = 1 if UNITS.get(key) == "mm" or "false_marks" in key else 2
+        decimals = 1 if UNITS.get(key) == "mm" or "false_marks" in key else decimals
         low, middle, high = (_number(v, decimals) for v in (value.low, value.value, value.high))
         return middle if math.isnan(value.low) else f"{middle} [{low}, {high}]"
     if isinstance(value, float):
-        return _number(value, 2)
+        return _number(value, decimals)
     return "–" if value is None else str(value)
 
 

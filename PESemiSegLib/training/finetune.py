@@ -17,7 +17,7 @@ from PESemiSegLib.cohorts.manifest import Manifest, read_manifest
 from PESemiSegLib.errors import ConfigError, DeviceError, OutputError
 from PESemiSegLib.evaluation import tables
 from PESemiSegLib.evaluation.before_after import judged_on, write_before_after
-from PESemiSegLib.evaluation.report import require_plotting
+from PESemiSegLib.evaluation.drawing import require_plotting
 from PESemiSegLib.evaluation.verdict import Verdict, compare
 from PESemiSegLib.models.kinds import EMBOLI
 from PESemiSegLib.models.package import ModelPackage, amend_package, read_package

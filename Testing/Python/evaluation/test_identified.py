@@ -1,6 +1,7 @@
 """The table of models that identify, against scikit-learn and by hand; which scans are asked of whom."""
 
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +20,8 @@ from PESemiSegLib.cohorts.phases import NO_CONTRAST, REGISTERED
 from PESemiSegLib.errors import Cancelled, InputError
 from PESemiSegLib.evaluation import identified
 from PESemiSegLib.evaluation.identified import IdentifiedScan, evaluate_identified
-from PESemiSegLib.evaluation.identified_tables import comparison_row, figures_row, write_identified
+from PESemiSegLib.evaluation.identified_report import comparison_row, figures_row, write_identified
+from PESemiSegLib.evaluation.store import ResultStore
 from PESemiSegLib.inference import identify as identify_module
 from PESemiSegLib.inference.engines.base import EngineInfo
 from PESemiSegLib.models.kinds import IDENTIFICATION
@@ -71,19 +73,29 @@ def test_a_comparison_is_second_less_first():
 
 def package(name, phase="noncontrast"):
     network = NetworkConfig(width=2, architecture="cpmn", volume=VolumeConfig((32, 32, 32), 3.0, phase))
-    return SimpleNamespace(info=SimpleNamespace(name=name, network_config=network), sha256=name * 8)
+    what = SimpleNamespace(name="identification", marks="pulmonary embolism")
+    info = SimpleNamespace(name=name, network_config=network, what=what, data_origin="phantom")
+    return SimpleNamespace(info=info, sha256=name * 8)
 
 
 def test_the_tables(tmp_path):
     text = write_identified(tmp_path, [package("one"), package("two")], [FIRST, SECOND])
     assert "| model | reads | scans with PE | without | sensitivity | specificity | AUC | Dice |" in text
-    assert "less one (oneone)" in text
+    assert "less one" in text
     assert "p (DeLong)" in text
     assert text.startswith(f"Research use only. Not a medical device. {IDENTIFICATION.warning}\n\n| model")
     assert (tmp_path / "summary.md").read_text() == text
     listed = (tmp_path / "scans.csv").read_text()
     assert "P01" in listed
     assert "p0," not in listed
+    page = (tmp_path / "evaluation.html").read_text()
+    assert IDENTIFICATION.warning in page
+    assert "made-up patients" in page
+    assert "What the models say, scan by scan" in page
+    assert ">P01<" in page
+    assert ">p0<" not in page
+    for picture in ("roc", "probabilities"):
+        assert (tmp_path / f"{picture}.png").stat().st_size > 1000
 
 
 def case(number, **changes):
@@ -101,6 +113,9 @@ def read_cases(monkeypatch):
         return IdentifiedScan(case.patient, case.site, False, 0.5, NAN, 0.0)
 
     monkeypatch.setattr(identified._Work, "_identified", fake)
+    monkeypatch.setattr(
+        ResultStore, "of", lambda _, case, asked, how, made, *more: (tuple(made(asked)), False)
+    )
     return seen
 
 
@@ -214,6 +229,7 @@ def test_pe_is_as_it_was_drawn_and_a_stop_is_heard_while_registering(
     ((scan,),) = evaluate_identified(cohort, packages, tmp_path)
     assert not scan.pe_free
     assert math.isnan(scan.dice)
+    shutil.rmtree(tmp_path / "cases")
     with pytest.raises(Cancelled):
         evaluate_identified(cohort, packages, tmp_path, cancelled=lambda: True)
 
@@ -221,11 +237,11 @@ def test_pe_is_as_it_was_drawn_and_a_stop_is_heard_while_registering(
         raise InputError("cannot be read.")
 
     monkeypatch.setattr(identify_module, "identify", refuse)
-    with pytest.raises(InputError, match=r"case 1: cannot be read. .* run again\.$"):  # nothing is stored
+    with pytest.raises(InputError, match=r"case 1: cannot be read. .* run again into the same folder"):
         evaluate_identified(cohort, packages, tmp_path)
 
 
-def test_the_command_measures_a_model_that_identifies(twins, identifier, tmp_path, capsys):
+def test_the_command_measures_a_model_that_identifies_once(twins, identifier, tmp_path, capsys, monkeypatch):
     first, second, _ = twins
     write_manifest(
         Manifest((first, replace(second, problems=(NO_CONTRAST, REGISTERED)))), tmp_path / "pairs.csv"
@@ -233,12 +249,16 @@ def test_the_command_measures_a_model_that_identifies(twins, identifier, tmp_pat
     words = ["--model", str(identifier), "--manifest", str(tmp_path / "pairs.csv"), "--threads", "1"]
     assert main(["evaluate", *words, "-o", str(tmp_path / "out")]) == 0
     said = capsys.readouterr()
-    assert "| tiny-identifier (" in said.out
+    assert "| tiny-identifier |" in said.out
     assert "case 1/1: probability of PE " in said.err
     assert (tmp_path / "out" / "summary.md").read_text(encoding="utf-8") in said.out
     row = (tmp_path / "out" / "scans.csv").read_text().splitlines()[1].split(",")
     assert row[1:4] == ["P01", "A", "True"]
     assert not (tmp_path / "out" / "pairs").exists()  # nothing was registered again
+    monkeypatch.setattr(identify_module, "identify", lambda *_, **__: pytest.fail("it was stored"))
+    assert main(["evaluate", *words, "-o", str(tmp_path / "out")]) == 0
+    again = capsys.readouterr().out
+    assert again.split("look at")[0] == said.out.split("look at")[0]
     assert main(["evaluate", *words, "--choose", "-o", str(tmp_path / "chosen")]) == 2
     assert "probability of 0.5" in capsys.readouterr().err
 

@@ -8,6 +8,7 @@ from sklearn.metrics import confusion_matrix, f1_score, jaccard_score, precision
 
 from PESemiSegLib.evaluation.classes import (
     LabelResult,
+    compare_labels,
     confusion,
     label_metrics,
     label_rows,
@@ -73,3 +74,19 @@ def test_the_table_has_a_row_per_class_and_means_over_patients() -> None:
     assert math.isnan(rows[1]["Dice"].value)
     called = {"A/p1": "P01", "A/p2": "P02"}
     assert [row["patient"] for row in label_rows(results, called)] == ["P01", "P01"] * 2 + ["P02"] * 2
+
+
+def test_models_are_compared_patient_by_patient() -> None:
+    """Two patients; of one the second model finds half, and the class that is nowhere is not compared."""
+    full, half = np.ones((1, 2, 2), int), np.array([[[1, 1], [0, 0]]])
+    models = [
+        [LabelResult(name, "A", label_metrics(guess, full, NAMES, 1.0), 1.0) for name, guess in scans]
+        for scans in ([("p1", full), ("p2", full)], [("p1", half), ("p2", full)])
+    ]
+    rows = {row["class"]: row for row in compare_labels(*models)}
+    assert rows[NAMES[0]]["Dice"].value == pytest.approx((2 / 3 - 1.0) / 2)
+    assert rows[NAMES[0]]["patients"] == 2
+    assert rows[NAMES[0]]["p"] == 1.0  # of one difference nothing can be told
+    assert math.isnan(rows[NAMES[1]]["Dice"].value)
+    with pytest.raises(ValueError, match="same scans"):
+        compare_labels(models[0], models[1][:1])

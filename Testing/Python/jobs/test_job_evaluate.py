@@ -64,8 +64,8 @@ def identifier(
 @pytest.mark.parametrize(
     ("kind", "files", "figures"),
     [
-        ("arteries", {"classes.csv", "summary.csv", "summary.md", "evaluation.json"}, {}),
-        ("identifier", {"scans.csv", "summary.csv", "summary.md", "evaluation.json"}, {"probability": 1}),
+        ("arteries", {"classes.csv", "classes.svg", "classes.png"}, {"dice": 1}),
+        ("identifier", {"scans.csv", "probabilities.svg", "probabilities.png"}, {"probability": 1}),
     ],
 )
 def test_other_kinds_get_the_tables_of_the_command(
@@ -79,12 +79,13 @@ def test_other_kinds_get_the_tables_of_the_command(
     """That of emboli ends with its page, see `test_job_adaptation`."""
     model, table = request.getfixturevalue(kind)
     job = Job.create("evaluate", {"manifest": table, "model": model, "settings": {"threads": 1}})
+    files |= {"summary.csv", "summary.md", "evaluation.json", "evaluation.html"}
     found = work(Context(job))
     assert {path.name for path in found} == files
     words = ["--manifest", str(table), "--model", str(model), "--threads", "1", "-o", str(tmp_path / "out")]
     assert main(["evaluate", *words]) == 0
-    assert {path.name for path in (tmp_path / "out").iterdir()} == files
-    for name in ("summary.csv", "summary.md"):
+    assert {path.name for path in (tmp_path / "out").iterdir()} == files | {"cases"}
+    for name in ("summary.csv", "summary.md", "evaluation.html"):
         told = job.path(f"result/{name}").read_text(encoding="utf-8")
         assert told == (tmp_path / "out" / name).read_text(encoding="utf-8")
         assert "Geheim" not in told
@@ -92,3 +93,8 @@ def test_other_kinds_get_the_tables_of_the_command(
     (case,) = (event for event in events if event["kind"] == "case")
     assert (case["number"], case["stored"]) == (1, False)
     assert {name: len(case[name]) for name in figures} == figures
+    work(Context(job))
+    events = [json.loads(line) for line in job.path("events.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [event["stored"] for event in events if event["kind"] == "case"] == [False, True]
+    kept = "".join(path.read_text(encoding="utf-8") for path in job.path("cases").iterdir())
+    assert "Geheim" not in kept

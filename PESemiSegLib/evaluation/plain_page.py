@@ -1,0 +1,123 @@
+"""The page of evaluations whose figures are plain tables: label maps, and scans with and without embolism."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from PESemiSegLib.evaluation import tables
+from PESemiSegLib.evaluation.by_image import ImageMean
+from PESemiSegLib.evaluation.drawing import Picture
+from PESemiSegLib.evaluation.verdict import p_in_words
+from PESemiSegLib.evaluation.wording import written
+from PESemiSegLib.inference.report.environment import environment
+
+if TYPE_CHECKING:
+    from PESemiSegLib.models.package import ModelPackage
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_DECIMALS = 3
+_CALLED = {"iou": "IoU", "pe": "PE"}
+
+
+@dataclass(frozen=True)
+class Section:
+    """One table of the page; columns are those of its first row."""
+
+    title: str
+    rows: Sequence[Mapping[str, Any]]
+    caption: str = ""
+
+
+class _Table:
+    """A section as text: headings, whether a column holds words, and cells."""
+
+    def __init__(self, section: Section) -> None:
+        names = list(section.rows[0])
+        self.title, self.caption = section.title, section.caption
+        self.rows = [[_cell(name, row[name]) for name in names] for row in section.rows]
+        worded = [any(cell[:1].isalpha() for cell in column) for column in zip(*self.rows, strict=True)]
+        self.columns = list(zip(map(_heading, names), worded, strict=True))
+
+
+@dataclass(frozen=True)
+class PlainPage:
+    """What the page shows. headline: of each model some figures with the words beneath them."""
+
+    models: Mapping[str, ModelPackage]
+    scans: int
+    sites: Sequence[str]
+    headline: Mapping[str, Sequence[tuple[Any, str]]]
+    sections: Sequence[Section]
+    pictures: Sequence[Picture]
+    conventions: Sequence[str]
+    warning: str = ""
+    facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Write the page, and its pictures beside it; raises OutputError."""
+        for picture in self.pictures:
+            tables.write_bytes(folder / f"{picture.name}.svg", picture.svg)
+            tables.write_bytes(folder / f"{picture.name}.png", picture.png)
+        tables.write_text(folder / tables.PAGE, self.render())
+
+    def render(self) -> str:
+        """The page, without outside references."""
+        origins = [package.info.data_origin for package in self.models.values()]
+        return (
+            environment(_TEMPLATES)
+            .get_template("plain.html")
+            .render(
+                program=tables.heading()["program"],
+                models=list(self.models),
+                scans=self.scans,
+                sites=self.sites,
+                warning=self.warning,
+                made_up=all(origin == "phantom" for origin in origins),
+                headline={
+                    name: [(written(value), words) for value, words in entries]
+                    for name, entries in self.headline.items()
+                },
+                sections=[_Table(section) for section in self.sections if section.rows],
+                pictures=[
+                    (p, "data:image/svg+xml;base64," + base64.b64encode(p.svg).decode())
+                    for p in self.pictures
+                ],
+                conventions=self.conventions,
+                facts={
+                    name: _facts(package) | dict(self.facts.get(name, {}))
+                    for name, package in self.models.items()
+                },
+            )
+        )
+
+
+def _facts(package: ModelPackage) -> dict[str, Any]:
+    info = package.info
+    return {
+        "name": info.name,
+        "marks": info.what.marks,
+        "sha256": package.sha256,
+        "data_origin": info.data_origin,
+    }
+
+
+def _heading(name: str) -> str:
+    if name == "p":
+        return name
+    name = _CALLED.get(name, name).replace("_", " ")
+    return name[:1].upper() + name[1:]
+
+
+def _cell(name: str, value: Any) -> str:
+    if name == "p" and isinstance(value, float):
+        return p_in_words(value).removeprefix("p ").removeprefix("= ")
+    if isinstance(value, (bool, np.bool_)):
+        return "yes" if value else "no"
+    decimals = 1 if name.endswith("_ml") else _DECIMALS
+    return str(value) if isinstance(value, ImageMean) else written(value, decimals=decimals)
