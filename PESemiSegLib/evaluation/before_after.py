@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from PESemiSegLib.cohorts.manifest import Case, Manifest
 from PESemiSegLib.evaluation import tables
+from PESemiSegLib.evaluation.classes import LabelResult
 from PESemiSegLib.evaluation.figures import pseudonyms
+from PESemiSegLib.evaluation.label_report import write_label_report
 from PESemiSegLib.evaluation.report import write_report
 from PESemiSegLib.evaluation.verdict import Verdict
 from PESemiSegLib.evaluation.wording import written
@@ -37,16 +39,27 @@ def case_lines(verdict: Verdict) -> list[str]:
     """One line per held-out scan, patients by number; nothing without labels."""
     names = pseudonyms(verdict.before)
     lines = []
-    for before, after in zip(verdict.before, verdict.after, strict=True):
-        told = []
-        if before.annotated:
-            told.append(f"Dice {written(before.dice)} before, {written(after.dice)} after")
-        if emboli := len(before.lesions.lesions):
-            told.append(f"emboli found {before.lesions.found} and {after.lesions.found} of {emboli}")
-        told = told or ["no PE"]
-        told.append(f"false marks {before.lesions.false_marks} and {after.lesions.false_marks}")
-        lines.append(f"{names[before.key]}, site {before.site}: {'; '.join(told)}")
+    pairs: list[tuple[Any, Any]] = list(zip(verdict.before, verdict.after, strict=True))
+    for before, after in pairs:
+        told = _classes(before, after) if isinstance(before, LabelResult) else _emboli(before, after)
+        lines.append(f"{names[before.key]}, site {before.site}: {told}")
     return lines
+
+
+def _classes(before: Any, after: Any) -> str:
+    first, second = (written(result.mean("dice")) for result in (before, after))
+    return f"mean Dice {first} before, {second} after"
+
+
+def _emboli(before: Any, after: Any) -> str:
+    told = []
+    if before.annotated:
+        told.append(f"Dice {written(before.dice)} before, {written(after.dice)} after")
+    if emboli := len(before.lesions.lesions):
+        told.append(f"emboli found {before.lesions.found} and {after.lesions.found} of {emboli}")
+    told = told or ["no PE"]
+    told.append(f"false marks {before.lesions.false_marks} and {after.lesions.false_marks}")
+    return "; ".join(told)
 
 
 def write_before_after(
@@ -64,5 +77,9 @@ def write_before_after(
     tables.write_text(folder / VERDICT, tables.to_json(verdict.to_dict()))
     if not verdict.before:
         return None
-    write_report(folder, [before, after], [verdict.before, verdict.after], settings=settings)
+    results: Any = [verdict.before, verdict.after]
+    if before.info.what.classes > 2:
+        write_label_report(folder, [before, after], results)
+    else:
+        write_report(folder, [before, after], results, settings=settings)
     return folder / tables.PAGE

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from PESemiSegLib.evaluation.bootstrap import Interval, bootstrap_mean
-from PESemiSegLib.evaluation.paired import permutation_p
+from PESemiSegLib.evaluation.paired import Paired, paired
 
+MEAN = "mean"  # stands for the mean of the classes where a class is named
 FIGURES = ("iou", "dice", "specificity", "precision")
 TITLES = {"iou": "MIOU", "dice": "Dice", "specificity": "Specificity", "precision": "Precision"}
 
@@ -104,7 +105,7 @@ def summarise_labels(results: Sequence[LabelResult], resamples: int = 2000) -> l
     """The paper's table: one row per class and one for their mean, with intervals over patients."""
     names = list(results[0].classes) if results else []
     rows = []
-    for name in (*names, "mean"):
+    for name in (*names, MEAN):
         row: dict[str, Any] = {"class": name}
         for figure in FIGURES:
             row[TITLES[figure]] = _over_patients(results, name, figure, resamples)
@@ -112,20 +113,18 @@ def summarise_labels(results: Sequence[LabelResult], resamples: int = 2000) -> l
     return rows
 
 
-def compare_labels(first: Sequence[LabelResult], second: Sequence[LabelResult]) -> list[dict[str, Any]]:
-    """The second model less the first on the same scans: Dice per class and of their mean, paired by patient.
+def compare_labels(first: Sequence[LabelResult], second: Sequence[LabelResult]) -> dict[str, Paired]:
+    """The second model against the first on the same scans: Dice by class, and of their mean (MEAN).
 
-    p is two-sided, by permutation. Raises ValueError where the scans are not the same.
+    Raises ValueError where the patients are not the same.
     """
-    if [result.key for result in first] != [result.key for result in second]:
-        raise ValueError("the two models were not measured on the same scans")
-    rows = []
-    for name in (*first[0].classes, "mean"):
-        one, two = (_by_patient(results, name, "dice") for results in (first, second))
-        change = np.array([two[key] - one[key] for key in one if key in two])
-        p = permutation_p(change)
-        rows.append({"class": name, "Dice": bootstrap_mean(change.tolist()), "patients": len(change), "p": p})
-    return rows
+    return {
+        name: paired(
+            f"Dice of {name}" if name != MEAN else "Dice, mean of the classes",
+            *(_by_patient(results, name, "dice") for results in (first, second)),
+        )
+        for name in (*first[0].classes, MEAN)
+    }
 
 
 def label_rows(results: Sequence[LabelResult], called: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -139,17 +138,18 @@ def label_rows(results: Sequence[LabelResult], called: Mapping[str, str]) -> lis
 
 
 def _over_patients(results: Sequence[LabelResult], name: str, figure: str, resamples: int) -> Interval:
+    """The mean over patients; those without the figure are left out."""
     return bootstrap_mean(list(_by_patient(results, name, figure).values()), resamples=resamples)
 
 
 def _by_patient(results: Sequence[LabelResult], name: str, figure: str) -> dict[str, float]:
-    """By key the mean over the patient's scans; scans without the figure are left out."""
-    patients: dict[str, list[float]] = {}
+    """By key the mean over the patient's scans that have the figure; NaN where none has."""
+    patients: dict[str, list[float]] = {result.key: [] for result in results}
     for result in results:
-        value = result.mean(figure) if name == "mean" else getattr(result.classes[name], figure)
+        value = result.mean(figure) if name == MEAN else getattr(result.classes[name], figure)
         if not math.isnan(value):
-            patients.setdefault(result.key, []).append(value)
-    return {key: sum(values) / len(values) for key, values in patients.items()}
+            patients[result.key].append(value)
+    return {key: sum(values) / len(values) if values else math.nan for key, values in patients.items()}
 
 
 def _share(part: int, whole: int) -> float:

@@ -12,10 +12,11 @@ import numpy as np
 from PESemiSegLib.evaluation import tables
 from PESemiSegLib.evaluation.bootstrap import Interval
 from PESemiSegLib.evaluation.by_image import HEADING, summarise_images
-from PESemiSegLib.evaluation.classes import LabelResult, compare_labels, label_rows, summarise_labels
+from PESemiSegLib.evaluation.classes import MEAN, LabelResult, label_rows, summarise_labels
 from PESemiSegLib.evaluation.drawing import COLOURS, Picture, bars, legend, picture
 from PESemiSegLib.evaluation.figures import pseudonyms
 from PESemiSegLib.evaluation.plain_page import PlainPage, Section
+from PESemiSegLib.evaluation.verdict import Verdict, judge_labels
 from PESemiSegLib.evaluation.wording import model_names
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from PESemiSegLib.models.package import ModelPackage
 
-MEAN = "mean"
 CONVENTIONS = (
     "Per class, one against the rest, over the voxels of a scan. Mean: of the classes, without background.",
     "Mean and 95 % interval: patients are resampled 2,000 times (percentile bootstrap), because voxels of "
@@ -57,7 +57,10 @@ def write_label_report(
     rows = _with_model({name: label_rows(entry, called) for name, entry in models.items()})
     summaries = {name: summarise_labels(entry) for name, entry in models.items()}
     by_image = {name: summarise_images(entry) for name, entry in models.items()}
-    against = {name: compare_labels(results[0], entry) for name, entry in list(models.items())[1:]}
+    verdicts = {
+        name: judge_labels(results[0], entry, (names[0], name)) for name, entry in list(models.items())[1:]
+    }
+    against = {name: _compared(verdict) for name, verdict in verdicts.items()}
     flat, images, compared = (_with_model(part) for part in (summaries, by_image, against))
     first = f"Differences to {names[0]}, paired by patient"
     markdown = tables.to_markdown(flat)
@@ -97,9 +100,17 @@ def write_label_report(
             Section("Classes, over images", images, f"{HEADING}."),
             Section("Scan by scan", rows, "Patients are numbered in the order of the manifest."),
         ],
+        verdicts={f"{name} against {names[0]}": verdict for name, verdict in verdicts.items()},
         conventions=[*CONVENTIONS, *([_BY_IMAGE] if images else [])],
     ).write(folder)
     return markdown
+
+
+def _compared(verdict: Verdict) -> list[dict[str, Any]]:
+    return [
+        {"class": name, "Dice": test.difference, "patients": test.patients, "p": test.p_permutation}
+        for name, test in verdict.tests.items()
+    ]
 
 
 def _with_model(parts: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:

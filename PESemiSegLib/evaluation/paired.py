@@ -52,22 +52,29 @@ def compare_figures(
 ) -> dict[str, Paired]:
     """Every figure of two models' results on the same scans; ValueError where the patients differ."""
     return {
-        figure.key: paired(figure, patient_means(first, figure), patient_means(second, figure))
+        figure.key: paired(
+            figure.key,
+            patient_means(first, figure),
+            patient_means(second, figure),
+            lower_is_better=figure.better == "lower",
+        )
         for figure in figures
     }
 
 
-def paired(figure: Figure, first: Mapping[str, float], second: Mapping[str, float]) -> Paired:
-    """Compare one value per patient; NaN where a model has none."""
+def paired(
+    figure: str, first: Mapping[str, float], second: Mapping[str, float], *, lower_is_better: bool = False
+) -> Paired:
+    """Compare one value per patient; NaN where a model has none. Raises ValueError for different patients."""
     if first.keys() != second.keys():
         raise ValueError("the two models were not measured on the same patients")
     both = [(first[key], second[key]) for key in first]
     known = [(a, b) for a, b in both if not (math.isnan(a) or math.isnan(b))]
     a, b = (np.array(values, float) for values in (zip(*known, strict=True) if known else ((), ())))
     difference = b - a
-    gain = -difference if figure.better == "lower" else difference
+    gain = -difference if lower_is_better else difference
     return Paired(
-        figure=figure.key,
+        figure=figure,
         first=float(a.mean()) if len(a) else math.nan,
         second=float(b.mean()) if len(b) else math.nan,
         difference=bootstrap_mean(difference.tolist()),

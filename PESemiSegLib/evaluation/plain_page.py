@@ -13,7 +13,7 @@ import numpy as np
 from PESemiSegLib.evaluation import tables
 from PESemiSegLib.evaluation.by_image import ImageMean
 from PESemiSegLib.evaluation.drawing import Picture
-from PESemiSegLib.evaluation.verdict import p_in_words
+from PESemiSegLib.evaluation.verdict import Verdict, p_in_words
 from PESemiSegLib.evaluation.wording import written
 from PESemiSegLib.inference.report.environment import environment
 
@@ -47,7 +47,7 @@ class _Table:
 
 @dataclass(frozen=True)
 class PlainPage:
-    """What the page shows. headline: of each model some figures with the words beneath them."""
+    """What the page shows. headline: of each model figures with the words beneath; verdicts: by title."""
 
     models: Mapping[str, ModelPackage]
     scans: int
@@ -57,6 +57,7 @@ class PlainPage:
     pictures: Sequence[Picture]
     conventions: Sequence[str]
     warning: str = ""
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
@@ -78,6 +79,7 @@ class PlainPage:
                 scans=self.scans,
                 sites=self.sites,
                 warning=self.warning,
+                verdicts=self.verdicts,
                 made_up=all(origin == "phantom" for origin in origins),
                 headline={
                     name: [(written(value), words) for value, words in entries]

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from PESemiSegLib.cohorts.manifest import Case, Manifest
 from PESemiSegLib.evaluation.agreement import agreements, summarise_agreement
 from PESemiSegLib.evaluation.case import CaseResult, Measuring
+from PESemiSegLib.evaluation.classes import MEAN, LabelResult, compare_labels
 from PESemiSegLib.evaluation.evaluate import evaluate_models
 from PESemiSegLib.evaluation.figures import COMPARED
+from PESemiSegLib.evaluation.label_cases import evaluate_labels
 from PESemiSegLib.evaluation.paired import ALPHA, Paired, compare_figures
-from PESemiSegLib.evaluation.parallel import CancelCheck
+from PESemiSegLib.evaluation.parallel import CancelCheck, CaseDone
 
 if TYPE_CHECKING:
     from PESemiSegLib.models.package import ModelPackage
@@ -29,16 +31,16 @@ _GUARDS = ("lesion_sensitivity", "false_marks_per_scan")
 class Verdict:
     """What a comparison came to: a word, the sentences behind it, and the figures behind those.
 
-    tests: by figure, empty without labels. agreement: without labels, as `summarise_agreement` gives it.
-    before, after: the results per scan, for tables.
+    tests: by figure (of label maps by class), empty without labels. agreement: without labels, as
+    `summarise_agreement` gives it. before, after: the results per scan, for tables.
     """
 
     word: Word
     sentences: tuple[str, ...]
     tests: Mapping[str, Paired] = field(default_factory=dict)
     agreement: Mapping[str, Any] = field(default_factory=dict)
-    before: tuple[CaseResult, ...] = ()
-    after: tuple[CaseResult, ...] = ()
+    before: Sequence[CaseResult] | Sequence[LabelResult] = ()
+    after: Sequence[CaseResult] | Sequence[LabelResult] = ()
 
     def __str__(self) -> str:
         return " ".join(self.sentences)
@@ -81,16 +83,21 @@ def compare(
         )
         summary = summarise_agreement(found)
         return Verdict("no labels", agreement_sentences(summary), agreement=summary)
-    first, second = evaluate_models(
-        cases,
-        [before, after],
-        measuring=Measuring(),
-        folder=folder,
-        jobs=jobs,
-        progress=lambda step: progress(step.done, step.total),
-        cancelled=cancelled,
+
+    def tell(step: CaseDone[Any]) -> None:
+        progress(step.done, step.total)
+
+    how: dict[str, Any] = {
+        "folder": folder,
+        "jobs": jobs,
+        "progress": tell,
+        "cancelled": cancelled,
         **settings,
-    )
+    }
+    if before.info.what.classes > 2:
+        label_maps, others = evaluate_labels(cases, [before, after], **how)
+        return judge_labels(label_maps, others)
+    first, second = evaluate_models(cases, [before, after], measuring=Measuring(), **how)
     return judge(first, second)
 
 
@@ -107,12 +114,7 @@ def judge(
     tests = compare_figures(before, after)
     primary = tests["dice"] if tests["dice"].patients else tests["false_marks_per_scan"]
     word = _word(primary)
-    sentences = [_opening(word, names), _evidence(primary, names)]
-    if word == "no difference shown" and primary.smallest_p() >= ALPHA:
-        sentences.append(
-            f"With {_counted(primary.patients, 'patient')} no difference could have been shown at the "
-            f"{100 * ALPHA:.0f} % level, however large."
-        )
+    sentences = [_opening(word, names), _evidence(primary, names), *_too_few(word, primary)]
     sentences += _of_emboli(before, after, names)
     for key in _GUARDS:
         test = tests[key]
@@ -120,6 +122,26 @@ def judge(
             sentences.append(_moved(test) + _evidence(test, names))
     sentences += _of_sites(before, after, primary.figure, names)
     return Verdict(word, tuple(sentences), tests, before=tuple(before), after=tuple(after))
+
+
+def judge_labels(
+    before: Sequence[LabelResult], after: Sequence[LabelResult], names: tuple[str, str] = BEFORE_AFTER
+) -> Verdict:
+    """The verdict on two models' label maps of the same scans: the mean Dice of the classes decides."""
+    tests = compare_labels(before, after)
+    word = _word(tests[MEAN])
+    sentences = [_opening(word, names), _evidence(tests[MEAN], names), *_too_few(word, tests[MEAN])]
+    sentences += [_moved(test) + _evidence(test, names) for name, test in tests.items() if name != MEAN]
+    return Verdict(word, tuple(sentences), tests, before=tuple(before), after=tuple(after))
+
+
+def _too_few(word: str, test: Paired) -> Iterator[str]:
+    """Said where no difference was shown, and none could have been."""
+    if word == "no difference shown" and test.smallest_p() >= ALPHA:
+        yield (
+            f"With {_counted(test.patients, 'patient')} no difference could have been shown at the "
+            f"{100 * ALPHA:.0f} % level, however large."
+        )
 
 
 def _moved(test: Paired) -> str:
@@ -182,7 +204,7 @@ def agreement_sentences(summary: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _gain(test: Paired) -> float:
     """The difference, positive where the second is better."""
-    lower = next(figure.better == "lower" for figure in COMPARED if figure.key == test.figure)
+    lower = any(figure.better == "lower" for figure in COMPARED if figure.key == test.figure)
     return -test.difference.value if lower else test.difference.value
 
 
@@ -203,7 +225,7 @@ def _opening(word: str, names: tuple[str, str]) -> str:
 def _evidence(test: Paired, names: tuple[str, str]) -> str:
     if not test.patients:
         return "No patient allows a comparison."
-    title = _TITLES[test.figure]
+    title = _TITLES.get(test.figure, test.figure)
     change = test.difference
     first, second = _when(names)
     interval = "" if math.isnan(change.low) else f" [{change.low:+.2f}, {change.high:+.2f}]"

@@ -19,7 +19,7 @@ from PESemiSegLib.evaluation import tables
 from PESemiSegLib.evaluation.before_after import judged_on, write_before_after
 from PESemiSegLib.evaluation.drawing import require_plotting
 from PESemiSegLib.evaluation.verdict import Verdict, compare
-from PESemiSegLib.models.kinds import EMBOLI
+from PESemiSegLib.models.kinds import IDENTIFICATION
 from PESemiSegLib.models.package import ModelPackage, amend_package, read_package
 from PESemiSegLib.training.config import TrainConfig
 from PESemiSegLib.training.export import export
@@ -79,10 +79,10 @@ def settings_for(
     preset_name: None takes the one the base was made with, or cpu_demo. Raises PackageError, ConfigError.
     """
     info = read_package(base).info
-    if stage == "finetune" and info.what is not EMBOLI:
+    if stage == "finetune" and info.what is IDENTIFICATION:
         raise ConfigError(
-            f"A model of {info.what.name} is not fine-tuned yet, as only emboli are compared with a base; "
-            "go on from it with `pesemiseg train --base`."
+            f"A model of {info.what.name} learns from pairs of scans and is not fine-tuned; go on from it "
+            "with `pesemiseg train --base`."
         )
     made_with = str(info.training.get("preset", ""))
     config = preset(preset_name or (made_with if made_with in PRESETS else "cpu_demo"), stage, strategy)

@@ -27,6 +27,7 @@ _SECOND_STAGE = AdversarialConfig(adversarial_start=0.03, semi_start=0.25)
 _BALANCED = replace(_SECOND_STAGE, trust="q0.5", balance="positive_fraction")
 Make = Callable[[], TrainConfig]
 _SHORT = 0.5  # of the second stage's iterations, for a model that is adapted rather than made
+_GENTLE = 0.25  # of the rate, where a preset has one stage: that of a network that has learnt nothing yet
 
 
 def _paper() -> TrainConfig:
@@ -202,10 +203,15 @@ def preset(name: str, stage: str = "supervised", strategy: str | None = None) ->
         config = replace(
             config,
             iterations=round(config.iterations * _SHORT),
+            segmenter_optimiser=_gentle(config.segmenter_optimiser, _SEMI[name] is PRESETS[name]),
             validate_every=every,
             checkpoint_every=every,
         )
     return with_strategy(config, strategy)
+
+
+def _gentle(optimiser: OptimiserConfig, one_stage: bool) -> OptimiserConfig:
+    return replace(optimiser, lr=_GENTLE * optimiser.lr) if one_stage else optimiser
 
 
 def with_strategy(config: TrainConfig, strategy: str | None) -> TrainConfig:

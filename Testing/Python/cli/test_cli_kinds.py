@@ -40,8 +40,11 @@ def test_a_model_that_does_not_fit_is_refused(
     assert not (tmp_path / "out").exists()
 
 
-def test_models_of_two_kinds_are_not_compared(
-    make_tiny_model: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_models_of_two_kinds_are_not_compared_and_each_is_adapted_as_its_kind_is(
+    make_tiny_model: Callable[..., Path],
+    make_tiny_identifier: Callable[[Path], Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     from PESemiSegLib.models.info import PackageInfo
     from PESemiSegLib.models.package import write_package
@@ -58,9 +61,15 @@ def test_models_of_two_kinds_are_not_compared(
 
     from PESemiSegLib.errors import ConfigError
     from PESemiSegLib.training.finetune import settings_for
+    from PESemiSegLib.training.presets import preset
 
     with pytest.raises(ConfigError, match="train --base"):
-        settings_for(tmp_path / "a")
+        settings_for(make_tiny_identifier(tmp_path / "i"))
+    adapting = settings_for(tmp_path / "a", "tan2022_small")
+    whole = preset("tan2022_small")
+    assert (adapting.kind, adapting.network) == ("arteries", network)
+    assert adapting.iterations == whole.iterations / 2
+    assert adapting.segmenter_optimiser.lr == whole.segmenter_optimiser.lr / 4
     further = settings_for(tmp_path / "a", "cpu_demo", "supervised", stage="semi")
     assert (further.kind, further.network, further.sampling.classes) == ("arteries", network, 3)
 

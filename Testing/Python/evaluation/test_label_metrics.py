@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, f1_score, jaccard_score, precision_score
 
+from PESemiSegLib.evaluation.before_after import case_lines
 from PESemiSegLib.evaluation.classes import (
     LabelResult,
     compare_labels,
@@ -14,6 +15,7 @@ from PESemiSegLib.evaluation.classes import (
     label_rows,
     summarise_labels,
 )
+from PESemiSegLib.evaluation.verdict import judge_labels
 
 NAMES = ("Aorta", "Pulmonary artery")
 
@@ -83,10 +85,27 @@ def test_models_are_compared_patient_by_patient() -> None:
         [LabelResult(name, "A", label_metrics(guess, full, NAMES, 1.0), 1.0) for name, guess in scans]
         for scans in ([("p1", full), ("p2", full)], [("p1", half), ("p2", full)])
     ]
-    rows = {row["class"]: row for row in compare_labels(*models)}
-    assert rows[NAMES[0]]["Dice"].value == pytest.approx((2 / 3 - 1.0) / 2)
-    assert rows[NAMES[0]]["patients"] == 2
-    assert rows[NAMES[0]]["p"] == 1.0  # of one difference nothing can be told
-    assert math.isnan(rows[NAMES[1]]["Dice"].value)
-    with pytest.raises(ValueError, match="same scans"):
+    tests = compare_labels(*models)
+    first = tests[NAMES[0]]
+    assert first.difference.value == pytest.approx((2 / 3 - 1.0) / 2)
+    assert (first.patients, first.better, first.worse) == (2, 0, 1)
+    assert first.p_permutation == 1.0  # of one difference nothing can be told
+    assert tests[NAMES[1]].patients == 0
+    with pytest.raises(ValueError, match="same patients"):
         compare_labels(models[0], models[1][:1])
+    verdict = judge_labels(*models)
+    assert verdict.word == "no difference shown"
+    assert verdict.sentences[1].startswith("Dice, mean of the classes: 1.00 before, 0.83 after,")
+    assert "no difference could have been shown" in verdict.sentences[2]
+    assert case_lines(verdict)[0] == "P01, site A: mean Dice 1.00 before, 0.67 after"
+
+
+def test_the_verdict_follows_the_mean_of_the_classes() -> None:
+    truth = np.array([[[0, 1, 1, 2, 2, 2]]])
+    wrong = np.array([[[1, 1, 0, 2, 0, 2]]])
+    weak, strong = (
+        [LabelResult(f"p{n}", "A", label_metrics(guess, truth, NAMES, 1.0), 1.0) for n in range(8)]
+        for guess in (wrong, truth)
+    )
+    assert judge_labels(weak, strong).word == "better"
+    assert judge_labels(strong, weak).word == "worse"

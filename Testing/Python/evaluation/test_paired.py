@@ -42,11 +42,12 @@ def test_tests_without_anything_to_test() -> None:
 def test_fewer_false_marks_are_better(figure: Figure, better: int) -> None:
     first = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0, "e": np.nan}
     second = {"a": 2.0, "b": 3.0, "c": 2.0, "d": 4.0, "e": 1.0}
-    test = paired(figure, first, second)
+    lower = figure.better == "lower"
+    test = paired(figure.key, first, second, lower_is_better=lower)
     assert (test.better, test.equal, test.worse, test.left_out) == (better, 1, 3 - better, 1)
     assert test.difference.value == pytest.approx(0.25)
     with pytest.raises(ValueError, match="same patients"):
-        paired(figure, first, {"a": 1.0})
+        paired(figure.key, first, {"a": 1.0})
 
 
 def test_the_verdict_in_words(make_result) -> None:  # type: ignore[no-untyped-def]

@@ -26,6 +26,7 @@ from PESemiSegLib.training.run import RunOptions, prepare
 from PESemiSegLib.training.settings import AdversarialConfig, SemiConfig
 from PESemiSegLib.training.start import fresh_networks, starting_networks
 from PESemiSegLib.volumes.grid import Grid
+from PESemiSegLib.volumes.reader import read
 from PESemiSegLib.volumes.write import write_nifti
 
 NETWORK = NetworkConfig(width=4, upsample="bilinear")
@@ -263,3 +264,46 @@ def test_what_cannot_be_adapted_is_refused(cohort: Path, base: ModelPackage, tmp
         finetune(CONFIG, replace(options, base=None))
     assert not (tmp_path / "run").exists()
     assert json.loads((base.folder / "model.json").read_text())["name"] == "base"
+
+
+def test_a_model_of_arteries_is_adapted_and_judged_by_its_classes(cohort: Path, tmp_path: Path) -> None:
+    """The labelled scans with vessels as label 1 and 2, beside unlabelled ones of another hospital."""
+    manifest = read_manifest(cohort / "m.csv")
+    vessels = []
+    for case in manifest:
+        volume = read(case.image)
+        mask = tmp_path / f"vessels-{case.image.name}"
+        labels = np.where(volume.hu > 200, 2 - (np.arange(volume.shape[2]) > 24), 0).astype(np.uint8)
+        write_nifti(mask, labels, volume.grid)
+        vessels.append(replace(case, mask=mask, marks="arteries"))
+    write_manifest(Manifest(tuple(vessels)), tmp_path / "a.csv")
+    config = replace(
+        CONFIG,
+        kind="arteries",
+        strategy="adversarial_mask",
+        network=NetworkConfig(architecture="unet2d", width=2, classes=3),
+        discriminator=DiscriminatorConfig(kind="mask_only", channels=(4, 4)),
+        sampling=replace(CONFIG.sampling, classes=3),
+    )
+    info = PackageInfo(
+        name="base",
+        kind="artery-segmenter",
+        network=config.network.to_dict(),
+        discriminator=config.discriminator.to_dict(),
+        spacing_mm=3.0,
+        data_origin="phantom",
+    )
+    segmenter, discriminator = fresh_networks(config)
+    base = write_package(tmp_path / "base", info, segmenter.eval(), discriminator.eval())
+    assert settings_for(base.path, "tan2022_small").kind == "arteries"
+    run = tmp_path / "run"
+    manifest_path = gather([tmp_path / "a.csv"], [cohort / "new"], run, site="B")
+    options = RunOptions(manifest=manifest_path, folder=run, name="adapted", base=base.path)
+    adapted = finetune(config, options, segmenting={"threads": 1})
+    assert list(adapted.verdict.tests) == ["Aorta", "Pulmonary artery", "mean"]
+    assert case_lines(adapted.verdict)[0].startswith("P01, site A: mean Dice ")
+    assert adapted.page is not None
+    page = adapted.page.read_text(encoding="utf-8")
+    assert "adapted against base" in page
+    assert "SECRET" not in page
+    assert adapted.package.info.what.name == "arteries"
