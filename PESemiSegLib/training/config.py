@@ -71,6 +71,11 @@ class LossConfig:
     soften_mask_pixels: float = 0.0  # sigma of the blur that keeps D from telling 0/1 from soft values
     background_weight: float = 1.0  # weight in L_D of pixels far from every mark
     centres: float = 0.0  # weight of CPMN's dense centre loss on the features before the head
+    centres_start: float = 0.0  # share of the run before it; features that tell nothing apart yet collapse
+
+    def centres_at(self, progress: float) -> float:
+        """The weight of the dense centre loss once this share of the run is behind."""
+        return self.centres if progress >= self.centres_start else 0.0
 
     def __post_init__(self) -> None:
         require(self.dice_over in ("sample", "batch"), "dice_over is 'sample' or 'batch'")
@@ -80,6 +85,7 @@ class LossConfig:
         )
         require(0 <= self.focal_gamma <= 10, "focal_gamma must lie within 0 to 10")
         require(self.centres >= 0, "centres must be >= 0")
+        require(0 <= self.centres_start < 1, "centres_start must lie within 0 and below 1")
         require(0.5 < self.real_label <= 1, "real_label must lie within 0.5 to 1")
         require(0 <= self.soften_mask_pixels <= 5, "soften_mask_pixels must lie within 0 to 5")
         require(0 <= self.background_weight <= 1, "background_weight must lie within 0 to 1")

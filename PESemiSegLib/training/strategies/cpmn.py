@@ -43,7 +43,8 @@ class CrossPhaseMutualLearning(Method):
         first, *_ = super().timeline()
         sentences = [first, f"L_cls, the class of the crop, by a pathway's head: weight {s.classification:g}"]
         if centres:
-            sentences.append(f"L_disc, dense centres of the classes: weight {centres:g}")
+            start = self.when(self._config.losses.centres_start)
+            sentences.append(f"L_disc, dense centres of the classes: weight {centres:g}, {start}")
         if s.pathways == "one":
             return sentences
         ways = "both heads from each other" if s.taught_by == "mutual" else "from the contrast pathway's head"
@@ -66,7 +67,8 @@ class CrossPhaseMutualLearning(Method):
         for (name, learner), terms in zip(self.learners.items(), losses, strict=True):
             mark = "" if name == "segmenter" else f"_{name}"
             figures |= {f"{term}{mark}": float(value.detach()) for term, value in terms.items()}
-            weighted = {term: self._weight(term) * value for term, value in terms.items()}
+            weights = {term: self._weight(term, clock) for term in terms}
+            weighted = {term: weights[term] * value for term, value in terms.items() if weights[term]}
             figures[f"gradient_norm{mark}"] = learner.descend(weighted)
         return Outcome(figures, None)
 
@@ -95,8 +97,8 @@ class CrossPhaseMutualLearning(Method):
             first["L_align"] = alignment_loss(plain.deepest, contrast.deepest, s.grid, s.reach)
         return [first, second]
 
-    def _weight(self, term: str) -> float:
-        s, centres = self.settings, self._config.losses.centres
+    def _weight(self, term: str, clock: Clock) -> float:
+        s, centres = self.settings, self._config.losses.centres_at(clock.progress)
         weights = {"L_cls": s.classification, "L_KL": s.divergence, "L_align": s.alignment, "L_disc": centres}
         return weights.get(term, 1.0)
 

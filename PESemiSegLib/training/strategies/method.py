@@ -102,8 +102,8 @@ class Method:
         """L = L_seg(x_l), and D beside."""
         (view,) = self.forward(labelled.image)
         terms = {"L_seg": self.known_loss(view, labelled)}
-        if self._config.losses.centres:
-            terms["L_disc"] = self._config.losses.centres * centre_loss(view.features, labelled.mask)
+        if weight := self._config.losses.centres_at(clock.progress):
+            terms["L_disc"] = weight * centre_loss(view.features, labelled.mask)
         return self.conclude(labelled, view, terms, {}, clock)
 
     def semi_step(

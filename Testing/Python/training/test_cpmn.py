@@ -93,6 +93,22 @@ def test_a_step_gives_every_term_and_moves_both_pathways(tmp_path):
     assert Image.open(drawn).size == (64, 64)
 
 
+def test_dense_centres_wait_for_their_start(tmp_path):
+    """A run that ends before they begin is the one without them."""
+    found = []
+    for number, (centres, start) in enumerate([(0.0, 0.0), (0.1, 0.9), (0.1, 0.0)]):
+        losses = replace(preset("cpmn_small").losses, centres=centres, centres_start=start)
+        config = tiny(iterations=2, losses=losses)
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        trainer = Trainer(config, crops_of(config), folder)
+        trainer.run()
+        found.append(weights(trainer.strategy.learners["contrast"].module))
+    without, waiting, at_once = found
+    assert torch.equal(without, waiting)
+    assert not torch.equal(without, at_once)
+
+
 def gradients_of(trainer, config, number):
     """Gradient norms (own pathway, contrast pathway) of what the pathways learn from each other."""
     batch = trainer.crops.train.batch(number)
