@@ -44,17 +44,20 @@ def alignment_loss(
 
 
 def centre_loss(features: Tensor, mask: Tensor) -> Tensor:
-    """Eq. 3: 1/2 sum_k of the mean over voxels of class k of |x - c_k|^2; c_k is their centroid in the batch.
+    """Eq. 3: 1/2 sum_k of the mean over voxels of class k, and over channels, of (x - c_k)^2.
+
+    c_k is the centroid of class k in the batch.
 
     features: (B, C, z, y, x) or (B, C, y, x), mask of 0 and 1 alike with one channel. A mean, since a sum
-    over millions of voxels would drown every other term (23). A class without voxels has no term.
+    over millions of voxels would drown every other term, and over channels would too, the more the wider the
+    network is (23). A class without voxels has no term.
     """
     values = full_precision(features).transpose(0, 1).flatten(1)
     inside = mask.to(values.dtype).flatten()
     classes = torch.stack([1.0 - inside, inside])  # (2, N)
     counts = classes.sum(1).clamp_min(1.0)
     centres = (values.detach() @ classes.T) / counts
-    distances = (values - centres @ classes).square().sum(0)
+    distances = (values - centres @ classes).square().mean(0)
     return 0.5 * (distances * ((1.0 / counts) @ classes)).sum()
 
 

@@ -140,13 +140,14 @@ def test_centre_loss_by_hand():
     features = points.T.reshape(1, 2, 5, 1, 1).clone().requires_grad_()
     mask = torch.tensor([0.0, 0, 1, 1, 1], dtype=torch.double).reshape(1, 1, 5, 1, 1)
     loss = centre_loss(features, mask)
-    assert loss.item() == pytest.approx(0.5 * 1 + 0.5 * ((2 + 2 + 4) / 3), rel=1e-12)
+    assert loss.item() == pytest.approx((0.5 * 1 + 0.5 * ((2 + 2 + 4) / 3)) / 2, rel=1e-12)  # two channels
     loss.backward()
-    # (x - c) / n of its class, as in Eq. 3 but for the mean
-    expected = torch.tensor([[-1.0, 0], [1, 0]], dtype=torch.double) / 2
+    # (x - c) / n of its class, as in Eq. 3 but for the mean, and for that over the two channels
+    expected = torch.tensor([[-1.0, 0], [1, 0]], dtype=torch.double) / 2 / 2
     torch.testing.assert_close(features.grad[0, :, :2, 0, 0].T, expected)
     torch.testing.assert_close(
-        features.grad[0, :, 2:, 0, 0].T, torch.tensor([[-1.0, -1], [-1, 1], [2, 0]], dtype=torch.double) / 3
+        features.grad[0, :, 2:, 0, 0].T,
+        torch.tensor([[-1.0, -1], [-1, 1], [2, 0]], dtype=torch.double) / 3 / 2,
     )
     assert torch.autograd.gradcheck(lambda v: centre_loss(v, mask), normal(1, 2, 5, 1, 1).requires_grad_())
 
@@ -155,7 +156,7 @@ def test_centre_loss_of_one_class_alone_and_of_a_batch():
     features = normal(2, 3, 2, 2, 2)
     none = torch.zeros(2, 1, 2, 2, 2, dtype=torch.double)
     flat = features.transpose(0, 1).flatten(1)
-    alone = 0.5 * (flat - flat.mean(1, keepdim=True)).square().sum(0).mean()
+    alone = 0.5 * (flat - flat.mean(1, keepdim=True)).square().mean()
     torch.testing.assert_close(centre_loss(features, none), alone)
     torch.testing.assert_close(centre_loss(features, 1 - none), alone)
 
@@ -169,7 +170,7 @@ def test_centre_loss_is_as_exact_as_its_features():
         loss = centre_loss(own, mask.float())
         values = own.detach().double().transpose(0, 1).flatten(1)
         classes = (values[:, ~inside], values[:, inside])
-        expected = sum(0.5 * (c - c.mean(1, keepdim=True)).square().sum(0).mean() for c in classes)
+        expected = sum(0.5 * (c - c.mean(1, keepdim=True)).square().mean() for c in classes)
         assert loss.dtype == torch.float32
         assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
         loss.backward()
