@@ -2,8 +2,9 @@
 
 Per class, one against the rest, over the voxels of a scan:
 IoU = TP / (TP + FP + FN), Dice = 2 TP / (2 TP + FP + FN) (their Eq. 8 prints TP + FP + TP, ambiguity 14),
-specificity = TN / (TN + FP), precision = TP / (TP + FP). What has no denominator is NaN: a class that neither
-truth nor prediction holds has no IoU, Dice or precision. Means leave NaN out, and background is no class.
+specificity = TN / (TN + FP), precision = TP / (TP + FP). A class that the truth does not hold has no IoU and
+no Dice (NaN), whatever is marked: else a mean would be over other scans for each model. Its false voxels
+count against specificity and precision. Means leave NaN out, and background is no class.
 """
 
 from __future__ import annotations
@@ -84,8 +85,8 @@ def class_metrics(table: np.ndarray, value: int, voxel_mm3: float) -> ClassMetri
     false, missed = predicted - hits, true - hits
     rest = int(table.sum()) - hits - false - missed
     return ClassMetrics(
-        iou=_share(hits, hits + false + missed),
-        dice=_share(2 * hits, 2 * hits + false + missed),
+        iou=_share(hits, hits + false + missed) if true else math.nan,
+        dice=_share(2 * hits, 2 * hits + false + missed) if true else math.nan,
         specificity=_share(rest, rest + false),
         precision=_share(hits, hits + false),
         true_ml=true * voxel_mm3 / 1000.0,

@@ -28,8 +28,8 @@ CONVENTIONS = (
     "Per class, one against the rest, over the voxels of a scan. Mean: of the classes, without background.",
     "Mean and 95 % interval: patients are resampled 2,000 times (percentile bootstrap), because voxels of "
     "one patient are not independent. With few patients (below some ten) such intervals are too short.",
-    "A class that neither truth nor prediction holds has no IoU, Dice or precision; it is left out of the "
-    "means.",
+    "A class that is not in the truth of a scan has no IoU and no Dice there, whatever is marked, and is "
+    "left out of those means; what is marked falsely counts against specificity and precision.",
     "Differences are paired by patient; p is two-sided, by permutation of signs, and not corrected for the "
     "number of tests.",
 )

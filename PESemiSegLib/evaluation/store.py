@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from PESemiSegLib.models.package import ModelPackage
 
 R = TypeVar("R", bound="DataclassInstance")
-FORMAT = 1  # to be raised when a figure is computed otherwise: older results are then not reused
+FORMAT = 2  # to be raised when a figure is computed otherwise: older results are then not reused
 _NOT_IN_KEY = ("threads", "batch")  # they change the speed only
 
 

@@ -44,20 +44,20 @@ def alignment_loss(
 
 
 def centre_loss(features: Tensor, mask: Tensor) -> Tensor:
-    """Eq. 3: 1/2 sum_k of the mean over voxels of class k, and over channels, of (x - c_k)^2.
+    """Eq. 3: 1/2 sum_k of the mean over voxels of class k of |x - c_k|^2; c_k is their centroid in the batch.
 
-    c_k is the centroid of class k in the batch.
+    x is the voxel's feature at unit length, as in the affinities: else the loss is least where all features
+    shrink to nothing, and they do so within ten steps (23). A mean, since a sum over millions of voxels would
+    drown every other term. A class without voxels has no term.
 
-    features: (B, C, z, y, x) or (B, C, y, x), mask of 0 and 1 alike with one channel. A mean, since a sum
-    over millions of voxels would drown every other term, and over channels would too, the more the wider the
-    network is (23). A class without voxels has no term.
+    features: (B, C, z, y, x) or (B, C, y, x), mask of 0 and 1 alike with one channel.
     """
-    values = full_precision(features).transpose(0, 1).flatten(1)
+    values = F.normalize(full_precision(features), dim=1, eps=EPSILON).transpose(0, 1).flatten(1)
     inside = mask.to(values.dtype).flatten()
     classes = torch.stack([1.0 - inside, inside])  # (2, N)
     counts = classes.sum(1).clamp_min(1.0)
     centres = (values.detach() @ classes.T) / counts
-    distances = (values - centres @ classes).square().mean(0)
+    distances = (values - centres @ classes).square().sum(0)
     return 0.5 * (distances * ((1.0 / counts) @ classes)).sum()
 
 

@@ -53,6 +53,15 @@ def test_a_class_that_is_nowhere_has_no_figures_and_does_not_count() -> None:
     assert result.mean("iou") == 1.0
 
 
+def test_what_is_marked_of_a_class_that_is_not_there_counts_as_false_alone() -> None:
+    """Its Dice is neither 0 nor 1: else the mean would be over other scans for a model that marks nothing."""
+    truth, guess = np.array([[[0, 1], [1, 0]]]), np.array([[[0, 1], [1, 2]]])
+    absent = label_metrics(guess, truth, NAMES, 1.0)["Pulmonary artery"]
+    assert math.isnan(absent.dice)
+    assert math.isnan(absent.iou)
+    assert (absent.precision, absent.specificity) == (0.0, 0.75)
+
+
 def test_wrong_labels_and_shapes_are_refused() -> None:
     zeros = np.zeros((2, 2, 2), np.uint8)
     with pytest.raises(ValueError, match="0 to 2"):

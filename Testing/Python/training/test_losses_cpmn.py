@@ -19,6 +19,12 @@ def normal(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.double)
 
 
+def unit(features):
+    """Voxels' features at unit length, (C, voxels)."""
+    values = features.transpose(0, 1).flatten(1)
+    return values / values.norm(dim=0)
+
+
 def test_focal_loss_by_hand_and_of_two_channels():
     logits = torch.tensor([0.3, -1.2, 2.0, -4.0], dtype=torch.double).reshape(1, 1, 2, 2)
     target = torch.tensor([1.0, 0.0, 0.0, 0.0], dtype=torch.double).reshape(1, 1, 2, 2)
@@ -135,28 +141,25 @@ def test_alignment_knows_no_length_and_small_maps():
 
 
 def test_centre_loss_by_hand():
-    """Background (0,0), (2,0) has the centre (1,0); the embolus (0,4), (0,6), (3,5) has (1,5)."""
-    points = torch.tensor([[0.0, 0], [2, 0], [0, 4], [0, 6], [3, 5]], dtype=torch.double)
-    features = points.T.reshape(1, 2, 5, 1, 1).clone().requires_grad_()
-    mask = torch.tensor([0.0, 0, 1, 1, 1], dtype=torch.double).reshape(1, 1, 5, 1, 1)
-    loss = centre_loss(features, mask)
-    assert loss.item() == pytest.approx((0.5 * 1 + 0.5 * ((2 + 2 + 4) / 3)) / 2, rel=1e-12)  # two channels
-    loss.backward()
-    # (x - c) / n of its class, as in Eq. 3 but for the mean, and for that over the two channels
-    expected = torch.tensor([[-1.0, 0], [1, 0]], dtype=torch.double) / 2 / 2
-    torch.testing.assert_close(features.grad[0, :, :2, 0, 0].T, expected)
-    torch.testing.assert_close(
-        features.grad[0, :, 2:, 0, 0].T,
-        torch.tensor([[-1.0, -1], [-1, 1], [2, 0]], dtype=torch.double) / 3 / 2,
-    )
-    assert torch.autograd.gradcheck(lambda v: centre_loss(v, mask), normal(1, 2, 5, 1, 1).requires_grad_())
+    """At unit length background is (1, 0), (0, 1) and the embolus (0.6, 0.8), (1, 0)."""
+    points = torch.tensor([[1.0, 0], [0, 2], [3, 4], [5, 0]], dtype=torch.double)
+    features = points.T.reshape(1, 2, 4, 1, 1).clone()
+    mask = torch.tensor([0.0, 0, 1, 1], dtype=torch.double).reshape(1, 1, 4, 1, 1)
+    # centres (0.5, 0.5) and (0.8, 0.4): squared distances 0.5 and 0.04 + 0.16
+    assert centre_loss(features, mask).item() == pytest.approx(0.5 * 0.5 + 0.5 * 0.2, rel=1e-12)
+    assert torch.autograd.gradcheck(lambda v: centre_loss(v, mask), normal(1, 2, 4, 1, 1).requires_grad_())
+
+
+def test_centre_loss_is_not_lowered_by_small_features():
+    features, mask = normal(1, 4, 3, 5, 5), (normal(1, 1, 3, 5, 5, seed=1) > 1).double()
+    torch.testing.assert_close(centre_loss(1e-3 * features, mask), centre_loss(features, mask))
 
 
 def test_centre_loss_of_one_class_alone_and_of_a_batch():
     features = normal(2, 3, 2, 2, 2)
     none = torch.zeros(2, 1, 2, 2, 2, dtype=torch.double)
-    flat = features.transpose(0, 1).flatten(1)
-    alone = 0.5 * (flat - flat.mean(1, keepdim=True)).square().mean()
+    flat = unit(features)
+    alone = 0.5 * (flat - flat.mean(1, keepdim=True)).square().sum(0).mean()
     torch.testing.assert_close(centre_loss(features, none), alone)
     torch.testing.assert_close(centre_loss(features, 1 - none), alone)
 
@@ -168,9 +171,9 @@ def test_centre_loss_is_as_exact_as_its_features():
     for dtype in (torch.float32, torch.bfloat16):
         own = features.to(dtype).requires_grad_()
         loss = centre_loss(own, mask.float())
-        values = own.detach().double().transpose(0, 1).flatten(1)
+        values = unit(own.detach().double())
         classes = (values[:, ~inside], values[:, inside])
-        expected = sum(0.5 * (c - c.mean(1, keepdim=True)).square().mean() for c in classes)
+        expected = sum(0.5 * (c - c.mean(1, keepdim=True)).square().sum(0).mean() for c in classes)
         assert loss.dtype == torch.float32
         assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
         loss.backward()
