@@ -60,11 +60,10 @@ def _cpmn() -> TrainConfig:
 def _cpmn_small() -> TrainConfig:
     """For two CPU cores: 64 x 64 x 32 voxels of 2 mm, half of the crops about emboli.
 
-    At 3 mm neither pathway found anything: the finest maps that the decoder is handed are of half the
-    resolution. A Dice term beside the focal loss, which takes longer than so short a run to find one voxel in
-    some thousands. The dense centres wait until the decoder tells clot from blood: from the start they draw
-    all of its features together, and nothing is found.
-    A narrower decoder would save no time on a CPU.
+    Voxels of no more, since the finest maps that the decoder is handed are of half the resolution. A Dice
+    term beside the focal loss, which takes longer than so short a run to find one voxel in some thousands.
+    The dense centres wait until the decoder tells clot from blood: from the start they draw all of its
+    features together, and nothing is found. A narrower decoder would save no time on a CPU.
     """
     whole = _cpmn()
     return replace(
