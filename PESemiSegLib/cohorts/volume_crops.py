@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from PESemiSegLib.cohorts.anchors import EMBOLUS
+from PESemiSegLib.cohorts.anchors import EMBOLUS, LUNG
 from PESemiSegLib.cohorts.augment import VolumeAugmentConfig, turn_in_plane, warp
 from PESemiSegLib.cohorts.cache import CachedVolume
 from PESemiSegLib.cohorts.replay import HardSpots
@@ -42,16 +42,26 @@ class PhaseStack:
 
     @property
     def emboli(self) -> np.ndarray:
-        """Centres (N, 3) on emboli, (z, y, x)."""
+        """Points (N, 3) on emboli, (z, y, x)."""
+        return self._points(EMBOLUS)
+
+    @property
+    def lung(self) -> np.ndarray:
+        """Points (N, 3) in the lungs, (z, y, x); without any found, all that are worth looking at."""
+        points = self._points(LUNG)
+        return points if len(points) else self.phases[0].anchors[:, 1:]
+
+    def _points(self, kind: int) -> np.ndarray:
         anchors = self.phases[0].anchors
-        return anchors[anchors[:, 0] == EMBOLUS, 1:]
+        return anchors[anchors[:, 0] == kind, 1:]
 
 
 class VolumeCrops:
     """Draws blocks of `size` (z, y, x) voxels; the batch of an iteration depends on seed and iteration alone.
 
-    `config.emboli` is the share of crops about an embolus, `jitter` their largest offset as a share of the
-    crop; the others lie anywhere in any patient. What lies beyond a scan is air ("spatial padding").
+    `config.emboli` is the share of crops about an embolus; the others lie about a point in the lungs of any
+    patient, so that the place alone does not tell a crop with PE. `jitter` is the largest offset of both as a
+    share of the crop. What lies beyond a scan is air ("spatial padding").
     """
 
     def __init__(
@@ -90,14 +100,12 @@ class VolumeCrops:
         """A patient's number and the first voxel of a block, which may lie before the scan."""
         if self._with_emboli and rng.random() < self.config.emboli:
             number = self._with_emboli[rng.integers(len(self._with_emboli))]
-            emboli = self.patients[number].emboli
-            reach = self.config.jitter * np.array(self.size)
-            centre = emboli[rng.integers(len(emboli))] + rng.uniform(-reach, reach)
-            first = centre - np.array(self.size) / 2.0
+            points = self.patients[number].emboli
         else:
             number = int(rng.integers(len(self.patients)))
-            room = np.array(self.patients[number].mask.shape) - self.size
-            first = rng.random(3) * np.maximum(room, 0)
+            points = self.patients[number].lung
+        reach = self.config.jitter * np.array(self.size)
+        first = points[rng.integers(len(points))] + rng.uniform(-reach, reach) - np.array(self.size) / 2.0
         shape = self.patients[number].mask.shape
         corner = [
             round(float(np.clip(at, 0, length - size))) if length >= size else -((size - length) // 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -29,7 +29,7 @@ from PESemiSegLib.inference.progress import (
 from PESemiSegLib.inference.provenance import provenance
 from PESemiSegLib.inference.result import Box, BoxArray, InputCheck
 from PESemiSegLib.inference.settings import Settings
-from PESemiSegLib.inference.windows import Windows, grow_to_windows
+from PESemiSegLib.inference.windows import Place, Windows, grow_to_windows
 
 if TYPE_CHECKING:
     from PESemiSegLib.models.package import ModelPackage
@@ -39,7 +39,9 @@ log = logging.getLogger(__name__)
 
 KIND = "identification"
 ScanFrom = Literal["all", "middle"]
-"""Which windows tell the scan's probability: the highest of all, or the middle one, as in the paper."""
+"""Which windows tell the scan's probability: the highest of all on the lungs, or the middle one (paper)."""
+_ENOUGH = 0.5
+"""Of the lung in the fullest window: what holds less shows shoulder or belly, as no crop of training does."""
 
 
 class WrongPhase(InputError):
@@ -68,8 +70,9 @@ def identify(
     """Tell the probability of PE of a scan without contrast agent (CPMN, MICCAI 2024, Sections 2 and 3.2).
 
     A window slides over the box of the lungs, see `windows`. Voxels' probabilities are blended. The scan's is
-    the highest of all windows: in training the class of a crop is whether an embolus lies in it. The paper
-    asks the middle window alone. The Grad-CAM map (24) is of the windows that were asked.
+    the highest of all windows that hold at least half as much lung as the fullest: in training a crop lies
+    about the lungs, and its class is whether an embolus lies in it. The paper asks the middle window alone.
+    The Grad-CAM map (24) is of the windows that were asked.
 
     Args:
         volume: the CT. package: a model of the kind "identification".
@@ -115,8 +118,9 @@ def identify(
     loading = in_background(lambda: open_engine(choice, package, shape, threads=threads))
     running = wait_for(loading, reporter.check_cancelled)
     clock.lap("load")
+    asked = {windows.middle} if scan_from == "middle" else _on_the_lungs(windows, lungs)
     try:
-        said = _run(running, windows, scan_from, reporter)
+        said = _run(running, windows, asked, reporter)
     finally:
         running.close()
     clock.lap("windows")
@@ -128,7 +132,7 @@ def identify(
     clock.lap("findings")
     origin = provenance(volume, package, settings, running.info, choice, windows.box, clock.seconds)
     origin["settings"] |= {"scan_from": scan_from, "any_phase": any_phase}
-    origin["windows"] = {"count": len(said.shares), "shape_zyx": list(windows.crop)}
+    origin["windows"] = {"count": len(said.shares), "asked": len(asked), "shape_zyx": list(windows.crop)}
     reporter.check_cancelled()
     return IdentifyResult(
         volume=volume,
@@ -197,7 +201,14 @@ class _Said:
     cells: np.ndarray
 
 
-def _run(engine: Engine, windows: Windows, scan_from: ScanFrom, reporter: Reporter) -> _Said:
+def _on_the_lungs(windows: Windows, lungs: LungField) -> set[Place]:
+    """The windows with enough lung in them; all of them where no lung was found."""
+    held = {place: lungs.held_ml(windows.extent(place)) for place in windows.places}
+    enough = _ENOUGH * max(held.values())
+    return {place for place, amount in held.items() if amount >= enough}
+
+
+def _run(engine: Engine, windows: Windows, asked: Collection[Place], reporter: Reporter) -> _Said:
     """Run the engine over all windows; only the running sums of `Blend` are held."""
     places = windows.places
     blend, shares = Blend(windows), []
@@ -207,10 +218,10 @@ def _run(engine: Engine, windows: Windows, scan_from: ScanFrom, reporter: Report
     for n, (place, (probability, share, seen)) in enumerate(zip(places, outputs, strict=True)):
         blend.add(place, probability)
         shares.append(float(share[1]))
-        if scan_from == "all" or place == windows.middle:
+        if place in asked:
             cells.add(place, seen)
         reporter.advance(n + 1)
-    scan = max(shares) if scan_from == "all" else shares[places.index(windows.middle)]
+    scan = max(share for place, share in zip(places, shares, strict=True) if place in asked)
     return _Said(blend.finish(), shares, scan, cells.mean())
 
 

@@ -47,6 +47,10 @@ class LungField:
         return (z * sz, y * sy, x * sx)
 
     @property
+    def _voxel_ml(self) -> float:
+        return float(np.prod(self.coarse_spacing_mm)) / 1000
+
+    @property
     def area_mm2(self) -> np.ndarray:
         """Lung area of each coarse slice."""
         _, dy, dx = self.coarse_spacing_mm
@@ -60,14 +64,22 @@ class LungField:
     @property
     def volume_ml(self) -> float:
         """Air-filled lung within the image."""
-        return float(self.mask.sum() * np.prod(self.coarse_spacing_mm) / 1000)
+        return float(self.mask.sum() * self._voxel_ml)
+
+    def held_ml(self, box: Box) -> float:
+        """Air-filled lung within a box of the full grid, to half a coarse voxel."""
+        here = tuple(
+            slice(*(-(-edge // step) for edge in edges))
+            for *edges, step in zip(box.start, box.stop, self.stride, strict=True)
+        )
+        return float(self.mask[here].sum() * self._voxel_ml)
 
     @property
     def sides_ml(self) -> tuple[float, float]:
         """Lung volume (patient's right, left) of the midline; columns ascend to the patient's left."""
         split = round(self.midline / self.stride[2])
-        voxel_ml = float(np.prod(self.coarse_spacing_mm)) / 1000
-        return float(self.mask[..., :split].sum() * voxel_ml), float(self.mask[..., split:].sum() * voxel_ml)
+        right, left = self.mask[..., :split], self.mask[..., split:]
+        return float(right.sum() * self._voxel_ml), float(left.sum() * self._voxel_ml)
 
     @property
     def one_sided(self) -> bool:

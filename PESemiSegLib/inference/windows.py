@@ -145,6 +145,15 @@ class Windows:
         every = {(k, j, i) for k in z.starts for j in y.starts for i in x.starts}
         return sorted(every | {self.middle})
 
+    def extent(self, place: Place) -> Box:
+        """The voxels of the whole volume that a window sees, to the nearest; padding left out."""
+        start, stop = [], []
+        for axis, first, at in zip(self.axes, self.box.start, place, strict=True):
+            voxel = axis.box_size / axis.net_size
+            start.append(first + min(round(at * voxel), axis.box_size))
+            stop.append(first + min(round((at + axis.crop) * voxel), axis.box_size))
+        return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
     def input(self, place: Place) -> np.ndarray:
         """The network's input (1, z, y, x) float32 in [-1, 1]; beyond the image lies air, as in training."""
         here = tuple(slice(a, a + n) for a, n in zip(place, self.crop, strict=True))

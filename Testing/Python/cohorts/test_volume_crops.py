@@ -24,7 +24,7 @@ def stack(shape, embolus=None, phases=2):
     """Each voxel tells its place; the second phase is the first with 40 HU more."""
     place = np.arange(np.prod(shape), dtype=np.int64).reshape(shape) % 100
     mask = np.zeros(shape, np.uint8)
-    anchors = [[LUNG, 0, 0, 0]]
+    anchors = [[LUNG, *point] for point in itertools.product(*[range(0, length, 4) for length in shape])]
     if embolus is not None:
         mask[embolus] = 1
         anchors.append([EMBOLUS, *embolus])
@@ -75,6 +75,21 @@ def test_emboli_are_drawn_as_often_as_asked_and_lie_inside():
     assert set(batch.volume.tolist()) == {0}
     none = VolumeCrops(patients[1:], (16, 16, 16), config, 5).batch(0)  # nobody has one
     assert not none.mask.any()
+
+
+def test_other_crops_lie_about_the_lungs():
+    """A crop without an embolus is drawn about the same places as one with: place alone tells nothing."""
+    whole = stack((60, 60, 60), (50, 50, 50))
+    lungs = np.array([[LUNG, 20, 25, 30], [EMBOLUS, 50, 50, 50]], np.int16)
+    phases = tuple(replace(phase, anchors=lungs) for phase in whole.phases)
+    crops = VolumeCrops([PhaseStack(phases)], (16, 16, 16), replace(STILL, jitter=0.25, batch=1), 4)
+    corners = np.array([crops._place(np.random.default_rng(n))[1] for n in range(200)])
+    middles = corners + 8
+    assert (abs(middles - [20, 25, 30]) <= 4.5).all()
+    assert (np.ptp(middles, axis=0) >= 7).all()  # a quarter of 16 to either side
+    without = tuple(replace(phase, anchors=lungs[1:]) for phase in whole.phases)  # no lung was found
+    crops = VolumeCrops([PhaseStack(without)], (16, 16, 16), STILL, 4)
+    assert crops.batch(0).mask.any((1, 2, 3, 4)).all()
 
 
 def test_changes_are_the_same_for_phases_and_mask():

@@ -11,7 +11,8 @@ from scipy import ndimage
 
 from PESemiSegLib.errors import Cancelled, ConfigError, InputError
 from PESemiSegLib.inference.identification import IdentifyResult
-from PESemiSegLib.inference.identify import WrongPhase, identify
+from PESemiSegLib.inference.identify import WrongPhase, identify, plan
+from PESemiSegLib.inference.lungs import lung_mask
 from PESemiSegLib.inference.segment import segment
 from PESemiSegLib.models.package import ModelPackage, read_package
 from PESemiSegLib.volumes.volume import Volume, from_array
@@ -87,13 +88,41 @@ def test_a_scan_is_told_by_the_middle_window_or_by_all(
     assert len(shares) >= 4
     assert max(shares) - min(shares) > 1e-3  # else the test shows nothing
     middle = identify(plain, package, scan_from="middle", **SETTINGS)
-    assert result.pe_probability == max(shares) > middle.pe_probability
+    assert result.pe_probability in shares
+    assert result.pe_probability > middle.pe_probability
     assert middle.pe_probability in shares
     # The map is of the windows that were asked.
     assert np.count_nonzero(middle.cam.values) < np.count_nonzero(result.cam.values)
     np.testing.assert_array_equal(middle.mask, result.mask)
     with pytest.raises(ConfigError, match="scan_from 'best' is unknown"):
         identify(plain, package, scan_from="best")  # type: ignore[arg-type]
+
+
+def test_windows_beside_the_lungs_do_not_tell_the_scan(plain: Volume, package: ModelPackage) -> None:
+    """Over the whole of a tall scan windows also show the neck and the belly; those are not asked."""
+    tall = np.pad(plain.hu, ((40, 40), (0, 0), (0, 0)), mode="reflect")
+    tall[:40][tall[:40] < -300] = 40  # no lung there
+    tall[-40:][tall[-40:] < -300] = 40
+    affine = np.array(plain.affine)
+    found = identify(from_array(tall, affine), package, whole=True, **SETTINGS)
+    lungs = lung_mask(tall, plain.spacing_mm)
+    windows = plan(found.volume, package, lungs, whole=True)
+    held = np.array([lungs.held_ml(windows.extent(place)) for place in windows.places])
+    asked = held >= held.max() / 2
+    assert 0 < asked.sum() < len(held)
+    assert found.provenance["windows"]["asked"] == asked.sum()
+    shares = np.array(found.window_probabilities)
+    assert found.pe_probability == shares[asked].max()
+    # By hand: the lowest windows lie below the lungs, and hold none.
+    assert not held[[place[0] == 0 for place in windows.places]].any()
+
+
+def test_without_lungs_every_window_is_asked(package: ModelPackage) -> None:
+    found = identify(
+        from_array(np.full((40, 80, 80), 40, np.int16), np.diag([3.0, 3, 3, 1])), package, **SETTINGS
+    )
+    assert found.provenance["windows"]["asked"] == len(found.window_probabilities) > 1
+    assert found.pe_probability == max(found.window_probabilities)
 
 
 def test_what_it_hands_on(plain: Volume, result: IdentifyResult) -> None:
