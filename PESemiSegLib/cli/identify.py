@@ -124,7 +124,7 @@ def _show(result: IdentifyResult, saved: Saved) -> None:
     shares = result.window_probabilities
     print(
         f"probability of pulmonary embolism {result.pe_probability:.2f} "
-        f"({len(shares)} windows: {min(shares):.2f} to {max(shares):.2f})"
+        f"({len(shares)} windows on the lungs: {min(shares):.2f} to {max(shares):.2f})"
     )
     count = len(result.findings)
     print(f"{count} mark{'' if count == 1 else 's'}, {result.total_volume_mm3 / 1000:.2f} ml in all")

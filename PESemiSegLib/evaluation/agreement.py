@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from PESemiSegLib.errors import InputError
 from PESemiSegLib.evaluation.bootstrap import bootstrap_mean
 from PESemiSegLib.evaluation.marks import TOUCHING
 from PESemiSegLib.evaluation.metrics import mask_metrics
-from PESemiSegLib.evaluation.parallel import CancelCheck, outcomes, sendable
+from PESemiSegLib.evaluation.parallel import CancelCheck, OfModels, outcomes
 
 if TYPE_CHECKING:
     from PESemiSegLib.models.package import ModelPackage
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Two models' marks on one scan; dice is NaN where neither marks anything."""
+    """Two models' marks on one scan; dice is NaN where neither marks anything.
+
+    Of several classes it is the mean of those that either marks; marks are counted whatever their class.
+    """
 
     key: str  # site and patient, in memory only
     site: str
@@ -56,10 +59,18 @@ def agreements(
 
 
 def agreement_of(
-    first: np.ndarray, second: np.ndarray, voxel_mm3: float, case: tuple[str, str] = ("", "")
+    first: np.ndarray,
+    second: np.ndarray,
+    voxel_mm3: float,
+    case: tuple[str, str] = ("", ""),
+    classes: int = 2,
 ) -> Agreement:
-    """Compare two masks (z, y, x) of one scan; `case` is (patient, site)."""
+    """Compare two masks (z, y, x) of one scan; `case` is (patient, site). With `classes` > 2, label maps."""
     overlap = mask_metrics(second, first, voxel_mm3)
+    dice = overlap.dice
+    if classes > 2 and not overlap.both_empty:
+        each = [mask_metrics(second == n, first == n, voxel_mm3).dice for n in range(1, classes)]
+        dice = float(np.nanmean(each))
     labels, count = ndimage.label(second != 0, TOUCHING)
     _, count_first = ndimage.label(first != 0, TOUCHING)
     shared = np.unique(labels[(first != 0) & (second != 0)])
@@ -67,7 +78,7 @@ def agreement_of(
     return Agreement(
         key=f"{site}/{patient}",
         site=site,
-        dice=overlap.dice,
+        dice=dice,
         first_marks=int(count_first),
         second_marks=int(count),
         shared_marks=len(shared),
@@ -103,22 +114,16 @@ def summarise_agreement(results: Sequence[Agreement]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class _Work:
+class _Work(OfModels):
     stores = False
-    packages: tuple[ModelPackage, ModelPackage]
     settings: dict[str, Any]
 
     def do(self, case: Case, cancelled: CancelCheck | None) -> Agreement:
         from PESemiSegLib.inference.segment import segment
         from PESemiSegLib.volumes.reader import read
 
-        volume = read(case.image)
-        first, second = (
-            segment(volume, package, judge=False, **self.settings, cancelled=cancelled).mask
-            for package in self.packages
-        )
-        return agreement_of(first, second, volume.grid.voxel_volume_mm3, (case.patient, case.site))
-
-    def to_send(self) -> _Work:
-        first, second = self.packages
-        return replace(self, packages=(sendable(first), sendable(second)))
+        volume, kind = read(case.image), self.packages[0].info.what
+        settings = self.settings | {"kind": kind.name, "judge": False, "cancelled": cancelled}
+        first, second = (segment(volume, package, **settings).mask for package in self.packages)
+        case_is = (case.patient, case.site)
+        return agreement_of(first, second, volume.grid.voxel_volume_mm3, case_is, kind.classes)

@@ -12,13 +12,15 @@ from PESemiSegLib.errors import ConfigError
 from PESemiSegLib.evaluation import tables
 from PESemiSegLib.evaluation.drawing import require_plotting
 from PESemiSegLib.evaluation.parallel import CancelCheck, CaseDone
+from PESemiSegLib.evaluation.store import CASES
+from PESemiSegLib.evaluation.wording import written
 
 if TYPE_CHECKING:
     from PESemiSegLib.evaluation.case import CaseResult
     from PESemiSegLib.models.kinds import Kind
     from PESemiSegLib.models.package import ModelPackage
 
-CASES, AGREEMENT = "cases", "agreement.json"
+AGREEMENT = "agreement.json"
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Evaluation:
     def run(self) -> Outcome:
         """Measure, and write page and tables into `output`.
 
-        Two models of emboli are compared on scans without labels by how far they agree. Nothing is written
+        Two models that mark are compared on scans without labels by how far they agree. Nothing is written
         before it is known that there is something to measure.
 
         Raises ConfigError for models of different kinds, and what measuring raises.
@@ -74,10 +76,10 @@ class Evaluation:
         self._cases.require_marks(kind.masks)
         if "identifier" in kind.parts:
             return self._identified()
-        if kind.classes > 2:
-            return self._labels()
         if len(self.packages) == 2 and not len(self._cases.select(role="labelled")):
             return self._agreement()
+        if kind.classes > 2:
+            return self._labels()
         return self._emboli()
 
     @property
@@ -97,7 +99,7 @@ class Evaluation:
 
         def tell(step: CaseDone[Any]) -> None:
             values = [figure(result) for result in step.results]
-            said = f"{words} " + " | ".join(f"{value:.3f}" for value in values)
+            said = f"{words} " + " | ".join(written(value, decimals=3) for value in values)
             self.progress(Step(step.done, step.total, {key: values}, said, step.stored))
 
         return tell

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from PESemiSegLib.evaluation.case import CaseResult, Measuring, measure
 from PESemiSegLib.evaluation.lesions import Lesion, LesionReport
 from PESemiSegLib.evaluation.metrics import MaskMetrics, SurfaceMetrics
 from PESemiSegLib.evaluation.paper_compat import PaperCompatMetrics
-from PESemiSegLib.evaluation.parallel import CaseDone, outcomes, sendable
+from PESemiSegLib.evaluation.parallel import CancelCheck, CaseDone, OfModels, by_model
 from PESemiSegLib.evaluation.store import ResultStore, floats, segmenting
 from PESemiSegLib.evaluation.summary import by_site, summarise, summary_rows
 from PESemiSegLib.evaluation.sweep import CurvePoint
@@ -23,8 +23,7 @@ from PESemiSegLib.evaluation.wording import written
 if TYPE_CHECKING:
     from PESemiSegLib.models.package import ModelPackage
 
-__all__ = ["CaseDone", "by_site", "evaluate_cases", "evaluate_models", "summarise", "summary_rows"]
-CancelCheck = Callable[[], bool]
+__all__ = ["by_site", "evaluate_cases", "evaluate_models", "summarise", "summary_rows"]
 
 
 def in_words(step: CaseDone[CaseResult]) -> str:
@@ -89,21 +88,14 @@ def evaluate_models(
     Raises InputError where there is no labelled case, or, once the others are done and stored, with a list of
     those that cannot be measured; ConfigError for bad settings; Cancelled.
     """
-    cases = labelled(manifest)
-    measuring = measuring or Measuring()
-    work = _Work(tuple(packages), measuring, folder, settings)
-    results: dict[int, tuple[CaseResult, ...]] = {}
-    for index, (measured, stored) in outcomes(work, cases, jobs, cancelled):
-        results[index] = measured
-        progress(CaseDone(len(results), len(cases), measured, stored))
-    return [[results[index][n] for index in range(len(cases))] for n in range(len(packages))]
+    work = _Work(tuple(packages), measuring or Measuring(), folder, settings)
+    return by_model(work, labelled(manifest), jobs, progress, cancelled)
 
 
 @dataclass(frozen=True)
-class _Work:
-    """What is done with every case."""
+class _Work(OfModels):
+    """What is done with every case, see `parallel.Work`."""
 
-    packages: tuple[ModelPackage, ...]
     measuring: Measuring
     folder: Path | None
     settings: dict[str, Any]
@@ -126,10 +118,6 @@ class _Work:
             return {"measuring": asdict(self.measuring), "settings": segmenting(package, self.settings)}
 
         return ResultStore(self.folder, read_result).of(case, self.packages, how, measured)
-
-    def to_send(self) -> _Work:
-        """The same for another process: unpacked packages stay with this one, which outlives it."""
-        return replace(self, packages=tuple(map(sendable, self.packages)))
 
 
 def read_result(record: dict[str, Any], case: Case) -> CaseResult:

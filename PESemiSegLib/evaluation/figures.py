@@ -112,6 +112,12 @@ def pseudonyms(results: Sequence[OfPatient], *, identify: bool = False) -> dict[
     return numbered([result.key for result in results])
 
 
+def naming(identify: bool) -> str:
+    """How patients are called in a table, in words."""
+    called = "are called as in" if identify else "are numbered in the order of"
+    return f"Patients {called} the manifest."
+
+
 def numbered(keys: Sequence[str]) -> dict[str, str]:
     """`P01`, `P02` ... for keys in the order they come in first."""
     keys = list(dict.fromkeys(keys))

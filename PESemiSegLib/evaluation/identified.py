@@ -15,8 +15,8 @@ from PESemiSegLib.cohorts.phases import phase_pairs
 from PESemiSegLib.errors import InputError
 from PESemiSegLib.evaluation import tables
 from PESemiSegLib.evaluation.metrics import mask_metrics
-from PESemiSegLib.evaluation.parallel import CaseDone, outcomes, sendable
-from PESemiSegLib.evaluation.store import ResultStore, floats
+from PESemiSegLib.evaluation.parallel import CancelCheck, CaseDone, OfModels, by_model
+from PESemiSegLib.evaluation.store import CASES, ResultStore, deciding, floats
 from PESemiSegLib.evaluation.truth import read_case
 from PESemiSegLib.inference.phase_pairs import on_one_grid
 from PESemiSegLib.inference.progress import Reporter
@@ -24,9 +24,8 @@ from PESemiSegLib.inference.progress import Reporter
 if TYPE_CHECKING:
     from PESemiSegLib.models.package import ModelPackage
 
-CancelCheck = Callable[[], bool]
-PAIRS, CASES = "pairs", "cases"
-"""Folders of the pairs that were registered, and of what single scans came to, in that of the tables."""
+PAIRS = "pairs"
+"""Folder of the pairs that were registered, in that of the tables."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +84,7 @@ def evaluate_identified(
             "one with contrast medium and its mask, and one without."
         )
     tables.make_folder(folder)
-    work = _Work(tuple(packages), plain, folder, settings)
-    found: dict[int, tuple[IdentifiedScan, ...]] = {}
-    for index, (scans, stored) in outcomes(work, cases, jobs, cancelled):
-        found[index] = scans
-        progress(CaseDone(len(found), len(cases), scans, stored))
-    return [[found[index][n] for index in range(len(cases))] for n in range(len(packages))]
+    return by_model(_Work(tuple(packages), plain, folder, settings), cases, jobs, progress, cancelled)
 
 
 def _phase(package: ModelPackage) -> str:
@@ -100,11 +94,10 @@ def _phase(package: ModelPackage) -> str:
 
 
 @dataclass(frozen=True)
-class _Work:
+class _Work(OfModels):
     """What is done with every case, see `parallel.Work`. plain: the other scan of a patient, by key."""
 
     stores = True
-    packages: tuple[ModelPackage, ...]
     plain: dict[str, Case]
     folder: Path
     settings: dict[str, Any]
@@ -115,7 +108,7 @@ class _Work:
 
         def how(package: ModelPackage) -> dict[str, Any]:
             info = package.info
-            settings = {name: value for name, value in self.settings.items() if name != "threads"}
+            settings = deciding(self.settings)
             fed = asdict(info.network_config)
             return {"network": fed, "cuts": [info.threshold, info.min_lesion_mm3], "settings": settings}
 
@@ -123,10 +116,6 @@ class _Work:
             return (self._identified(case, package, cancelled) for package in packages)
 
         return ResultStore(self.folder / CASES, _read).of(case, self.packages, how, measured, *others)
-
-    def to_send(self) -> _Work:
-        """See `parallel.Work`."""
-        return replace(self, packages=tuple(map(sendable, self.packages)))
 
     def _identified(self, case: Case, package: ModelPackage, cancelled: CancelCheck | None) -> IdentifiedScan:
         from PESemiSegLib.inference.identify import identify

@@ -12,7 +12,7 @@ import numpy as np
 from PESemiSegLib.evaluation import tables
 from PESemiSegLib.evaluation.bootstrap import Interval, bootstrap_mean, bootstrap_share
 from PESemiSegLib.evaluation.drawing import COLOURS, MARKERS, Picture, picture
-from PESemiSegLib.evaluation.figures import pseudonyms
+from PESemiSegLib.evaluation.figures import naming, pseudonyms
 from PESemiSegLib.evaluation.identified import IdentifiedScan
 from PESemiSegLib.evaluation.paired import permutation_p
 from PESemiSegLib.evaluation.paired_scans import compare_rates, delong
@@ -140,7 +140,7 @@ def write_identified(
             Section(
                 "Scan by scan",
                 [_without(row, "seconds") for row in flat],
-                "Patients are numbered in the order of the manifest.",
+                naming(name_patients),
             ),
         ],
         conventions=CONVENTIONS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +15,13 @@ from PESemiSegLib.errors import InputError
 from PESemiSegLib.evaluation.by_image import image_figures
 from PESemiSegLib.evaluation.classes import ClassMetrics, LabelResult, label_metrics
 from PESemiSegLib.evaluation.evaluate import labelled
-from PESemiSegLib.evaluation.parallel import CaseDone, outcomes, sendable
+from PESemiSegLib.evaluation.parallel import CancelCheck, CaseDone, OfModels, by_model
 from PESemiSegLib.evaluation.store import ResultStore, floats, segmenting
 from PESemiSegLib.evaluation.truth import read_labels
 
 if TYPE_CHECKING:
     from PESemiSegLib.models.package import ModelPackage
     from PESemiSegLib.volumes.volume import Volume
-
-CancelCheck = Callable[[], bool]
 
 
 def evaluate_labels(
@@ -40,20 +38,14 @@ def evaluate_labels(
 
     Arguments and errors as in `evaluate.evaluate_models`.
     """
-    chosen = labelled(cases)
     work = _Work(tuple(packages), folder, settings)
-    results: dict[int, tuple[LabelResult, ...]] = {}
-    for index, (measured, stored) in outcomes(work, chosen, jobs, cancelled):
-        results[index] = measured
-        progress(CaseDone(len(results), len(chosen), measured, stored))
-    return [[results[index][n] for index in range(len(chosen))] for n in range(len(packages))]
+    return by_model(work, labelled(cases), jobs, progress, cancelled)
 
 
 @dataclass(frozen=True)
-class _Work:
+class _Work(OfModels):
     """What is done with every case, see `parallel.Work`."""
 
-    packages: tuple[ModelPackage, ...]
     folder: Path | None
     settings: dict[str, Any]
 
@@ -71,6 +63,10 @@ class _Work:
 
         def measured(packages: Sequence[ModelPackage]) -> Iterator[LabelResult]:
             volume, truth = read_labels(case)
+            kind = packages[0].info.what
+            if int(truth.min()) < 0 or int(truth.max()) > len(kind.segments):
+                known = len(kind.segments)
+                raise InputError(f"the mask holds labels up to {int(truth.max())}; {kind.name} has {known}.")
             for package in packages:
                 yield self._measured(case, volume, truth, package, cancelled)
 
@@ -89,17 +85,11 @@ class _Work:
         kind, started = package.info.what, time.monotonic()
         result = segment(volume, package, kind=kind.name, judge=False, cancelled=cancelled, **self.settings)
         names = [part.name for part in kind.segments]
-        if int(truth.min()) < 0 or int(truth.max()) > len(names):
-            raise InputError(f"the mask holds labels up to {int(truth.max())}; {kind.name} has {len(names)}.")
         metrics = label_metrics(result.mask, truth, names, volume.grid.voxel_volume_mm3)
         seconds, images = time.monotonic() - started, {}
         if kind.healthy:
             images = image_figures(result.mask, truth, names, [part.name for part in kind.healthy])
         return LabelResult(case.patient, case.site, metrics, seconds, images)
-
-    def to_send(self) -> _Work:
-        """See `parallel.Work`."""
-        return replace(self, packages=tuple(map(sendable, self.packages)))
 
 
 def _read(record: dict[str, Any], case: Case) -> LabelResult:

@@ -14,7 +14,7 @@ from PESemiSegLib.evaluation.bootstrap import Interval
 from PESemiSegLib.evaluation.by_image import HEADING, summarise_images
 from PESemiSegLib.evaluation.classes import MEAN, LabelResult, label_rows, summarise_labels
 from PESemiSegLib.evaluation.drawing import COLOURS, Picture, bars, legend, picture
-from PESemiSegLib.evaluation.figures import pseudonyms
+from PESemiSegLib.evaluation.figures import naming, pseudonyms
 from PESemiSegLib.evaluation.plain_page import PlainPage, Section
 from PESemiSegLib.evaluation.verdict import Verdict, judge_labels
 from PESemiSegLib.evaluation.wording import model_names
@@ -98,7 +98,7 @@ def write_label_report(
             Section("Classes, over patients", flat),
             Section(first, compared),
             Section("Classes, over images", images, f"{HEADING}."),
-            Section("Scan by scan", rows, "Patients are numbered in the order of the manifest."),
+            Section("Scan by scan", rows, naming(identify)),
         ],
         verdicts={f"{name} against {names[0]}": verdict for name, verdict in verdicts.items()},
         conventions=[*CONVENTIONS, *([_BY_IMAGE] if images else [])],

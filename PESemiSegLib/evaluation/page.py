@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from PESemiSegLib.evaluation.case import CaseResult
-from PESemiSegLib.evaluation.figures import COMPARED, pseudonyms
+from PESemiSegLib.evaluation.figures import COMPARED, naming, pseudonyms
+from PESemiSegLib.evaluation.frame import Frame
 from PESemiSegLib.evaluation.froc import sensitivity_at
 from PESemiSegLib.evaluation.paired import Paired
 from PESemiSegLib.evaluation.plots import Picture
 from PESemiSegLib.evaluation.summary import summarise, summarise_paper
 from PESemiSegLib.evaluation.verdict import Verdict, p_in_words
 from PESemiSegLib.evaluation.wording import BLOCKS, CONVENTIONS, title, written
-from PESemiSegLib.inference.report.environment import environment
 
-_TEMPLATES = Path(__file__).parent / "templates"
 _PATIENT_COLUMNS = (
     ("dice", "Dice"),
     ("sensitivity", "Sensitivity"),
@@ -50,34 +47,33 @@ def render(
     pictures: Sequence[Picture],
     comparisons: Sequence[Comparison],
     *,
-    program: str,
     min_overlap: float = 0.0,
-    names: Mapping[str, str] | None = None,
+    identify: bool = False,
 ) -> str:
     """The page. models: results by label, all on the same scans. facts: what the page says about each model.
 
-    names: what patients are called, by `CaseResult.key`; numbered pseudonyms by default.
+    identify: patients by their own name rather than a number.
     """
     some = next(iter(models.values()))
     sites = sorted({result.site for result in some})
     groups = _groups(models, sites)
     overlap = f" and at least {100 * min_overlap:.0f} % of it" if min_overlap else ""
-    template = environment(_TEMPLATES).get_template("evaluation.html")
-    return template.render(
-        program=program,
-        models=list(models),
+    frame = Frame(
         facts=facts,
-        made_up=all(entry.get("data_origin") == "phantom" for entry in facts.values()),
         scans=len(some),
         sites=sites,
-        headline=_headline(list(models), groups[0][1]),
+        headline=dict(zip(models, map(_headline, groups[0][1]), strict=True)),
+        pictures=pictures,
+        conventions=[text.format(overlap=overlap) for text in CONVENTIONS],
+    )
+    return frame.render(
+        "emboli.html",
         tables=_tables(groups),
         paper=_paper(models, sites),
-        pictures=[(p, "data:image/svg+xml;base64," + base64.b64encode(p.svg).decode()) for p in pictures],
         comparisons=[(entry, comparison_rows(entry.verdict.tests)) for entry in comparisons],
         columns=_PATIENT_COLUMNS,
-        patients=_patients(models, names or pseudonyms(some)),
-        conventions=[text.format(overlap=overlap) for text in CONVENTIONS],
+        patients=_patients(models, pseudonyms(some, identify=identify)),
+        naming=naming(identify),
     )
 
 
@@ -122,16 +118,12 @@ def _groups(models: Mapping[str, Sequence[CaseResult]], sites: Sequence[str]) ->
     return found
 
 
-def _headline(models: Sequence[str], summaries: Summaries) -> list[dict[str, str]]:
-    """Three figures of each model, for a glance."""
+def _headline(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Three figures of a model, for a glance."""
     return [
-        {
-            "model": name,
-            "dice": written(summary["dice"]),
-            "found": written(summary["lesion_sensitivity"]),
-            "false": written(summary["false_marks_per_scan"], "false_marks_per_scan"),
-        }
-        for name, summary in zip(models, summaries, strict=True)
+        (written(summary["dice"]), "mean Dice per patient with PE"),
+        (written(summary["lesion_sensitivity"]), "share of emboli found"),
+        (written(summary["false_marks_per_scan"], "false_marks_per_scan"), "false marks per scan"),
     ]
 
 

@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from multiprocessing import get_context, parent_process
 from multiprocessing.synchronize import Event
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from PESemiSegLib.cohorts.manifest import Case
 from PESemiSegLib.errors import (
@@ -58,9 +58,33 @@ class Work(Protocol):
         """The same work for another process."""
 
 
-def sendable(package: ModelPackage) -> ModelPackage:
-    """The package for another process: its unpacked files stay with this one, which outlives it."""
-    return replace(package, _unpacked=None)
+@dataclass(frozen=True)
+class OfModels:
+    """What all work with models has: the models."""
+
+    packages: tuple[ModelPackage, ...]
+
+    def to_send(self) -> Self:
+        """See `Work`: unpacked files of packages stay with this process, which outlives the other."""
+        return replace(self, packages=tuple(replace(each, _unpacked=None) for each in self.packages))
+
+
+def by_model(
+    work: Work,
+    cases: Sequence[Case],
+    jobs: int,
+    progress: Callable[[CaseDone[Any]], None],
+    cancelled: CancelCheck | None,
+) -> list[list[Any]]:
+    """Per model the results in the order of the cases, of work whose outcome is (a result per model, stored).
+
+    Raises what `outcomes` raises.
+    """
+    found: dict[int, tuple[Any, ...]] = {}
+    for index, (results, stored) in outcomes(work, cases, jobs, cancelled):
+        found[index] = results
+        progress(CaseDone(len(found), len(cases), results, stored))
+    return [list(results) for results in zip(*(found[index] for index in range(len(cases))), strict=True)]
 
 
 def outcomes(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,14 +12,13 @@ import numpy as np
 from PESemiSegLib.evaluation import tables
 from PESemiSegLib.evaluation.by_image import ImageMean
 from PESemiSegLib.evaluation.drawing import Picture
+from PESemiSegLib.evaluation.frame import Frame, facts_of, write_pictures
 from PESemiSegLib.evaluation.verdict import Verdict, p_in_words
 from PESemiSegLib.evaluation.wording import written
-from PESemiSegLib.inference.report.environment import environment
 
 if TYPE_CHECKING:
     from PESemiSegLib.models.package import ModelPackage
 
-_TEMPLATES = Path(__file__).parent / "templates"
 _DECIMALS = 3
 _CALLED = {"iou": "IoU", "pe": "PE"}
 
@@ -62,51 +60,28 @@ class PlainPage:
 
     def write(self, folder: Path) -> None:
         """Write the page, and its pictures beside it; raises OutputError."""
-        for picture in self.pictures:
-            tables.write_bytes(folder / f"{picture.name}.svg", picture.svg)
-            tables.write_bytes(folder / f"{picture.name}.png", picture.png)
+        write_pictures(folder, self.pictures)
         tables.write_text(folder / tables.PAGE, self.render())
 
     def render(self) -> str:
         """The page, without outside references."""
-        origins = [package.info.data_origin for package in self.models.values()]
-        return (
-            environment(_TEMPLATES)
-            .get_template("plain.html")
-            .render(
-                program=tables.heading()["program"],
-                models=list(self.models),
-                scans=self.scans,
-                sites=self.sites,
-                warning=self.warning,
-                verdicts=self.verdicts,
-                made_up=all(origin == "phantom" for origin in origins),
-                headline={
-                    name: [(written(value), words) for value, words in entries]
-                    for name, entries in self.headline.items()
-                },
-                sections=[_Table(section) for section in self.sections if section.rows],
-                pictures=[
-                    (p, "data:image/svg+xml;base64," + base64.b64encode(p.svg).decode())
-                    for p in self.pictures
-                ],
-                conventions=self.conventions,
-                facts={
-                    name: _facts(package) | dict(self.facts.get(name, {}))
-                    for name, package in self.models.items()
-                },
-            )
+        frame = Frame(
+            facts={
+                name: facts_of(package) | dict(self.facts.get(name, {}))
+                for name, package in self.models.items()
+            },
+            scans=self.scans,
+            sites=self.sites,
+            headline={
+                name: [(written(value), words) for value, words in entries]
+                for name, entries in self.headline.items()
+            },
+            pictures=self.pictures,
+            conventions=self.conventions,
+            warning=self.warning,
         )
-
-
-def _facts(package: ModelPackage) -> dict[str, Any]:
-    info = package.info
-    return {
-        "name": info.name,
-        "marks": info.what.marks,
-        "sha256": package.sha256,
-        "data_origin": info.data_origin,
-    }
+        sections = [_Table(section) for section in self.sections if section.rows]
+        return frame.render("plain.html", verdicts=self.verdicts, sections=sections)
 
 
 def _heading(name: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from PESemiSegLib.evaluation import tables
 from PESemiSegLib.evaluation.case import CaseResult
 from PESemiSegLib.evaluation.figures import pseudonyms
+from PESemiSegLib.evaluation.frame import facts_of, write_pictures
 from PESemiSegLib.evaluation.froc import froc, sensitivity_at
 from PESemiSegLib.evaluation.page import Comparison, render
 from PESemiSegLib.evaluation.plots import pictures
@@ -69,18 +70,8 @@ def write_report(
     }
     write.text("evaluation.json", tables.to_json(record))
     made = pictures(models)
-    for picture in made:
-        tables.write_bytes(folder / f"{picture.name}.svg", picture.svg)
-        tables.write_bytes(folder / f"{picture.name}.png", picture.png)
-    page = render(
-        models,
-        facts,
-        made,
-        comparisons,
-        program=record["program"],
-        min_overlap=min_overlap,
-        names=called,
-    )
+    write_pictures(folder, made)
+    page = render(models, facts, made, comparisons, min_overlap=min_overlap, identify=identify)
     write.text(tables.PAGE, page)
     return markdown
 
@@ -105,10 +96,7 @@ def _facts(package: ModelPackage, settings: Mapping[str, Any]) -> dict[str, Any]
     from PESemiSegLib.inference.settings import Settings
 
     resolved = Settings(**settings).resolved(package)
-    return {
-        "name": package.info.name,
-        "sha256": package.sha256,
-        "data_origin": package.info.data_origin,
+    return facts_of(package) | {
         "threshold": resolved.threshold,
         "core_threshold": resolved.core_threshold,
         "smallest_mark_mm3": resolved.min_lesion_mm3,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from PESemiSegLib.models.package import ModelPackage
 
 R = TypeVar("R", bound="DataclassInstance")
+CASES = "cases"  # the folder, in that of the tables
 FORMAT = 2  # to be raised when a figure is computed otherwise: older results are then not reused
 _NOT_IN_KEY = ("threads", "batch")  # they change the speed only
 
@@ -56,7 +57,7 @@ class ResultStore(Generic[R]):
         """
         keys = [""] * len(packages)
         if self.folder is not None:
-            data = "|".join(map(data_fingerprint, (case, *others))) if others else data_fingerprint(case)
+            data = "|".join(map(data_fingerprint, (case, *others)))
             keys = [_key(data, package, how(package)) for package in packages]
         found = [self._load(key, case) for key in keys]
         missing = [n for n, result in enumerate(found) if result is None]
@@ -95,8 +96,12 @@ def segmenting(package: ModelPackage, settings: Mapping[str, Any]) -> dict[str, 
     """What a result of `inference.segment` depends on: the settings, with the package's values filled in."""
     from PESemiSegLib.inference.settings import Settings
 
-    resolved = asdict(Settings(**settings).resolved(package))
-    return {name: value for name, value in resolved.items() if name not in _NOT_IN_KEY}
+    return deciding(asdict(Settings(**settings).resolved(package)))
+
+
+def deciding(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings without those that change the speed only."""
+    return {name: value for name, value in settings.items() if name not in _NOT_IN_KEY}
 
 
 def floats(record: Mapping[str, Any]) -> dict[str, Any]:

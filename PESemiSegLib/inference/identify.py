@@ -118,7 +118,8 @@ def identify(
     loading = in_background(lambda: open_engine(choice, package, shape, threads=threads))
     running = wait_for(loading, reporter.check_cancelled)
     clock.lap("load")
-    asked = {windows.middle} if scan_from == "middle" else _on_the_lungs(windows, lungs)
+    on_lungs = _on_the_lungs(windows, lungs)
+    asked = {windows.middle} if scan_from == "middle" else on_lungs
     try:
         said = _run(running, windows, asked, reporter)
     finally:
@@ -132,12 +133,13 @@ def identify(
     clock.lap("findings")
     origin = provenance(volume, package, settings, running.info, choice, windows.box, clock.seconds)
     origin["settings"] |= {"scan_from": scan_from, "any_phase": any_phase}
-    origin["windows"] = {"count": len(said.shares), "asked": len(asked), "shape_zyx": list(windows.crop)}
+    counts = {"count": len(said.shares), "on_lungs": len(on_lungs)}
+    origin["windows"] = counts | {"shape_zyx": list(windows.crop)}
     reporter.check_cancelled()
     return IdentifyResult(
         volume=volume,
-        pe_probability=said.scan,
-        window_probabilities=said.shares,
+        pe_probability=max(said.shares[place] for place in asked),
+        window_probabilities=[share for place, share in said.shares.items() if place in on_lungs],
         mask=mask,
         probability=probability,
         cam=cam,
@@ -193,11 +195,10 @@ def _inspect(
 
 @dataclass
 class _Said:
-    """What the windows said: on the network's grid, per window, of the scan, and on the cells."""
+    """What the windows said: on the network's grid, of each window as a whole, and on the cells."""
 
     probability: np.ndarray
-    shares: list[float]
-    scan: float
+    shares: dict[Place, float]
     cells: np.ndarray
 
 
@@ -209,20 +210,19 @@ def _on_the_lungs(windows: Windows, lungs: LungField) -> set[Place]:
 
 
 def _run(engine: Engine, windows: Windows, asked: Collection[Place], reporter: Reporter) -> _Said:
-    """Run the engine over all windows; only the running sums of `Blend` are held."""
+    """Run the engine over all windows; only the running sums of `Blend` are held. asked: those of the map."""
     places = windows.places
-    blend, shares = Blend(windows), []
-    cells = Cells(windows)
+    blend, cells = Blend(windows), Cells(windows)
+    shares: dict[Place, float] = {}
     reporter.start("windows", len(places))
     outputs = engine.run((windows.input(place) for place in places), reporter.check_cancelled)
     for n, (place, (probability, share, seen)) in enumerate(zip(places, outputs, strict=True)):
         blend.add(place, probability)
-        shares.append(float(share[1]))
+        shares[place] = float(share[1])
         if place in asked:
             cells.add(place, seen)
         reporter.advance(n + 1)
-    scan = max(share for place, share in zip(places, shares, strict=True) if place in asked)
-    return _Said(blend.finish(), shares, scan, cells.mean())
+    return _Said(blend.finish(), shares, cells.mean())
 
 
 def _marked(

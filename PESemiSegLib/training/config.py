@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-import types
-import typing
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any
 
 from PESemiSegLib.cohorts.sampling import SamplingConfig
 from PESemiSegLib.errors import ConfigError
 from PESemiSegLib.models.kinds import kind_named
 from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
+from PESemiSegLib.training.plain import changed_part, from_plain, to_plain
 from PESemiSegLib.training.settings import SemiConfig, require, split_strategy
 
-T = TypeVar("T")
 OPTIMISERS = ("adamw", "adam", "sgd")
 DECAYS = ("poly", "cosine")
 PRECISIONS = ("fp32", "bf16")
@@ -73,10 +70,6 @@ class LossConfig:
     centres: float = 0.0  # weight of CPMN's dense centre loss on the features before the head
     centres_start: float = 0.0  # share of the run before it; features that tell nothing apart yet collapse
 
-    def centres_at(self, progress: float) -> float:
-        """The weight of the dense centre loss once this share of the run is behind."""
-        return self.centres if progress >= self.centres_start else 0.0
-
     def __post_init__(self) -> None:
         require(self.dice_over in ("sample", "batch"), "dice_over is 'sample' or 'batch'")
         require(
@@ -89,6 +82,10 @@ class LossConfig:
         require(0.5 < self.real_label <= 1, "real_label must lie within 0.5 to 1")
         require(0 <= self.soften_mask_pixels <= 5, "soften_mask_pixels must lie within 0 to 5")
         require(0 <= self.background_weight <= 1, "background_weight must lie within 0 to 1")
+
+    def centres_at(self, progress: float) -> float:
+        """The weight of the dense centre loss once this share of the run is behind."""
+        return self.centres if progress >= self.centres_start else 0.0
 
 
 @dataclass(frozen=True)
@@ -222,7 +219,7 @@ class TrainConfig:
 
         A mapping changes some settings of a part: `finish={"iterations": 0}`. Raises ConfigError.
         """
-        changes = {n: _part(self, n, value) for n, value in changes.items() if value is not None}
+        changes = {n: changed_part(self, n, value) for n, value in changes.items() if value is not None}
         network, sampling = changes.pop("network", self.network), changes.pop("sampling", self.sampling)
         if "width" in changes:
             network = replace(network, width=changes.pop("width"))
@@ -233,24 +230,6 @@ class TrainConfig:
         if "trust" in changes:
             semi = replace(semi, adversarial=replace(semi.adversarial, trust=changes.pop("trust")))
         return replace(self, network=network, sampling=sampling, semi=semi, **changes)
-
-
-def to_plain(config: Any) -> dict[str, Any]:
-    """Dataclass -> dicts, lists and scalars."""
-    plain: dict[str, Any] = _listed(asdict(config))
-    return plain
-
-
-def from_plain(kind: type[T], values: dict[str, Any]) -> T:
-    """The inverse of `to_plain`; raises ConfigError on unknown names and wrong types."""
-    if not isinstance(values, dict):
-        raise ConfigError(f"{kind.__name__}: expected a mapping, got {type(values).__name__}.")
-    known = {entry.name for entry in fields(kind)}  # type: ignore[arg-type]
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise ConfigError(f"{kind.__name__} has no setting {', '.join(map(str, unknown))}.")
-    hints = get_type_hints(kind)
-    return kind(**{name: _typed(f"{kind.__name__}.{name}", hints[name], v) for name, v in values.items()})
 
 
 def write_yaml(config: TrainConfig, path: Path) -> None:
@@ -269,36 +248,3 @@ def read_yaml(path: Path) -> TrainConfig:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"The settings {path.name} cannot be read: {error}") from error
     return from_plain(TrainConfig, values)
-
-
-def _part(config: Any, name: str, value: Any) -> Any:
-    """A part of the settings with some of its own replaced, where the value is a mapping."""
-    part = getattr(config, name, None)
-    if not isinstance(value, Mapping) or not is_dataclass(part):
-        return value
-    kept = {entry.name: getattr(part, entry.name) for entry in fields(part)}
-    return from_plain(type(part), kept | {inner: _part(part, inner, value[inner]) for inner in value})
-
-
-def _typed(name: str, hint: Any, value: Any) -> Any:
-    if isinstance(hint, type) and is_dataclass(hint):
-        return value if isinstance(value, hint) else from_plain(hint, value)
-    if get_origin(hint) is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise ConfigError(f"{name}: expected a list, got {value!r}.")
-        return tuple(value)
-    choices = get_args(hint) if get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-    if isinstance(value, dict) and (parts := [c for c in choices if is_dataclass(c)]):
-        return from_plain(parts[0], value)  # type: ignore[arg-type]
-    if float in choices and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    plain = tuple(c for c in choices if isinstance(c, type))
-    if plain and (not isinstance(value, plain) or (isinstance(value, bool) and bool not in plain)):
-        raise ConfigError(f"{name}: expected {' or '.join(c.__name__ for c in plain)}, got {value!r}.")
-    return value
-
-
-def _listed(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _listed(entry) for name, entry in value.items()}
-    return [_listed(entry) for entry in value] if isinstance(value, (tuple, list)) else value

@@ -17,7 +17,8 @@ from PESemiSegLib.models.info import PackageInfo
 from PESemiSegLib.models.kinds import kind_named
 from PESemiSegLib.models.package import ModelPackage, read_package, write_package
 from PESemiSegLib.training import parallel
-from PESemiSegLib.training.config import TrainConfig, to_plain
+from PESemiSegLib.training.config import TrainConfig
+from PESemiSegLib.training.plain import to_plain
 from PESemiSegLib.training.unread import unread
 
 if TYPE_CHECKING:

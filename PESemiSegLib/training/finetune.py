@@ -18,6 +18,7 @@ from PESemiSegLib.errors import ConfigError, DeviceError, OutputError
 from PESemiSegLib.evaluation import tables
 from PESemiSegLib.evaluation.before_after import judged_on, write_before_after
 from PESemiSegLib.evaluation.drawing import require_plotting
+from PESemiSegLib.evaluation.store import CASES
 from PESemiSegLib.evaluation.verdict import Verdict, compare
 from PESemiSegLib.models.kinds import IDENTIFICATION
 from PESemiSegLib.models.package import ModelPackage, amend_package, read_package
@@ -37,7 +38,7 @@ from PESemiSegLib.training.run import (
 from PESemiSegLib.training.start import check_base, starting_networks
 from PESemiSegLib.training.trainer import Event, Trainer
 
-MODEL, EVALUATION, CASES = "model", "evaluation", "cases"
+MODEL, EVALUATION = "model", "evaluation"
 _NOT_JUDGED = "Training has ended; the comparison with the base has not."
 _NO_VERDICT = (
     "No labelled patients were held out (split 'test'): the figures tell how the training went and how far "

@@ -186,7 +186,8 @@ def preset(name: str, stage: str = "supervised", strategy: str | None = None) ->
     """The settings of this name for a stage; raises ConfigError that lists the known ones.
 
     stage: "supervised" starts from nothing (with another strategy, its unlabelled terms begin later in the
-    same run); "semi" goes on from a supervised model; "finetune" adapts any model, in half the iterations.
+    same run); "semi" goes on from a supervised model; "finetune" adapts any model, in half the iterations,
+    and at a quarter of the rate where the preset has no second stage of its own.
     strategy: another one than the stage's own.
     """
     if name not in PRESETS:
@@ -199,19 +200,17 @@ def preset(name: str, stage: str = "supervised", strategy: str | None = None) ->
     # Beside a trained network a fresh one would teach nothing but its own start.
     config = replace(config, semi=replace(config.semi, cps=replace(config.semi.cps, second="copy")))
     if stage == "finetune":
-        every = max(1, round(config.validate_every * _SHORT))
+        every, optimiser = max(1, round(config.validate_every * _SHORT)), config.segmenter_optimiser
+        if _SEMI[name] is PRESETS[name]:
+            optimiser = replace(optimiser, lr=_GENTLE * optimiser.lr)
         config = replace(
             config,
             iterations=round(config.iterations * _SHORT),
-            segmenter_optimiser=_gentle(config.segmenter_optimiser, _SEMI[name] is PRESETS[name]),
+            segmenter_optimiser=optimiser,
             validate_every=every,
             checkpoint_every=every,
         )
     return with_strategy(config, strategy)
-
-
-def _gentle(optimiser: OptimiserConfig, one_stage: bool) -> OptimiserConfig:
-    return replace(optimiser, lr=_GENTLE * optimiser.lr) if one_stage else optimiser
 
 
 def with_strategy(config: TrainConfig, strategy: str | None) -> TrainConfig:

@@ -25,7 +25,7 @@ from PESemiSegLib.cohorts.sampling import (
 from PESemiSegLib.errors import Cancelled, InputError
 from PESemiSegLib.training import parallel
 from PESemiSegLib.training.checkpoint import load_checkpoint, save_checkpoint
-from PESemiSegLib.training.config import TrainConfig, from_plain, to_plain
+from PESemiSegLib.training.config import TrainConfig
 from PESemiSegLib.training.draws import seeded
 from PESemiSegLib.training.ema import WeightAverage
 from PESemiSegLib.training.finish import lessons
@@ -33,6 +33,7 @@ from PESemiSegLib.training.health import HealthMonitor
 from PESemiSegLib.training.keep import Best, part
 from PESemiSegLib.training.layout import module_on, tensor_on
 from PESemiSegLib.training.learner import Learner, NonFiniteLoss
+from PESemiSegLib.training.plain import from_plain, to_plain
 from PESemiSegLib.training.start import Networks, fresh_networks
 from PESemiSegLib.training.strategies import build_strategy
 from PESemiSegLib.training.strategies.base import Clock, ImageTensors, LabelledTensors

@@ -81,7 +81,8 @@ def files_of(folder: Path) -> list[Path]:
 
 def settings_of(params: dict[str, Any]) -> TrainConfig:
     """The settings of the learning that a job's parameters name. Raises ConfigError."""
-    from PESemiSegLib.training.config import TrainConfig, from_plain, read_yaml
+    from PESemiSegLib.training.config import TrainConfig, read_yaml
+    from PESemiSegLib.training.plain import from_plain
     from PESemiSegLib.training.presets import preset
 
     given = params.get("config")

@@ -23,8 +23,9 @@ from PESemiSegLib.evaluation.evaluate import evaluate_models
 from PESemiSegLib.evaluation.figures import PER_PATIENT
 from PESemiSegLib.evaluation.froc import sensitivity_at
 from PESemiSegLib.phantom.recipe import GENERATOR_VERSION
-from PESemiSegLib.training.config import TrainConfig, from_plain, to_plain
+from PESemiSegLib.training.config import TrainConfig
 from PESemiSegLib.training.export import describe_machine, export
+from PESemiSegLib.training.plain import from_plain, to_plain
 from PESemiSegLib.training.presets import preset
 from PESemiSegLib.training.run import RunOptions, prepare, train
 from PESemiSegLib.training.trainer import CHECKPOINT, Event

@@ -98,7 +98,7 @@ def test_unequal_shapes_are_refused() -> None:
 
 def test_a_scan_without_pe_shows_its_false_marks_and_no_dice(make_result) -> None:  # type: ignore[no-untyped-def]
     results = [make_result("a", 2, 1), make_result("b", 0, 0, false_marks=2), make_result("c", 1, 0)]
-    page = render({"m": results}, {"m": {}}, [], [], program="test")
+    page = render({"m": results}, {"m": {}}, [], [])
     cells = {
         row[0]: row[3:]
         for row in (re.findall(r"<td[^>]*>(.*?)</td>", line) for line in page.split("<tr>"))

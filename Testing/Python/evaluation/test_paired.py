@@ -112,6 +112,19 @@ def test_none_and_all_have_intervals_too() -> None:
     assert bootstrap_share([0, 0], [2, 3]).high > 0.5
 
 
+def test_label_maps_agree_class_by_class() -> None:
+    first, second = np.zeros((2, 1, 4, 8), np.uint8)
+    first[0, :2, :4], first[0, 2:, :4] = 1, 2
+    second[0, :2, :4], second[0, 2:, :2] = 1, 2
+    assert agreement_of(first, second, 1.0, classes=3).dice == pytest.approx((1 + 2 * 4 / (8 + 4)) / 2)
+    second[first == 1], second[first == 2] = 2, 1  # all alike but for the names
+    assert agreement_of(first, second, 1.0, classes=3).dice == 0.0
+    assert agreement_of(first, second, 1.0).dice == 1.0
+    only = np.where(first == 1, 1, 0)
+    assert agreement_of(only, only, 1.0, classes=4).dice == 1.0  # classes that neither marks do not count
+    assert np.isnan(agreement_of(only * 0, only * 0, 1.0, classes=4).dice)
+
+
 def test_agreement_is_told_as_such() -> None:
     first, second = np.zeros((2, 6, 6)), np.zeros((2, 6, 6))
     first[0, 1:3, 1:3] = second[0, 1:3, 1] = second[1, 5, 5] = 1

@@ -47,7 +47,8 @@ def manifest(write_case: CaseMaker, tmp_path_factory: pytest.TempPathFactory) ->
 
 def settings_with(**changes: object) -> dict[str, object]:
     """Complete settings, as the panel puts them into a job."""
-    from PESemiSegLib.training.config import TrainConfig, from_plain, to_plain
+    from PESemiSegLib.training.config import TrainConfig
+    from PESemiSegLib.training.plain import from_plain, to_plain
 
     return to_plain(from_plain(TrainConfig, SETTINGS | changes))
 
@@ -82,8 +83,9 @@ def killed_until_done(job: Job, seed: int, kills: int) -> Watch:
 
 def undisturbed(manifest: Path, folder: Path) -> dict[str, str]:
     """The same run by the function that the job calls."""
-    from PESemiSegLib.training.config import TrainConfig, from_plain
+    from PESemiSegLib.training.config import TrainConfig
     from PESemiSegLib.training.export import export
+    from PESemiSegLib.training.plain import from_plain
     from PESemiSegLib.training.run import RunOptions, prepare, train
 
     config = from_plain(TrainConfig, settings_with())

@@ -7,16 +7,9 @@ from pathlib import Path
 import pytest
 
 from PESemiSegLib.errors import ConfigError
-from PESemiSegLib.training.config import (
-    FinishConfig,
-    OptimiserConfig,
-    TrainConfig,
-    from_plain,
-    read_yaml,
-    to_plain,
-    write_yaml,
-)
+from PESemiSegLib.training.config import FinishConfig, OptimiserConfig, TrainConfig, read_yaml, write_yaml
 from PESemiSegLib.training.export import settings_in_use
+from PESemiSegLib.training.plain import from_plain, to_plain
 from PESemiSegLib.training.presets import PRESETS, STAGES, preset
 from PESemiSegLib.training.settings import STRATEGY_NAMES, Scheduled, split_strategy
 from PESemiSegLib.training.unread import unread, without_effect

@@ -15,8 +15,9 @@ from PESemiSegLib.cohorts.volume_crops import PhaseStack, VolumeCrops
 from PESemiSegLib.errors import Cancelled, ConfigError, InputError
 from PESemiSegLib.networks.config import NetworkConfig, VolumeConfig
 from PESemiSegLib.training import blocks, run
-from PESemiSegLib.training.config import TrainConfig, from_plain, read_yaml, to_plain, write_yaml
+from PESemiSegLib.training.config import TrainConfig, read_yaml, write_yaml
 from PESemiSegLib.training.example import Examples
+from PESemiSegLib.training.plain import from_plain, to_plain
 from PESemiSegLib.training.presets import PRESETS, preset
 from PESemiSegLib.training.presets_cpmn import CPMN
 from PESemiSegLib.training.run import RunOptions, prepare

@@ -16,6 +16,7 @@ from PESemiSegLib.cohorts.manifest import Case, Manifest, read_manifest, write_m
 from PESemiSegLib.cohorts.sampling import SamplingConfig
 from PESemiSegLib.errors import Cancelled, ConfigError, InputError, PackageError
 from PESemiSegLib.evaluation.before_after import case_lines
+from PESemiSegLib.evaluation.verdict import compare
 from PESemiSegLib.models.info import PackageInfo
 from PESemiSegLib.models.package import ModelPackage, write_package
 from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
@@ -307,3 +308,8 @@ def test_a_model_of_arteries_is_adapted_and_judged_by_its_classes(cohort: Path, 
     assert "adapted against base" in page
     assert "SECRET" not in page
     assert adapted.package.info.what.name == "arteries"
+    unlabelled = read_manifest(manifest_path).select("train", "unlabelled")
+    assert len(unlabelled)
+    without = compare(base, adapted.package, unlabelled, threads=1)
+    assert without.word == "no labels"
+    assert without.agreement["scans"] == len(unlabelled)

@@ -16,8 +16,9 @@ from PESemiSegLib.cohorts.cache import CachedVolume
 from PESemiSegLib.cohorts.sampling import LabelledCrops, SamplingConfig, UnlabelledCrops
 from PESemiSegLib.errors import Cancelled, ConfigError, InputError
 from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
-from PESemiSegLib.training.config import LossConfig, OptimiserConfig, TrainConfig, from_plain
+from PESemiSegLib.training.config import LossConfig, OptimiserConfig, TrainConfig
 from PESemiSegLib.training.losses import adversarial_loss, segmentation_loss
+from PESemiSegLib.training.plain import from_plain
 from PESemiSegLib.training.settings import (
     MIX,
     OWN_STRATEGIES,

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
-from PESemiSegLib.training.config import OptimiserConfig, TrainConfig, from_plain
+from PESemiSegLib.training.config import OptimiserConfig, TrainConfig
 from PESemiSegLib.training.ema import WeightAverage
 from PESemiSegLib.training.learner import Learner
+from PESemiSegLib.training.plain import from_plain
 from PESemiSegLib.training.settings import (
     MIX,
     BcpConfig,

@@ -19,8 +19,9 @@ from PESemiSegLib.cohorts.sampling import LabelledCrops, SamplingConfig, Unlabel
 from PESemiSegLib.errors import Cancelled, ConfigError, InputError
 from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
 from PESemiSegLib.training import parallel
-from PESemiSegLib.training.config import LossConfig, OptimiserConfig, TrainConfig, from_plain, to_plain
+from PESemiSegLib.training.config import LossConfig, OptimiserConfig, TrainConfig
 from PESemiSegLib.training.losses import segmentation_loss
+from PESemiSegLib.training.plain import from_plain, to_plain
 from PESemiSegLib.training.pool import Pool
 from PESemiSegLib.training.presets import preset
 from PESemiSegLib.training.settings import SemiConfig

@@ -1,0 +1,63 @@
+"""What the page of every evaluation shows, whatever was measured: heading, headline, pictures and models."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PESemiSegLib.evaluation import tables
+from PESemiSegLib.evaluation.drawing import Picture
+from PESemiSegLib.inference.report.environment import environment
+
+if TYPE_CHECKING:
+    from PESemiSegLib.models.package import ModelPackage
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The common parts. facts: what is said of each model, by its name on the page.
+
+    headline: of each model figures as text, with the words beneath.
+    """
+
+    facts: Mapping[str, Mapping[str, Any]]
+    scans: int
+    sites: Sequence[str]
+    headline: Mapping[str, Sequence[tuple[str, str]]]
+    pictures: Sequence[Picture]
+    conventions: Sequence[str]
+    warning: str = ""
+
+    def render(self, template: str, **own: Any) -> str:
+        """The page by a template that extends `evaluation.html`, without outside references."""
+        pictures = [
+            (each, "data:image/svg+xml;base64," + base64.b64encode(each.svg).decode())
+            for each in self.pictures
+        ]
+        made_up = all(entry.get("data_origin") == "phantom" for entry in self.facts.values())
+        common = vars(self) | {"pictures": pictures, "made_up": made_up, "models": list(self.facts)}
+        program = tables.heading()["program"]
+        return environment(_TEMPLATES).get_template(template).render(common, program=program, **own)
+
+
+def facts_of(package: ModelPackage) -> dict[str, Any]:
+    """What a page says of any model."""
+    info = package.info
+    return {
+        "name": info.name,
+        "marks": info.what.marks,
+        "sha256": package.sha256,
+        "data_origin": info.data_origin,
+    }
+
+
+def write_pictures(folder: Path, pictures: Sequence[Picture]) -> None:
+    """Write the pictures beside the page, as SVG and PNG; raises OutputError."""
+    for picture in pictures:
+        tables.write_bytes(folder / f"{picture.name}.svg", picture.svg)
+        tables.write_bytes(folder / f"{picture.name}.png", picture.png)
