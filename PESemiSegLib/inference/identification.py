@@ -20,8 +20,9 @@ class IdentifyResult:
     """What a model says of a whole scan, on the volume's working grid (axial, LPS).
 
     pe_probability: of the scan, 0 to 1; window_probabilities: of each window on the lungs, upwards. mask
-    uint8 (z, y, x) and probability: per voxel. cam: the Grad-CAM map of the windows that the scan's probability was told
-    from, as a share of its highest value; cam_peak: that value, in log-odds of PE (0: nothing speaks for PE).
+    uint8 (z, y, x) and probability: per voxel. cam: the Grad-CAM map of the windows that the scan's
+    probability was told from, as a share of its highest value; cam_peak: that value, in log-odds of PE (0:
+    nothing speaks for PE).
     Outside the computed box nothing was computed and all maps are 0.
     """
 
