@@ -58,7 +58,7 @@ def _cpmn() -> TrainConfig:
 
 
 def _cpmn_small() -> TrainConfig:
-    """For two CPU cores: 64 x 64 x 32 voxels of 2 mm; about half of the crops hold an embolus.
+    """For two CPU cores: 64 x 64 x 32 voxels of 2 mm, half of the crops about emboli.
 
     Voxels of no more, since the finest maps that the decoder is handed are of half the resolution. A Dice
     term beside the focal loss, which takes longer than so short a run to find one voxel in some thousands.
@@ -70,7 +70,7 @@ def _cpmn_small() -> TrainConfig:
         whole,
         name="cpmn_small",
         network=replace(whole.network, volume=VolumeConfig((32, 64, 64), 2.0)),
-        sampling=replace(whole.sampling, batch=4, emboli=0.35, jitter=0.25),
+        sampling=replace(whole.sampling, batch=4, emboli=0.5, jitter=0.25),
         losses=replace(whole.losses, dice=1.0, dice_over="batch", centres_start=0.5),
         spacing_mm=2.0,
         iterations=300,
