@@ -170,14 +170,17 @@ def _resampled_steps(along_normal: FloatArray, warnings: list[str]) -> tuple[flo
     length = float(along_normal[-1] - along_normal[0])
     typical = float(np.percentile(gaps, 25, method="lower"))
     usual = float(np.median(gaps))
-    if length / typical > MOST_PLANES_PER_SLICE * len(along_normal):
-        typical = usual
+    finest = length / (MOST_PLANES_PER_SLICE * len(along_normal))
+    if typical < finest:
+        typical = max(usual, finest)
     count = round(length / typical) + 1
     step = length / (count - 1)
     positions = (along_normal - along_normal[0]) / step
     nearest = np.rint(positions)
-    on_grid = np.abs(positions - nearest).max() * step
-    if on_grid <= max(POSITION_ROUNDING_MM, SPACING_TOLERANCE * step) and np.diff(nearest).all():
+    off = np.abs(positions - nearest).max() * step
+    # At the finest step the grid is no longer that of the slices, however near to it they lie.
+    on_grid = typical > finest and off <= max(POSITION_ROUNDING_MM, SPACING_TOLERANCE * step)
+    if on_grid and np.diff(nearest).all():
         missing = count - len(along_normal)
         wide = [f"{a - along_normal[0]:.1f}" for a, b in pairwise(along_normal) if b - a > 1.5 * step]
         warnings.append(

@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from PESemiSegLib.errors import InputError
 from PESemiSegLib.volumes import read
-from PESemiSegLib.volumes.dicom_geometry import is_regular
+from PESemiSegLib.volumes.dicom_geometry import MOST_PLANES_PER_SLICE, is_regular
 
 SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
 CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
@@ -117,6 +117,10 @@ def test_two_slices_nearly_at_one_place_are_uneven_and_neither_is_lost(dicom, tm
     assert any("unevenly spaced (0.05 to 2.00 mm)" in w for w in volume.facts.warnings)
     dicom.assert_field(volume, tolerance=1.01)
     assert len(np.unique(volume.native.slice_positions)) == 10
+    every_second = [k + shift for k in range(20) for shift in (0, 0.05)]  # two acquisitions side by side
+    volume = read(dicom.series(tmp_path / "two", every_second, SeriesInstanceUID="1.2.3.5"))
+    assert any("unevenly spaced (0.05 to 0.95 mm)" in w for w in volume.facts.warnings)
+    assert volume.shape[0] <= MOST_PLANES_PER_SLICE * 40 + 1
 
 
 @pytest.mark.parametrize(
