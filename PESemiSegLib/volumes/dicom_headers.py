@@ -140,6 +140,8 @@ def read_planes(path: Path) -> list[Plane]:
         from .dicom_enhanced import frame_planes
 
         return frame_planes(plane, ds)
+    if layout.frames > 1:
+        raise ValueError(f"it holds {layout.frames} frames but does not say where they lie")
     return [plane]
 
 

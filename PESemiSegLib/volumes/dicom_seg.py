@@ -10,7 +10,7 @@ import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -70,12 +70,16 @@ def write_dicom_seg(
     written and the outcome's note says why. Raises OutputError when the disk refuses.
     """
     if not volume.facts.source_files:
-        return Outcome(False, "No DICOM SEG was written: the input is not a DICOM series.")
+        several = "the frames lie in several files, to which one SEG cannot refer"
+        reason = several if volume.facts.kind == "dicom" else "the input is not a DICOM series"
+        return Outcome(False, f"No DICOM SEG was written: {reason}.")
     sources = [_header(file) for file in volume.facts.source_files]
     missing = _missing(sources)
     if missing:
         lacks = ", ".join(missing)
         return Outcome(False, f"No DICOM SEG was written: the source lacks {lacks} to refer to.")
+    if len({source.SOPInstanceUID for source in sources}) < len(sources):
+        return Outcome(False, "No DICOM SEG was written: several slices share one SOPInstanceUID.")
     note = _unify_frame_of_reference(sources)
     frames = _frames(volume.to_source(mask), sources, volume.facts.source_frames)
     try:
@@ -97,12 +101,32 @@ def _header(path: Path) -> Dataset:
         header = dcmread(path, stop_before_pixels=True, force=True)
     except OSError as error:
         raise OutputError(f"cannot reference {path.name} in the DICOM SEG: {error.strerror}") from error
-    for keyword in _MAY_BE_EMPTY:
-        if keyword not in header:
-            setattr(header, keyword, None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they quote the patient's values
+        for keyword in _MAY_BE_EMPTY:
+            setattr(header, keyword, _copied(header, keyword))
+    # What is copied is text by now, and highdicom knows neither code extensions nor several character sets.
+    header.SpecificCharacterSet = "ISO_IR 192"
     if header.PatientSex not in ("M", "F", "O"):
         header.PatientSex = None
     return header
+
+
+def _copied(header: Dataset, keyword: str) -> Any:
+    """A value that the SEG copies, decoded; None where it is missing, or no date or time though it should."""
+    from pydicom.valuerep import DA, TM, PersonName
+
+    value = header.get(keyword)
+    if not value:
+        return None
+    try:
+        if keyword.endswith("Date"):
+            DA(str(value))
+        elif keyword.endswith("Time"):
+            TM(str(value))
+    except (ValueError, OverflowError):
+        return None
+    return str(value) if isinstance(value, PersonName) else value
 
 
 def _missing(sources: list[Dataset]) -> list[str]:

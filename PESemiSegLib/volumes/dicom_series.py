@@ -103,12 +103,15 @@ def build_stacks(planes: list[Plane]) -> tuple[list[Stack], list[str]]:
 
 
 def _without_copies(planes: list[Plane]) -> tuple[list[Plane], list[str]]:
-    """Keep one file of each instance; copies of a file are common in exported folders."""
-    seen: set[tuple[str, str, int]] = set()
+    """Keep one file of each instance; copies of a file are common in exported folders.
+
+    Poor anonymisers give all slices one UID: the same instance lies at the same place too.
+    """
+    seen: set[tuple[object, ...]] = set()
     kept: list[Plane] = []
     copies: set[Path] = set()
     for plane in planes:
-        key = (plane.series_uid, plane.sop_uid, plane.frame)
+        key = (plane.series_uid, plane.sop_uid, plane.frame, plane.position_lps)
         if plane.sop_uid and key in seen:
             copies.add(plane.path)
             continue

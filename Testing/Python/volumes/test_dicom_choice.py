@@ -7,6 +7,7 @@ from pydicom.uid import generate_uid
 
 from PESemiSegLib.errors import InputError
 from PESemiSegLib.volumes import read
+from PESemiSegLib.volumes.dicom_seg import write_dicom_seg
 
 OTHERS = {  # kind: SOP class, modality
     "Secondary Capture": ("1.2.840.10008.5.1.4.1.1.7", "CT"),
@@ -156,6 +157,16 @@ def test_two_matrices_in_one_series_are_split(dicom, tmp_path):
     dicom.series(tmp_path, range(4), prefix="b", hu=np.zeros((20, 30)))
     assert read(tmp_path).shape == (7, 12, 16)
     assert read(tmp_path, "index:2").shape == (4, 20, 30)
+
+
+def test_slices_that_share_one_uid_are_no_copies(dicom, tmp_path):
+    dicom.series(tmp_path, range(6), SOPInstanceUID="1.2.3.5", FrameOfReferenceUID="1.2.3.9")
+    volume = read(tmp_path)
+    assert volume.shape[0] == 6
+    dicom.assert_field(volume, tolerance=0.51)
+    outcome = write_dicom_seg(tmp_path / "seg.dcm", np.zeros(volume.shape, np.uint8), volume)
+    assert not outcome.written
+    assert "share one SOPInstanceUID" in outcome.note
 
 
 def test_copies_of_files_are_left_out(dicom, tmp_path):

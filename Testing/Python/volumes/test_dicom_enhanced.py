@@ -10,6 +10,7 @@ from pydicom.uid import EnhancedCTImageStorage, RLELossless
 
 from PESemiSegLib.errors import InputError
 from PESemiSegLib.volumes import read
+from PESemiSegLib.volumes.dicom_seg import write_dicom_seg
 
 
 def item(**values) -> Sequence:
@@ -108,6 +109,9 @@ def test_a_stack_over_two_files(dicom, tmp_path):
     dicom.assert_field(volume, tolerance=0.51)
     assert volume.shape[0] == 8
     assert volume.facts.source_files == ()  # a DICOM SEG cannot refer to frames of two files
+    outcome = write_dicom_seg(tmp_path / "seg.dcm", np.zeros(volume.shape, np.uint8), volume)
+    assert not outcome.written
+    assert "the frames lie in several files" in outcome.note
 
 
 def test_fewer_descriptions_than_frames_are_refused(dicom, tmp_path):
@@ -115,6 +119,13 @@ def test_fewer_descriptions_than_frames_are_refused(dicom, tmp_path):
     del made.ds.PerFrameFunctionalGroupsSequence[-1]
     with pytest.raises(InputError, match=r"e\.dcm: it describes 3 frames but holds 4"):
         read(dicom.save(made.ds, tmp_path / "e.dcm"))
+
+
+def test_frames_without_places_are_refused(dicom, tmp_path):
+    ds = dicom.plane(stored=np.zeros((4 * 12, 16)), Rows=12, NumberOfFrames=4)
+    path = dicom.save(ds, tmp_path / "m.dcm")
+    with pytest.raises(InputError, match=r"m\.dcm: it holds 4 frames but does not say where they lie"):
+        read(path)
 
 
 def test_a_truncated_file_is_refused(dicom, tmp_path):

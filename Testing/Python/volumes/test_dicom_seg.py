@@ -148,6 +148,37 @@ def test_missing_patient_attributes_become_empty(tmp_path: Path, dicom: SimpleNa
     assert not seg.PatientSex
 
 
+@pytest.mark.parametrize(
+    ("character_set", "name"),
+    [
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎"),
+        (["", "ISO 2022 IR 149"], "Hong^Gildong=洪^吉洞=홍^길동"),
+        ("ISO 2022 IR 6", "Doe^Jane"),
+    ],
+)
+def test_the_name_survives_every_character_set(
+    character_set: str | list[str], name: str, tmp_path: Path, dicom: SimpleNamespace
+) -> None:
+    tags = {"SpecificCharacterSet": character_set, "PatientName": name}
+    volume = read(dicom.series(tmp_path / "in", range(3), **REFERENCE, **tags))
+    outcome = write_dicom_seg(tmp_path / "seg.dcm", marked(volume), volume)
+    assert outcome == (True, "")
+    assert pydicom.dcmread(tmp_path / "seg.dcm").PatientName == name
+
+
+def test_dates_that_are_none_become_empty(tmp_path: Path, dicom: SimpleNamespace) -> None:
+    folder = dicom.series(tmp_path / "in", range(3), **REFERENCE)
+    with pydicom.config.disable_value_validation():
+        for path in folder.iterdir():
+            ds = pydicom.dcmread(path)
+            ds.StudyDate, ds.StudyTime, ds.PatientBirthDate = "2020-01-01", "12:30:00", "anonymous"
+            ds.save_as(path)
+    volume = read(folder)
+    assert write_dicom_seg(tmp_path / "seg.dcm", marked(volume), volume) == (True, "")
+    seg = pydicom.dcmread(tmp_path / "seg.dcm")
+    assert [seg.StudyDate, seg.StudyTime, seg.PatientBirthDate] == [""] * 3
+
+
 def test_an_array_cannot_carry_a_seg(tmp_path: Path) -> None:
     volume = from_array(np.zeros((4, 5, 6), np.int16), np.eye(4))
     outcome = write_dicom_seg(tmp_path / "seg.dcm", np.zeros(volume.shape, np.uint8), volume)
