@@ -1,5 +1,6 @@
 """A made-up patient as a DICOM series: CT Image Storage, one file a slice, made-up identifiers."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,15 @@ def write_series(case: PhantomCase, folder: Path) -> None:
 
 
 def series_uids(case: PhantomCase) -> dict[str, str]:
-    """Study, series and frame-of-reference UIDs: a twin shares study and frame with the contrast scan."""
+    """Study, series and frame-of-reference UIDs: a twin shares study and frame with the contrast scan.
+
+    They tell apart whatever makes another image, and so not who drew the labels.
+    """
     from pydicom.uid import generate_uid
 
     recipe = case.recipe
-    patient = [f"pesemiseg-phantom-{recipe.version}", recipe.site, str(recipe.seed), str(recipe.patient)]
-    scan = [*patient, recipe.preset, recipe.scanner_site or recipe.site]
+    scanned = replace(recipe, contrast=True, label_site=None, scanner_site=recipe.scanner_site or recipe.site)
+    scan = ["pesemiseg-phantom", scanned.to_json()]
     return {
         "study": generate_uid(entropy_srcs=[*scan, "study"]),
         "frame": generate_uid(entropy_srcs=[*scan, "frame"]),

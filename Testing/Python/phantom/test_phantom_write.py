@@ -1,6 +1,7 @@
 """A made-up patient on the disk: read back by others, identifiers, overwriting, no half results."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import SimpleITK as sitk
 
 from PESemiSegLib.errors import ConfigError, OutputError
 from PESemiSegLib.phantom import write
+from PESemiSegLib.phantom.dicom import series_uids
 from PESemiSegLib.phantom.patient import PhantomCase
 from PESemiSegLib.phantom.recipe import Recipe
 from PESemiSegLib.phantom.write import MASKS, write_case
@@ -103,6 +105,28 @@ def test_the_twin_shares_study_and_frame_but_not_the_series(case: PhantomCase, t
     assert one.SeriesInstanceUID != two.SeriesInstanceUID
     assert one.SOPInstanceUID != two.SOPInstanceUID
     assert "ContrastBolusAgent" not in two
+
+
+def test_another_image_has_other_identifiers(case: PhantomCase) -> None:
+    """Cohorts of 5 and 12 hold one patient without and with emboli: under one folder both are read."""
+    recipe = case.recipe
+    found = []
+    for change in (
+        {"pe": False},
+        {"pe": True},
+        {"pe": True, "kind": "occlusive"},
+        {"opacities": "mixed"},
+        {"scanner_site": "A"},
+        {"preset": "medium"},
+    ):
+        case.recipe = replace(recipe, **change)
+        found.append(series_uids(case))
+    for name in ("study", "frame", "series"):
+        assert len({uids[name] for uids in found}) == len(found), name
+    case.recipe = recipe
+    own = series_uids(case)
+    case.recipe = replace(recipe, label_site="C", scanner_site=recipe.site)
+    assert series_uids(case) == own  # the same image
 
 
 def test_the_same_recipe_gives_the_same_bytes(case: PhantomCase, tmp_path: Path) -> None:
