@@ -21,39 +21,51 @@ class Task:
     def __init__(
         self, work: Callable[[], Any], done: Callable[[Any], None], failed: Callable[[Exception], None]
     ):
-        self._work, self._done, self._failed = work, done, failed
+        self._outcome: Any = (done, failed)  # as long as it is waited for
         self._result: Any = None
         self._error: Exception | None = None
         self._timer = qt.QTimer()
         self._timer.setInterval(_EVERY_MS)
         self._timer.connect("timeout()", self._look)
-        self._thread = threading.Thread(target=self._run, name="pesemiseg-task", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(work,), name="pesemiseg-task", daemon=True)
         self._thread.start()
         self._timer.start()
 
     @property
     def active(self) -> bool:
         """Whether an outcome will still be handed over."""
-        return self._timer.active
+        return self._outcome is not None
 
     def forget(self) -> None:
         """Hand nothing over any more; the thread ends by itself."""
-        self._timer.stop()
+        self._release()
 
-    def _run(self) -> None:
+    def _run(self, work: Callable[[], Any]) -> None:
         try:
-            self._result = self._work()
-        except Exception as error:
-            self._error = error
+            result, error = work(), None
+        except Exception as raised:
+            result, error = None, raised
+        if self.active:
+            self._result, self._error = result, error
 
     def _look(self) -> None:
-        if self._thread.is_alive():
+        if self._outcome is None or self._thread.is_alive():
             return
-        self._timer.stop()
-        if self._error is None:
-            self._done(self._result)
+        (done, failed), result, error = self._outcome, self._result, self._error
+        self._release()
+        if error is None:
+            done(result)
         else:
-            self._failed(self._error)
+            failed(error)
+
+    def _release(self) -> None:
+        """Hold nothing any more: the timer's connection keeps this object, and what it carries can be a scan."""
+        self._outcome = self._result = self._error = None
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.stop()
+            timer.disconnect("timeout()", self._look)
+            timer.deleteLater()
 
 
 class Steps:

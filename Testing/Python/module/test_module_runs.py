@@ -9,6 +9,7 @@ import pytest
 
 OBLIQUE = np.array([[0.0, -2.9, 0.5, 80.0], [-3.0, 0.0, 0.0, 100.0], [0.0, 0.5, 4.9, -30.0], [0, 0, 0, 1]])
 Until = Callable[..., bool]
+MODULE = Path(__file__).resolve().parents[3] / "PESemiSeg" / "PESemiSeg.py"
 
 
 def add(chest: np.ndarray, matrix: np.ndarray) -> Any:
@@ -187,3 +188,31 @@ def test_models_come_and_go(shell: Any, until: Until, tmp_path: Path) -> None:
     panel.remove(entry)
     assert until(lambda: "Deleted" in panel.ui.modelsStatus.text, 30)
     assert shell.segment.ui.modelCombo.findData("other") < 0
+
+
+def test_a_task_lets_go_of_what_it_carried(host: Any, until: Until) -> None:
+    """Slicer's connections hold bound methods strongly: a task that stays must not hold a whole scan."""
+    import gc
+    import weakref
+
+    host.load_module(MODULE)
+    from PESemiSegUI.background import Task
+
+    class Scan:
+        pass
+
+    given, made, kept = Scan(), [], []
+
+    def work(scan: Any = given) -> Any:
+        made.append(weakref.ref(found := Scan()))
+        return found
+
+    tasks = [Task(work, lambda found: kept.append(weakref.ref(found)), lambda error: None) for _ in range(2)]
+    tasks[1].forget()
+    assert until(lambda: len(kept) == 1 and len(made) == 2, 30)
+    assert until(lambda: not any(task.active or task._thread.is_alive() for task in tasks), 30)
+    held = [*made, *kept, weakref.ref(given)]
+    del work, given
+    gc.collect()
+    assert [ref() for ref in held] == [None] * 4
+    host.unload_module("PESemiSeg")
