@@ -33,6 +33,7 @@ COOPERATIVE_S = 2.0  # a worker that has not even noticed a cancel by then is en
 STOPPING_S = 4.0  # one that has noticed and is saving its checkpoint
 _ASK_AGAIN_S = 0.5
 _BENEFIT_S = 3.0
+_NAP_S = 5.0  # no more than this counts as silence between two looks: the computer may have slept
 _DOUBT_S = 1.5  # heartbeats come each second; only after this long the system is asked for the process
 
 
@@ -90,7 +91,7 @@ class Watch:
         self._status_path = job.path(names.STATUS)
         self._was_read = False  # whether a status that makes sense was ever seen
         self._beat: tuple[float, int] | None = None
-        self._beat_at = clock()
+        self._beat_at = self._looked_at = clock()
         self._cancelled_at: float | None = None
         self._killed_at = -_ASK_AGAIN_S
         self._check: _Check | None = None
@@ -178,8 +179,8 @@ class Watch:
         """Read the status again; seconds since the last heartbeat.
 
         A heartbeat is any change of the file, so that a worker on a full disk, which can only touch it, lives
-        on. Silence is counted on this program's own clock, so that wrong calendars and a computer that slept
-        do no harm; what was silent before this watch began counts by the calendar.
+        on. Silence is counted on this program's own clock, so that wrong calendars do no harm, and from look to
+        look, since that clock may count a sleep; what was silent before this watch began counts by the calendar.
         """
         status = read_status(self._status_path)
         if status is not None:
@@ -192,6 +193,8 @@ class Watch:
             touched_s = 0.0
         beat = (max(self._status.heartbeat_s, touched_s), self._status.attempt)
         now = self._clock()
+        self._beat_at += max(0.0, now - self._looked_at - _NAP_S)
+        self._looked_at = now
         if self._beat is None and beat[0]:
             age_s = max(0.0, self._wall() - beat[0])
             self._beat_at = now - (age_s if self._at_once else min(age_s, SILENCE_S - _BENEFIT_S))
