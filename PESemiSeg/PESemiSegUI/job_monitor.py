@@ -9,7 +9,8 @@ from PESemiSegLib.errors import PESemiSegError
 from PESemiSegLib.jobs import runner
 from PESemiSegLib.jobs.files import tail
 from PESemiSegLib.jobs.folder import LOG, Job
-from PESemiSegLib.jobs.watch import Snapshot, Watch
+from PESemiSegLib.jobs.status import CREATED
+from PESemiSegLib.jobs.watch import Snapshot, Watch, look
 
 from . import machine
 
@@ -48,7 +49,12 @@ class JobMonitor:
 
     def start(self, job: Job) -> None:
         """Start a job in the Python of the settings, and follow it. Raises PESemiSegError."""
-        self.follow(runner.start(job, python=machine.python()))
+        try:
+            watch = runner.start(job, python=machine.python())
+        except PESemiSegError:
+            abandonUnstarted(job)
+            raise
+        self.follow(watch)
 
     def follow(self, watch: Watch) -> None:
         """Follow a job that is at work, or was."""
@@ -94,6 +100,12 @@ def abandon(job: Job | None) -> None:
     """Stop a job that nobody waits for any more; what it left is removed on a thread, since it can be large."""
     if job is not None:
         threading.Thread(target=_remove, args=(job,), name="pesemiseg-remove", daemon=True).start()
+
+
+def abandonUnstarted(job: Job | None) -> None:
+    """Remove a job that nobody will start any more; one that was started once stays as it is."""
+    if job is not None and look(job).state == CREATED:
+        abandon(job)
 
 
 def _remove(job: Job) -> None:

@@ -140,6 +140,7 @@ class Loader:
         def failed(error: Exception) -> None:
             self._task = None
             self._say(_("The scan was not read: {why}").format(why=error))
+            abandon(job)
 
         self._task = Task(lambda: np.load(job.path("volume.npy"), allow_pickle=False), done, failed)
 

@@ -11,12 +11,12 @@ from slicer.i18n import tr as _
 
 from PESemiSegLib.errors import PESemiSegError
 from PESemiSegLib.jobs.folder import Job
-from PESemiSegLib.jobs.status import CANCELLED, DONE
+from PESemiSegLib.jobs.status import CANCELLED, DONE, LOST
 from PESemiSegLib.jobs.watch import Snapshot
 
 from . import scene
 from .background import Steps, Task
-from .job_monitor import JobMonitor, abandon
+from .job_monitor import JobMonitor, abandon, abandonUnstarted
 
 INPUT = "input.npy"
 PREPARING, RUNNING, CHECKED, FINISHED, STOPPED, FAILED = (
@@ -139,6 +139,7 @@ class ScanRun:
 
     def _onTaskFailed(self, error: Exception) -> None:
         logging.error("PESemiSeg: %s", type(error).__name__)
+        abandonUnstarted(self._job)
         self._finish(
             News(FAILED, message=_("The volume or the result could not be copied: {why}").format(why=error))
         )
@@ -175,6 +176,8 @@ class ScanRun:
         ):
             self._finish(News(CHECKED, sentences=self._sentences, log=log))
         else:
+            if seen.state == LOST:  # it may still live, and nobody could cancel it any more
+                abandon(self._job)
             self._finish(News(FAILED, message=seen.message, log=log))
 
     def _import(self, seen: Snapshot) -> None:

@@ -115,8 +115,26 @@ def test_closing_the_scene_stops_the_run(shell: Any, until: Until, chest: np.nda
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
 
 
+def test_a_lost_worker_that_still_lives_is_ended(shell: Any, until: Until) -> None:
+    from dataclasses import replace
+
+    from PESemiSegLib.jobs import runner
+    from PESemiSegLib.jobs.folder import Job
+    from PESemiSegLib.jobs.watch import look
+
+    job = Job.create("sleep", {"steps": 10**6, "step_s": 0.02})
+    watch = runner.start(job)
+    assert until(lambda: watch.poll().status.done > 0, 30)
+    shell.segment._run._job = job
+    shell.segment._run._onEnd(replace(look(job), state="lost", message="it has not answered"))
+    assert "has not answered" in shell.segment.ui.statusLabel.text
+    assert until(lambda: not job.folder.exists(), 30)
+
+
 def test_a_worker_that_cannot_start_says_why(shell: Any, until: Until, chest: np.ndarray) -> None:
     from PESemiSegUI import machine
+
+    from PESemiSegLib.jobs import runner
 
     panel = fast(shell)
     add(chest, OBLIQUE)
@@ -124,6 +142,9 @@ def test_a_worker_that_cannot_start_says_why(shell: Any, until: Until, chest: np
     panel.start(strict=False)
     assert until(idle(panel), 30)
     assert "python is not there" in panel.ui.statusLabel.text
+    panel.load(__file__)
+    assert "python is not there" in panel.ui.statusLabel.text
+    assert until(lambda: runner.jobs() == [], 30)
     machine.setValue("python", "")
 
 
