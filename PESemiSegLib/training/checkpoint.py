@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ from torch import Tensor
 
 from PESemiSegLib.atomic import sweep, whole_file
 from PESemiSegLib.errors import InputError, OutputError
+from PESemiSegLib.training.config import TrainConfig
+from PESemiSegLib.training.plain import from_plain
 
 FORMAT = 1
 
@@ -35,16 +39,34 @@ def save_checkpoint(path: Path, tensors: dict[str, Tensor], scalars: dict[str, A
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and scalars of a checkpoint; InputError where it is missing, cut short or of another format."""
+    with _opened(path) as (file, scalars):
+        return {name: file.get_tensor(name) for name in file.keys()}, scalars  # noqa: SIM118 - not a dict
+
+
+def settings_at(path: Path, config: TrainConfig) -> TrainConfig:
+    """The settings that a checkpoint was written with.
+
+    Raises InputError for a run of another kind, network, discriminator or strategy than `config`, and what
+    `load_checkpoint` raises.
+    """
+    with _opened(path) as (_, scalars):
+        then = from_plain(TrainConfig, scalars["config"])
+    for what in ("kind", "network", "discriminator", "strategy"):
+        if getattr(then, what) != getattr(config, what):
+            raise InputError(f"The checkpoint in {path.parent.name} holds another {what}; start a new run.")
+    return then
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
             scalars: dict[str, Any] = json.loads((file.metadata() or {})["state"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            if scalars.get("format") != FORMAT:
+                told = f"format {scalars.get('format')}; this version reads {FORMAT}"
+                raise InputError(f"The checkpoint {path.name} has {told}.")
+            yield file, scalars
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise InputError(f"The checkpoint {path.name} cannot be read: {error}") from error
-    if scalars.get("format") != FORMAT:
-        raise InputError(
-            f"The checkpoint {path.name} has format {scalars.get('format')}; this version reads {FORMAT}."
-        )
-    return tensors, scalars

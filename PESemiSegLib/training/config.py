@@ -89,8 +89,8 @@ class LossConfig:
 
 
 @dataclass(frozen=True)
-class FinishConfig:
-    """D's lessons after the segmenter's last step, alone, on the averaged segmenter; 0 iterations = none."""
+class LessonsConfig:
+    """D's lessons alone, on the averaged segmenter, which stands still; 0 iterations = none."""
 
     iterations: int = 0
     most_time: float = 0.15  # as a share of `max_minutes`, where that is set; the lessons come on top of it
@@ -100,9 +100,9 @@ class FinishConfig:
     def __post_init__(self) -> None:
         require(
             self.iterations >= 0 and self.batch >= 1 and self.most_time >= 0,
-            "finish needs iterations >= 0, batch >= 1 and most_time >= 0",
+            "D's lessons need iterations >= 0, batch >= 1 and most_time >= 0",
         )
-        require(self.crop >= 32 and self.crop % 16 == 0, "finish.crop is a multiple of 16 from 32")
+        require(self.crop >= 32 and self.crop % 16 == 0, "their crop is a multiple of 16 from 32")
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,8 @@ class TrainConfig:
     max_minutes: float = 0.0  # 0 = no limit; else the schedule ends when the time does
     discriminator_start: float = 0.0  # share of the run after which D is trained
     discriminator_every: int = 1  # iterations per step of D
-    finish: FinishConfig = field(default_factory=FinishConfig)
+    head_start: LessonsConfig = field(default_factory=LessonsConfig)  # before the segmenter's first step
+    finish: LessonsConfig = field(default_factory=LessonsConfig)  # after its last one
     ema_decay: float = 0.0  # 0 = the plain weights are exported
     precision: str = "fp32"
     validate_every: int = 250

@@ -1,7 +1,9 @@
-"""The discriminator's last lessons: alone, against the averaged and frozen segmenter that will be exported.
+"""The discriminator's lessons: one step of it, and lessons alone before and after the segmenter learns.
 
-While both learn, the discriminator chases a segmenter that changes with every step, in training mode and on
-small crops. What ships is the average, in evaluation mode, on whole lungs: these lessons are about that one.
+After: while both learn, the discriminator chases a segmenter that changes with every step, in training mode
+and on small crops. What ships is the average, in evaluation mode, on whole lungs: the last lessons are about
+that one. Before: an adversarial run listens to the discriminator from its first few steps on, so that one
+that starts fresh, or has had few lessons, gets a head start on the segmenter that it is handed.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +22,20 @@ from PESemiSegLib.cohorts.prefetch import Prefetcher
 from PESemiSegLib.cohorts.sampling import LabelledBatch, LabelledCrops
 from PESemiSegLib.networks.outputs import empty_mask, probabilities
 from PESemiSegLib.training import parallel
-from PESemiSegLib.training.config import LossConfig, TrainConfig
+from PESemiSegLib.training.config import LessonsConfig, LossConfig, TrainConfig
 from PESemiSegLib.training.layout import tensor_on
 from PESemiSegLib.training.learner import Learner
 from PESemiSegLib.training.losses import discriminator_loss, near_marks, soften
 
-_SEED = 5471
+When = Literal["head_start", "finish"]
+_SEEDS: dict[When, int] = {"finish": 5471, "head_start": 9203}  # added to the run's: crops of their own
+
+
+def settings_of(config: TrainConfig, when: When) -> LessonsConfig:
+    """Of the lessons before or after; the head start is no longer than the run."""
+    most = config.iterations if when == "head_start" else config.finish.iterations
+    settings: LessonsConfig = getattr(config, when)
+    return replace(settings, iterations=min(settings.iterations, most))
 
 
 def teach(
@@ -74,16 +84,21 @@ def _weights(mask: Tensor, probability: Tensor, losses: LossConfig) -> tuple[Ten
 
 
 def lessons(
-    config: TrainConfig, segmenter: nn.Module, discriminator: Learner, crops: LabelledCrops, first: int
+    config: TrainConfig,
+    when: When,
+    segmenter: nn.Module,
+    discriminator: Learner,
+    crops: LabelledCrops,
+    first: int,
 ) -> Iterator[dict[str, Any]]:
-    """Steps `first` to `config.finish.iterations` of D, or until their time is up; yields each one's figures.
+    """Steps of D from `first` on, as many as the settings say or time allows; yields each one's figures.
 
     Raises NonFiniteLoss.
     """
-    settings, started = config.finish, time.monotonic()
+    settings, started = settings_of(config, when), time.monotonic()
     limit_s = 60.0 * config.max_minutes * settings.most_time if config.max_minutes > 0 else math.inf
     sampling = replace(config.sampling, batch=settings.batch, crop=settings.crop)
-    larger = LabelledCrops(crops.volumes, sampling, config.seed + _SEED)
+    larger = LabelledCrops(crops.volumes, sampling, config.seed + _SEEDS[when])
     device = next(segmenter.parameters()).device
 
     def draw(step: int) -> LabelledBatch:

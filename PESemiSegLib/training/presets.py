@@ -10,7 +10,7 @@ from PESemiSegLib.cohorts.augment import NO_AUGMENTATION
 from PESemiSegLib.cohorts.sampling import SamplingConfig
 from PESemiSegLib.errors import ConfigError
 from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
-from PESemiSegLib.training.config import FinishConfig, LossConfig, OptimiserConfig, TrainConfig
+from PESemiSegLib.training.config import LessonsConfig, LossConfig, OptimiserConfig, TrainConfig
 from PESemiSegLib.training.presets_cpmn import CPMN
 from PESemiSegLib.training.presets_stitchnet import STITCHNET
 from PESemiSegLib.training.presets_tan import TAN
@@ -86,7 +86,7 @@ def _cpu_demo() -> TrainConfig:
         iterations=4000,
         discriminator_start=0.4,
         discriminator_every=2,
-        finish=FinishConfig(iterations=500),
+        finish=LessonsConfig(iterations=500),
         ema_decay=0.995,
         validate_every=250,
         checkpoint_every=250,
@@ -125,6 +125,7 @@ def _modern_semi() -> TrainConfig:
         _modern(),
         strategy="adversarial_feature+cross_site_mix",
         semi=SemiConfig(batch=8, adversarial=_BALANCED, cross_site_mix=CrossSiteMixConfig(start=0.05)),
+        head_start=LessonsConfig(iterations=500, batch=8),
         segmenter_optimiser=OptimiserConfig("adamw", lr=1e-4, warmup_iterations=200),
         iterations=20_000,
         discriminator_start=0.0,
@@ -137,6 +138,7 @@ def _cpu_demo_semi() -> TrainConfig:
         _cpu_demo(),
         strategy="adversarial_feature",
         semi=SemiConfig(batch=4, adversarial=_BALANCED, cross_site_mix=CrossSiteMixConfig(start=0.05)),
+        head_start=LessonsConfig(iterations=200, batch=4, crop=128),
         segmenter_optimiser=OptimiserConfig("adamw", lr=5e-4, warmup_iterations=50),
         iterations=1000,
         discriminator_start=0.0,

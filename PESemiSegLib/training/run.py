@@ -16,6 +16,7 @@ from PESemiSegLib.errors import Cancelled, ConfigError, InputError, OutputError
 from PESemiSegLib.models.kinds import kind_named
 from PESemiSegLib.training import parallel
 from PESemiSegLib.training.blocks import check_pairs, open_blocks
+from PESemiSegLib.training.checkpoint import settings_at
 from PESemiSegLib.training.config import TrainConfig, write_yaml
 from PESemiSegLib.training.example import Examples
 from PESemiSegLib.training.export import export
@@ -71,7 +72,7 @@ def prepare(
 
 
 def check(config: TrainConfig, options: RunOptions, manifest: Manifest) -> None:
-    """Raise InputError, OutputError or ConfigError for a run that cannot begin; nothing is written."""
+    """Raise InputError, OutputError or ConfigError where a run cannot begin or go on; nothing is written."""
     check_cohort(config, manifest)
     if options.base is not None:
         check_base(config, options.base)
@@ -82,6 +83,8 @@ def check(config: TrainConfig, options: RunOptions, manifest: Manifest) -> None:
         )
     if options.resume and not started:
         raise InputError(f"{options.folder.name} holds no checkpoint to resume; leave --resume out.")
+    if started:
+        settings_at(options.folder / CHECKPOINT, config)
 
 
 def check_cohort(config: TrainConfig, manifest: Manifest) -> None:

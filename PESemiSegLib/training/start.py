@@ -10,6 +10,7 @@ from PESemiSegLib.models.kinds import kind_named
 from PESemiSegLib.models.load import load_discriminator, load_segmenter
 from PESemiSegLib.models.package import read_package
 from PESemiSegLib.networks.build import build_judge, build_segmenter
+from PESemiSegLib.networks.config import DiscriminatorConfig
 from PESemiSegLib.networks.discriminator import Discriminator
 from PESemiSegLib.networks.segmenter import Segmenter
 from PESemiSegLib.training.config import TrainConfig
@@ -32,7 +33,7 @@ def fresh_networks(config: TrainConfig) -> Networks:
 def starting_networks(config: TrainConfig, base: Path | None) -> Networks:
     """The base package's networks, ready to learn; fresh ones without a base.
 
-    A discriminator of another kind or size than the base's starts fresh. Raises PackageError.
+    A discriminator of another kind or width than the base's starts fresh. Raises PackageError.
     """
     segmenter, discriminator = fresh_networks(config)
     if base is None:
@@ -40,11 +41,16 @@ def starting_networks(config: TrainConfig, base: Path | None) -> Networks:
     package = read_package(base)
     if discriminator is None:
         return load_segmenter(package).train(), None
-    if package.info.discriminator_config == config.discriminator:
-        discriminator = load_discriminator(package)
+    if same_weights(package.info.discriminator_config, config.discriminator):
+        discriminator.load_state_dict(load_discriminator(package).state_dict())
     else:
         _LOG.info("the base model's discriminator is of another kind; a fresh one is trained")
     return load_segmenter(package).train(), discriminator.train()
+
+
+def same_weights(first: DiscriminatorConfig, second: DiscriminatorConfig) -> bool:
+    """Whether one's weights suit the other; what D does with features and resolution changes none."""
+    return (first.kind, first.channels) == (second.kind, second.channels)
 
 
 def check_base(config: TrainConfig, base: Path) -> None:

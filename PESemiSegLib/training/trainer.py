@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +24,20 @@ from PESemiSegLib.cohorts.sampling import (
 )
 from PESemiSegLib.errors import Cancelled, InputError
 from PESemiSegLib.training import parallel
-from PESemiSegLib.training.checkpoint import load_checkpoint, save_checkpoint
+from PESemiSegLib.training.checkpoint import load_checkpoint, save_checkpoint, settings_at
 from PESemiSegLib.training.config import TrainConfig
 from PESemiSegLib.training.draws import seeded
 from PESemiSegLib.training.ema import WeightAverage
-from PESemiSegLib.training.finish import lessons
+from PESemiSegLib.training.finish import When, lessons, settings_of
 from PESemiSegLib.training.health import HealthMonitor
 from PESemiSegLib.training.keep import Best, part
 from PESemiSegLib.training.layout import module_on, tensor_on
 from PESemiSegLib.training.learner import Learner, NonFiniteLoss
-from PESemiSegLib.training.plain import from_plain, to_plain
+from PESemiSegLib.training.plain import to_plain
 from PESemiSegLib.training.start import Networks, fresh_networks
 from PESemiSegLib.training.strategies import build_strategy
 from PESemiSegLib.training.strategies.base import Clock, ImageTensors, LabelledTensors
-from PESemiSegLib.training.unread import without_effect
+from PESemiSegLib.training.unread import unread, without_effect
 from PESemiSegLib.training.validation import crop_figures
 
 _LOG = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class Trainer:
         self.health = HealthMonitor()
         self._seen = np.zeros((0, COLUMNS), np.float32)  # spots scored since the list was renewed
         self.iteration = 0
-        self.finished = 0  # of the discriminator's last lessons
+        self.taught: dict[When, int] = {"head_start": 0, "finish": 0}  # lessons of D alone
         self.seconds = 0.0
         self.best = Best(folder)
         self.stopped = False  # by `enough`
@@ -104,13 +104,15 @@ class Trainer:
         Raises NonFiniteLoss (the last checkpoint stays as it was) and Cancelled (after saving one).
         """
         self._say("timeline", sentences=self.timeline(), iterations=self.config.iterations)
+        if not self.iteration:
+            self._teach("head_start")
         if self._progress() < 1.0:
             self._train()
         if any(not len(pool) for pool in self.strategy.pools.values()):
             _LOG.warning(
                 "The run has ended before any pseudo label was given: it learnt as supervised ones do."
             )
-        self._finish()
+        self._teach("finish")
         self._say("done", seconds=self.seconds)
 
     def timeline(self) -> list[str]:
@@ -121,9 +123,8 @@ class Trainer:
     def rehearse(self, steps: int = 2) -> float:
         """Take steps with every term switched on, as a dry run does; returns the seconds of the last one.
 
-        The first one reads unlabelled crops even where the strategy does so now and then only.
-
-        The weights change: throw the trainer away afterwards. Raises NonFiniteLoss.
+        The first one reads unlabelled crops even where the strategy does so now and then only. The
+        weights change: throw the trainer away afterwards. Raises NonFiniteLoss.
         """
         seconds = 0.0
         for number in range(steps):
@@ -159,21 +160,23 @@ class Trainer:
             self.crops.train.hard.merge(parallel.gather(self._seen))
             self._seen = self._seen[:0]
 
-    def _finish(self) -> None:
+    def _teach(self, when: When) -> None:
         """D alone, on the averaged segmenter; see `training.finish`."""
-        if self.finished >= self.config.finish.iterations or self.discriminator is None:
+        done, wanted = self.taught[when], settings_of(self.config, when).iterations
+        if done >= wanted or self.discriminator is None or when in unread(self.config):
             return
         started, crops = time.monotonic() - self.seconds, self.crops.train
         assert isinstance(crops, LabelledCrops)  # where there is a discriminator, slices are read
         with self.average.applied() as segmenter:
-            for figures in lessons(self.config, segmenter, self.discriminator, crops, self.finished):
-                self.finished += 1
+            for figures in lessons(self.config, when, segmenter, self.discriminator, crops, done):
+                self.taught[when] += 1
                 self.health.add(figures)
-                self._say("lesson", number=self.finished, of=self.config.finish.iterations, **figures)
+                self._say("lesson", number=self.taught[when], of=wanted, **figures)
                 self._watch_clock(started)
-                if self.finished % self.config.checkpoint_every == 0:
+                if self.taught[when] % self.config.checkpoint_every == 0:
                     self._report_health()
                     self.save()
+        self.taught[when] = wanted  # also where their time was up: a run that is resumed goes on behind them
         self._report_health()
         self.save()
 
@@ -200,7 +203,7 @@ class Trainer:
             spots = worst_spots(probability, labelled.mask, labelled.volume, labelled.z, labelled.transform)
             self._seen = np.concatenate([self._seen, spots])
         self.iteration += 1
-        self.finished = 0  # lessons taken before, by a run that now goes on, were about another segmenter
+        self.taught["finish"] = 0  # by a run that now goes on; they were about another segmenter
         self.average.update(self.iteration)
         self.health.add(outcome.figures)
         self._say("step", lr=rates["segmenter"], **outcome.figures)
@@ -234,8 +237,8 @@ class Trainer:
         tensors["hard/list"] = torch.from_numpy(self.crops.train.hard.state())
         tensors["hard/seen"] = torch.from_numpy(seen)
         scalars: dict[str, Any] = {"iteration": self.iteration, "seconds": self.seconds}
-        scalars |= {"finished": self.finished, "best_dice": self.best.dice, "health": self.health.state()}
-        scalars["config"] = to_plain(self.config)
+        scalars |= {"taught": self.taught, "stopped": self.stopped, "config": to_plain(self.config)}
+        scalars |= {"best_dice": self.best.dice, "health": self.health.state()}
         for name, learner in self.strategy.learners.items():
             values, rest = learner.state()
             tensors |= {f"{name}/{n}": v for n, v in values.items()}
@@ -247,13 +250,8 @@ class Trainer:
 
     def resume(self) -> None:
         """Go back to the folder's checkpoint; raises InputError for another network's or strategy's."""
+        then = settings_at(self.folder / CHECKPOINT, self.config)
         tensors, scalars = load_checkpoint(self.folder / CHECKPOINT)
-        then = from_plain(TrainConfig, scalars["config"])
-        for what in ("kind", "network", "discriminator", "strategy"):
-            if getattr(then, what) != getattr(self.config, what):
-                raise InputError(
-                    f"The checkpoint in {self.folder.name} holds another {what}; start a new run."
-                )
         kept_beside = self.strategy.averages | self.strategy.pools
         own = {*self.strategy.learners, *(name for name, kept in kept_beside.items() if kept.state())}
         saved = {name.partition("/")[0] for name in tensors} - {"average", "hard"}
@@ -271,7 +269,9 @@ class Trainer:
         seen = tensors["hard/seen"].numpy()  # one process after another
         self._seen = np.array_split(seen, parallel.size())[parallel.rank()]
         self.iteration, self.seconds = int(scalars["iteration"]), float(scalars["seconds"])
-        self.finished = int(scalars.get("finished", 0))
+        self.taught |= scalars.get("taught", {})
+        longer = replace(then, iterations=self.config.iterations, max_minutes=self.config.max_minutes) != then
+        self.stopped = bool(scalars.get("stopped", False)) and not longer
         self.best.dice = float(scalars.get("best_dice", -1.0))
         self.health.restore(scalars.get("health", {}))
 

@@ -17,7 +17,8 @@ _UNREAD = {
 }
 """By strategy; its bound or its mixed crops have losses of their own."""
 _OF_DISCRIMINATOR = {
-    *("discriminator", "discriminator_optimiser", "discriminator_start", "discriminator_every", "finish"),
+    *("discriminator", "discriminator_optimiser", "discriminator_start", "discriminator_every"),
+    *("head_start", "finish"),
     *(f"losses.{name}" for name in ("real_label", "soften_mask_pixels", "background_weight")),
 }
 _OF_SLICES = {
@@ -39,8 +40,10 @@ def unread(config: TrainConfig) -> set[str]:
         found |= _TAUGHT
     if not config.sampling.replay:
         found.add("sampling.replay_capacity")
-    if not config.finish.iterations:
+    if not config.finish.iterations or config.keep == "best":  # D was kept with the segmenter it judged
         found.add("finish")
+    if not config.head_start.iterations or not own.startswith("adversarial"):
+        found.add("head_start")
     for name in ("segmenter_optimiser", "discriminator_optimiser"):
         found |= {f"{name}.{setting}" for setting in _of_others(getattr(config, name))}
     return found

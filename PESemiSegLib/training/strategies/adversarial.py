@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from PESemiSegLib.networks.outputs import decided, foreground, probabilities
+from PESemiSegLib.training.finish import settings_of
 from PESemiSegLib.training.losses import adversarial_loss, sure_pixels, trusted_loss
 from PESemiSegLib.training.settings import TrustConfig
 from PESemiSegLib.training.strategies.base import Clock, ImageTensors, LabelledTensors, Outcome
@@ -26,7 +27,9 @@ class Adversarial(Method):
         s = self._config.semi.adversarial
         adversarial = f"L_adv (weights {s.weight_labelled:g} labelled, {s.weight_unlabelled:g} unlabelled)"
         semi = f"confidence-masked loss L_semi (T = {s.trust}, weight {s.weight_semi:g})"
+        lessons = settings_of(self._config, "head_start").iterations
         return [
+            *([f"D alone, for up to {lessons:,} steps before the first iteration"] if lessons else []),
             *super().timeline(),
             f"{adversarial} {self.when(s.adversarial_start)}",
             f"{semi} {self.when(s.semi_start)}",

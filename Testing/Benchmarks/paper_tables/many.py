@@ -68,7 +68,7 @@ def wanted(work: Work, cells: Sequence[Cell]) -> list[Cell]:
     """
     left = {cell.name for cell in cells if running.stored(cell, work.scale, work.places) is None}
     for cell in reversed(cells):  # ancestors stand before those that start from them
-        base = work.plan.cells[cell.base] if cell.name in left and cell.base else None
+        base = cell.base if cell.name in left else None
         if base and not running.has_model(base, work.scale, work.places):
             left.add(base.name)
     return [cell for cell in cells if cell.name in left]
@@ -88,9 +88,12 @@ class Queue:
 
     def ready(self) -> list[Cell]:
         """Those that can start now, each given once."""
-        ready = [cell for cell in self._waiting if cell.base not in self._unfinished]
-        self._waiting = [cell for cell in self._waiting if cell.base in self._unfinished]
+        ready = [cell for cell in self._waiting if not self._waits(cell)]
+        self._waiting = [cell for cell in self._waiting if self._waits(cell)]
         return ready
+
+    def _waits(self, cell: Cell) -> bool:
+        return cell.base is not None and cell.base.name in self._unfinished
 
     def finished(self, cell: Cell) -> None:
         """This one is over, well or not."""
@@ -98,8 +101,8 @@ class Queue:
 
     def drop(self, cell: Cell) -> list[Cell]:
         """Give up all that start from this one; which they were."""
-        lost = [other for other in self._waiting if other.base == cell.name]
-        self._waiting = [other for other in self._waiting if other.base != cell.name]
+        lost = [other for other in self._waiting if other.base == cell]
+        self._waiting = [other for other in self._waiting if other.base != cell]
         self._unfinished -= {other.name for other in lost}
         return lost + [further for other in lost for further in self.drop(other)]
 
@@ -129,5 +132,5 @@ def _do(work: Work, cell: Cell) -> None:
     assert _stop is not None
     if _stop.is_set():
         raise Cancelled("Stopped.")
-    running.run(cell, work.plan, work.scale, work.places, _stop.is_set)
+    running.run(cell, work.scale, work.places, _stop.is_set)
     running.tidy(cell, work.scale, work.places, keep_model=work.plan.is_base(cell))

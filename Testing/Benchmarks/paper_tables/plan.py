@@ -73,7 +73,7 @@ class Cell:
     tests: tuple[str, ...]
     network: Mapping[str, Any] = field(default_factory=dict)
     target: str = ""
-    base: str = ""
+    base: Cell | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -106,13 +106,13 @@ class Plan:
     def needed(self, tables: list[str]) -> list[Cell]:
         """The cells of some tables and their ancestors, in order."""
         names = {n for table in self.tables if table.name in tables for row in table.rows for n in row.cells}
-        while more := {self.cells[name].base for name in names} - names - {""}:
+        while more := {base.name for name in names if (base := self.cells[name].base)} - names:
             names |= more
         return [cell for name, cell in self.cells.items() if name in names]
 
     def is_base(self, cell: Cell) -> bool:
         """Whether other cells start from this one's model."""
-        return any(other.base == cell.name for other in self.cells.values())
+        return any(other.base == cell for other in self.cells.values())
 
 
 def networks(scale: Scale) -> dict[str, dict[str, Any]]:
@@ -121,7 +121,7 @@ def networks(scale: Scale) -> dict[str, dict[str, Any]]:
     unet = {"architecture": "unet2d", "width": scale.unet_width} | carafe  # the setting it does not have
     return {
         "unet": unet,
-        "unet25": unet | {"context": 3},
+        "unet25": unet | {"context": scale.slices},
         "deeplab": {"architecture": "deeplabv3plus", "width": scale.deeplab_width} | carafe,
         "hrnet": {"stem": "quarter", "stage4": True} | bilinear,
         "large": {"stage4": True} | bilinear,
@@ -168,35 +168,36 @@ def _adaptation(name: str, title: str, site: str, strategies: tuple[str, ...], s
 def _cells(scale: Scale) -> Iterator[Cell]:
     main, few = range(scale.seeds), range(scale.others)
     settings = networks(scale)
+    first: dict[tuple[str, int], Cell] = {}
     for key, network in settings.items():
         for seed in main if key == OURS else few:
             shifted = tuple(SHIFTS) if seed in few else ()
             tests = ("A", "B", "C", *shifted) if key == OURS else ("A",)
-            yield Cell(*_names("A", key, seeds=[seed]), seed, "supervised", tests, network)
+            (name,) = _names("A", key, seeds=[seed])
+            first[key, seed] = Cell(name, seed, "supervised", tests, network)
+    yield from first.values()
     for key in _SEMI:
         for seed in few:
-            yield _after(key, settings[key], ADVERSARIAL, "B", seed, ("A",))
+            yield _after(first[key, seed], key, ADVERSARIAL, "B", ("A",))
     for site, strategies in {"B": STRATEGIES, "C": STRATEGIES, **dict.fromkeys(SHIFTS, _SHIFTED)}.items():
         for seed in few if site in SHIFTS else main:
             for strategy in dict.fromkeys((*strategies, ORACLE)):
                 tests = ("A", "B") if site == "B" and strategy in (ADVERSARIAL, FEATURE) else (site,)
-                yield _after(OURS, settings[OURS], strategy, site, seed, tests)
+                yield _after(first[OURS, seed], OURS, strategy, site, tests)
     for label, (strategy, changes) in VARIANTS.items():
         for seed in few:
             (name,) = _names("B", OURS, label, seeds=[seed])
-            variant = _after(OURS, settings[OURS], strategy, "B", seed, ("B",))
-            yield replace(variant, name=name, changes=changes)
+            yield replace(_after(first[OURS, seed], OURS, strategy, "B", ("B",)), name=name, changes=changes)
     for seed in main:
-        (base,) = _names("B", OURS, FEATURE, seeds=[seed])
-        (name,) = _names("C", OURS, CHAIN, seeds=[seed])
-        yield Cell(name, seed, FEATURE, ("C",), settings[OURS], "C", base)
+        base = _after(first[OURS, seed], OURS, FEATURE, "B", ("A", "B"))
+        yield replace(
+            _after(base, OURS, FEATURE, "C", ("C",)), name=_names("C", OURS, CHAIN, seeds=[seed])[0]
+        )
 
 
-def _after(
-    key: str, network: dict[str, Any], strategy: str, site: str, seed: int, tests: tuple[str, ...]
-) -> Cell:
-    (name,), (base,) = _names(site, key, strategy, seeds=[seed]), _names("A", key, seeds=[seed])
-    return Cell(name, seed, strategy, tests, network, site, base)
+def _after(base: Cell, key: str, strategy: str, site: str, tests: tuple[str, ...]) -> Cell:
+    (name,) = _names(site, key, strategy, seeds=[base.seed])
+    return Cell(name, base.seed, strategy, tests, base.network, site, base)
 
 
 def _names(site: str, key: str, strategy: str = "", *, seeds: Iterable[int]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import cohort
-from plan import ORACLE, Cell, Plan
+from plan import ORACLE, Cell
 from scales import Scale
 
 import PESemiSegLib
@@ -73,7 +73,7 @@ def recipe(cell: Cell, scale: Scale) -> dict[str, Any]:
         "settings": to_plain(settings(cell, scale)),
         "target": cell.target,
         "labels": cell.strategy == ORACLE,
-        "base": cell.base,
+        "base": "" if cell.base is None else _fingerprint(cell.base, scale),
         "patients": {site: asdict(counts) for site, counts in scale.counts.items()},
         "phantom": [scale.phantom, GENERATOR_VERSION],
         "segmenting": dict(scale.segmenting),
@@ -94,12 +94,12 @@ def stored(cell: Cell, scale: Scale, places: Places) -> dict[str, Any] | None:
     return found if same and then == now and set(cell.tests) <= found["figures"].keys() else None
 
 
-def run(cell: Cell, plan: Plan, scale: Scale, places: Places, cancelled: Callable[[], bool]) -> None:
+def run(cell: Cell, scale: Scale, places: Places, cancelled: Callable[[], bool]) -> None:
     """Train and measure a cell, and its ancestors' models where they are missing; store the figures.
 
     Raises what training and segmenting raise.
     """
-    record = _trained(cell, plan, scale, places, cancelled)
+    record = _trained(cell, scale, places, cancelled)
     figures = {site: _measured(cell, site, scale, places, cancelled) for site in cell.tests}
     result = {
         "cell": cell.name,
@@ -119,12 +119,17 @@ def has_model(cell: Cell, scale: Scale, places: Places) -> bool:
 
 
 def _folder(cell: Cell, scale: Scale, places: Places) -> Path:
-    """Of a run; other settings are another run, but not ones that have come into being since."""
+    """Of a run; other settings are another run."""
+    return places.work / "runs" / f"{cell.name}-{_fingerprint(cell, scale)}"
+
+
+def _fingerprint(cell: Cell, scale: Scale) -> str:
+    """Of a cell's recipe with its ancestors'; settings that have come into being since change nothing."""
     known = recipe(cell, scale)
     text = json.dumps(
         known | {"settings": _changed(known["settings"], to_plain(TrainConfig()))}, sort_keys=True
     )
-    return places.work / "runs" / f"{cell.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _changed(values: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
@@ -138,9 +143,7 @@ def _changed(values: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _trained(
-    cell: Cell, plan: Plan, scale: Scale, places: Places, cancelled: Callable[[], bool]
-) -> dict[str, Any]:
+def _trained(cell: Cell, scale: Scale, places: Places, cancelled: Callable[[], bool]) -> dict[str, Any]:
     """Train a cell's model, from its last checkpoint if there is one; what it cost, and how it went."""
     folder = _folder(cell, scale, places)
     record = folder / "record.json"
@@ -148,8 +151,8 @@ def _trained(
         return dict(json.loads(record.read_text(encoding="utf-8")))
     base = None
     if cell.base:
-        _trained(plan.cells[cell.base], plan, scale, places, cancelled)
-        base = _folder(plan.cells[cell.base], scale, places) / MODEL
+        _trained(cell.base, scale, places, cancelled)
+        base = _folder(cell.base, scale, places) / MODEL
     folder.mkdir(parents=True, exist_ok=True)
     options = RunOptions(
         manifest=cohort.manifest(scale, cell, places.patients, folder / "manifest.csv"),

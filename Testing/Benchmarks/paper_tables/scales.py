@@ -21,9 +21,10 @@ class Scale:
     """One preset of the tables.
 
     phantom: size of the made-up scans. preset: the product's training preset. common, first, second: changes
-    to it (see `TrainConfig.with_overrides`) for all runs, for training on A, and for what comes after. seeds:
-    of T4 and T5; others: of the other tables. matched: what all strategies of a table have in common, their
-    "iterations" or the "minutes" of `second`. device: where it trains and segments.
+    to it (see `TrainConfig.with_overrides`) for all runs, for training on A, and for what comes after.
+    slices: of the 2.5D U-Net. seeds: of T4 and T5; others: of the other tables. matched: what all strategies
+    of a table have in common, their "iterations" or the "minutes" of `second`. device: where it trains and
+    segments.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Scale:
     second: Mapping[str, Any]
     unet_width: int
     deeplab_width: int
+    slices: int = 5
     seeds: int = 3
     others: int = 1
     matched: str = "iterations"
@@ -61,9 +63,15 @@ REDUCED = Scale(
         "spacing_mm": 1.2,
     },
     first={"iterations": 1200, "checkpoint_every": 300, "validate_every": 300},
-    second={"iterations": 200, "checkpoint_every": 200, "validate_every": 100},
+    second={
+        "iterations": 200,
+        "checkpoint_every": 200,
+        "validate_every": 100,
+        "head_start": {"iterations": 400, "batch": 8, "crop": 64},
+    },
     unet_width=8,
     deeplab_width=8,
+    slices=3,
     threads=1,
 )
 FULL = Scale(
@@ -92,6 +100,7 @@ MICRO = Scale(
         "network": _network(width=2, upsample="bilinear"),
         "sampling": {"context": 1, "crop": 32, "batch": 1},
         "semi": {"batch": 1},
+        "head_start": {"batch": 1, "crop": 32},
         "finish": {"iterations": 0},
         "spacing_mm": 3.0,
     },

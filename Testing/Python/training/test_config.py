@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from PESemiSegLib.errors import ConfigError
-from PESemiSegLib.training.config import FinishConfig, OptimiserConfig, TrainConfig, read_yaml, write_yaml
+from PESemiSegLib.training.config import LessonsConfig, OptimiserConfig, TrainConfig, read_yaml, write_yaml
 from PESemiSegLib.training.export import settings_in_use
 from PESemiSegLib.training.plain import from_plain, to_plain
 from PESemiSegLib.training.presets import PRESETS, STAGES, preset
@@ -147,7 +147,7 @@ def test_settings_that_nothing_looks_at_are_named() -> None:
             assert without_effect(preset(name, stage)) == [], name
     cpmn = preset("cpmn_small")
     sampling = replace(cpmn.sampling, crop=96, lung_box=True, batch=3, emboli=0.25)
-    idle = without_effect(replace(cpmn, sampling=sampling, finish=FinishConfig(iterations=9)))
+    idle = without_effect(replace(cpmn, sampling=sampling, finish=LessonsConfig(iterations=9)))
     assert idle == ["sampling.crop", "sampling.lung_box", "finish.iterations"]
     alone = preset("cpmn_nct_small").with_overrides(semi={"cpmn": {"divergence": 1.0, "classification": 0.5}})
     assert without_effect(alone) == ["semi.cpmn.divergence"]

@@ -52,7 +52,7 @@ def test_every_row_has_its_cells_and_every_cell_its_settings(tables: Any) -> Non
         seen: set[str] = set()
         for cell in whole.cells.values():
             config = tables["running"].settings(cell, scale)
-            assert not cell.base or cell.base in whole.cells
+            assert not cell.base or whole.cells[cell.base.name] == cell.base
             assert bool(cell.target) == bool(cell.base)
             assert config.seed == cell.seed
             assert config.semi.cps.second == ("copy" if cell.base else "fresh")
@@ -99,7 +99,7 @@ def test_a_cell_is_run_once_and_stored_whole(
     places = running.Places(tmp_path / "work", tmp_path / "results")
     for cell in small.cells.values():
         assert running.stored(cell, micro, places) is None
-        running.run(cell, small, micro, places, lambda: False)
+        running.run(cell, micro, places, lambda: False)
         running.tidy(cell, micro, places, keep_model=small.is_base(cell))
     stored = {cell.name: running.stored(cell, micro, places) for cell in small.cells.values()}
     assert [entry["iterations"] for entry in stored.values()] == [2, 2]
@@ -112,6 +112,8 @@ def test_a_cell_is_run_once_and_stored_whole(
     other = replace(micro, second={**micro.second, "iterations": 3})
     assert running.stored(first, other, places) is not None
     assert running.stored(second, other, places) is None
+    longer = replace(micro, first={**micro.first, "iterations": 3})  # of its ancestor
+    assert running.stored(second, longer, places) is None
     assert running.stored(replace(second, tests=("A", "B")), micro, places) is None
     places.result(second).write_text(places.result(second).read_text()[:-40])
     assert running.stored(second, micro, places) is None
@@ -129,7 +131,7 @@ def test_no_cell_runs_beside_its_ancestor(tables: Any) -> None:
     assert queue.left == 0
     assert sorted(cell.name for group in generations for cell in group) == sorted(c.name for c in cells)
     number = {cell.name: n for n, group in enumerate(generations) for cell in group}
-    assert all(number[cell.base] < number[cell.name] for cell in cells if cell.base)
+    assert all(number[cell.base.name] < number[cell.name] for cell in cells if cell.base)
     # What starts from a stored model need not wait for it.
     assert tables["many"].Queue(cells[:1]).ready() == cells[:1]
     # With a cell that failed go all that start from it, and theirs.

@@ -21,7 +21,7 @@ from PESemiSegLib.errors import Cancelled, InputError
 from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
 from PESemiSegLib.training import meeting, parallel
 from PESemiSegLib.training import trainer as trainer_room
-from PESemiSegLib.training.config import FinishConfig, TrainConfig
+from PESemiSegLib.training.config import LessonsConfig, TrainConfig
 from PESemiSegLib.training.settings import MeanTeacherConfig, SemiConfig
 from PESemiSegLib.training.trainer import Crops, Trainer
 
@@ -31,7 +31,7 @@ CONFIG = TrainConfig(
     discriminator=DiscriminatorConfig("mask_only", channels=(4,)),
     sampling=SamplingConfig(batch=1, crop=32, replay=0.5, augment=AugmentConfig()),
     semi=SemiConfig(batch=1, mean_teacher=MeanTeacherConfig(ramp=0.0, weight=5.0)),
-    finish=FinishConfig(iterations=1, batch=1, crop=32),
+    finish=LessonsConfig(iterations=1, batch=1, crop=32),
     iterations=4,
     ema_decay=0.9,
     validate_every=4,

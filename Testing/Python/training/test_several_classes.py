@@ -19,7 +19,7 @@ from PESemiSegLib.cohorts.sampling import LabelledCrops, SamplingConfig, Unlabel
 from PESemiSegLib.errors import ConfigError
 from PESemiSegLib.networks import outputs
 from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
-from PESemiSegLib.training.config import FinishConfig, LossConfig, OptimiserConfig, TrainConfig
+from PESemiSegLib.training.config import LessonsConfig, LossConfig, OptimiserConfig, TrainConfig
 from PESemiSegLib.training.losses import near_marks, segmentation_loss, soften, sure_pixels, trusted_loss
 from PESemiSegLib.training.presets import preset, with_strategy
 from PESemiSegLib.training.settings import (
@@ -66,7 +66,7 @@ ONE_CHANNEL = TrainConfig(
     validate_every=3,
     validation_batches=2,
     checkpoint_every=3,
-    finish=FinishConfig(iterations=1, crop=32),
+    finish=LessonsConfig(iterations=1, crop=32),
 )
 THREE = replace(
     ONE_CHANNEL,

@@ -3,6 +3,7 @@
 import itertools
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,16 +14,17 @@ from PESemiSegLib.cohorts.augment import AugmentConfig
 from PESemiSegLib.cohorts.cache import CachedVolume
 from PESemiSegLib.cohorts.sampling import LabelledBatch, LabelledCrops, SamplingConfig
 from PESemiSegLib.errors import Cancelled, InputError
-from PESemiSegLib.networks.config import NetworkConfig
+from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
 from PESemiSegLib.training import trainer as trainer_room
 from PESemiSegLib.training.checkpoint import load_checkpoint
-from PESemiSegLib.training.config import FinishConfig, LossConfig, OptimiserConfig, TrainConfig
-from PESemiSegLib.training.finish import teach
+from PESemiSegLib.training.config import LessonsConfig, LossConfig, OptimiserConfig, TrainConfig
+from PESemiSegLib.training.finish import settings_of, teach
 from PESemiSegLib.training.layout import tensor_on
 from PESemiSegLib.training.learner import NonFiniteLoss
-from PESemiSegLib.training.settings import BcpConfig, SemiConfig
+from PESemiSegLib.training.settings import AdversarialConfig, BcpConfig, SemiConfig
 from PESemiSegLib.training.strategies.base import Clock, LabelledTensors, Outcome
 from PESemiSegLib.training.trainer import CHECKPOINT, Crops, Event, Trainer
+from PESemiSegLib.training.unread import unread
 
 CONFIG = TrainConfig(
     network=NetworkConfig(width=8, context=3, upsample="bilinear"),
@@ -266,14 +268,14 @@ def test_the_average_holds_the_norms_statistics_of_the_same_steps_as_the_weights
 
 
 def test_the_last_lessons_move_d_alone_and_resume_bit_for_bit(tmp_path: Path) -> None:
-    finishing = replace(CONFIG, finish=FinishConfig(iterations=4, batch=1, crop=48), checkpoint_every=1)
+    finishing = replace(CONFIG, finish=LessonsConfig(iterations=4, batch=1, crop=48), checkpoint_every=1)
     for name in ("plain", "whole", "broken"):
         (tmp_path / name).mkdir()
     plain = Trainer(CONFIG, _crops(), tmp_path / "plain")
     plain.run()
     whole = Trainer(finishing, _crops(finishing), tmp_path / "whole")
     whole.run()
-    assert whole.finished == 4
+    assert whole.taught["finish"] == 4
     for name, value in plain.average.state().items():
         assert torch.equal(value, whole.average.state()[name]), name
     moved = [
@@ -285,14 +287,86 @@ def test_the_last_lessons_move_d_alone_and_resume_bit_for_bit(tmp_path: Path) ->
     assert all(moved)
 
     def stop() -> bool:
-        return broken.finished >= 2
+        return broken.taught["finish"] >= 2
 
     broken = Trainer(finishing, _crops(finishing), tmp_path / "broken", cancelled=stop)
     with pytest.raises(Cancelled):
         broken.run()
     resumed = Trainer(finishing, _crops(finishing), tmp_path / "broken")
     resumed.resume()
-    assert (resumed.iteration, resumed.finished) == (4, 2)
+    assert (resumed.iteration, resumed.taught["finish"]) == (4, 2)
     resumed.run()
     for name, value in _state(whole).items():
         assert torch.equal(value, _state(resumed)[name]), name
+
+
+def _adversarial(**changes: Any) -> TrainConfig:
+    return replace(
+        CONFIG,
+        strategy="adversarial_mask",
+        discriminator=DiscriminatorConfig(kind="mask_only", channels=(4, 4)),
+        semi=SemiConfig(
+            adversarial=AdversarialConfig(labelled_first=True, adversarial_start=0.5, semi_start=1.0)
+        ),
+        head_start=LessonsConfig(iterations=3, batch=1, crop=48),
+        checkpoint_every=1,
+    ).with_overrides(**changes)
+
+
+def test_a_head_start_moves_d_alone_before_the_run_and_resumes_bit_for_bit(
+    tmp_path: Path,
+) -> None:
+    config = _adversarial()
+    for name in ("whole", "broken"):
+        (tmp_path / name).mkdir()
+    whole = Trainer(config, _crops(config), tmp_path / "whole")
+    assert whole.timeline()[0] == "D alone, for up to 3 steps before the first iteration"
+    whole.run()
+    assert whole.taught["head_start"] == 3
+
+    def stop() -> bool:
+        return broken.taught["head_start"] >= 2
+
+    broken = Trainer(config, _crops(config), tmp_path / "broken", cancelled=stop)
+    before = _state(broken)
+    with pytest.raises(Cancelled):
+        broken.run()
+    after = _state(broken)
+    moved = {name.split("/")[0] for name, value in before.items() if not torch.equal(value, after[name])}
+    assert moved == {"d"}
+    resumed = Trainer(config, _crops(config), tmp_path / "broken")
+    resumed.resume()
+    assert (resumed.iteration, resumed.taught["head_start"]) == (0, 2)
+    resumed.run()
+    for name, value in _state(whole).items():
+        assert torch.equal(value, _state(resumed)[name]), name
+    # Nobody listens to D in a supervised run, and a short run has a short head start.
+    assert "head_start" in unread(replace(config, strategy="supervised"))
+    assert settings_of(replace(config, iterations=2), "head_start").iterations == 2
+
+
+def test_what_is_over_stays_over_when_a_run_is_resumed(tmp_path: Path) -> None:
+    """Lessons whose time was up, and a run that was ended by hand."""
+    short = replace(CONFIG, max_minutes=60.0, finish=LessonsConfig(50, 1e-9, 1, 48))
+    trainer = Trainer(short, _crops(short), tmp_path, enough=lambda: trainer.iteration >= 2)
+    trainer.run()
+    assert trainer.iteration == 2
+    before = _state(trainer)
+    again = Trainer(short, _crops(short), tmp_path)
+    again.resume()
+    again.run()
+    assert (again.iteration, again.taught["finish"]) == (2, 50)
+    for name, value in _state(again).items():
+        assert torch.equal(value, before[name]), name
+    longer = Trainer(replace(short, iterations=6), _crops(short), tmp_path)
+    longer.resume()
+    longer.run()
+    assert longer.iteration == 6
+
+
+def test_the_best_networks_kept_get_no_lessons_that_would_be_lost(tmp_path: Path) -> None:
+    config = replace(CONFIG, keep="best", finish=LessonsConfig(4, 0.15, 1, 48))
+    trainer = Trainer(config, _crops(config), tmp_path)
+    trainer.run()
+    assert trainer.taught["finish"] == 0
+    assert any("finish.iterations" in line for line in trainer.timeline())
