@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def finetune(
-    base: Annotated[Path, typer.Option(help="Model to start from; it is never changed.")],
+    base: Annotated[
+        str, typer.Option(help="Model to start from: a name in the store, a folder or a .zip; never changed.")
+    ],
     labelled: Annotated[Path, typer.Option(help="CSV of labelled cases that stay in the loop.")],
     unlabelled: Annotated[Path, typer.Option(help="Folder of the hospital's scans, or a CSV of them.")],
     output: Annotated[
@@ -49,14 +51,16 @@ def finetune(
     import tempfile
     from functools import partial
 
+    from PESemiSegLib.models.store import Store
     from PESemiSegLib.training.finetune import finetune as run
     from PESemiSegLib.training.finetune import rehearse, settings_for
     from PESemiSegLib.training.gather import MANIFEST, gather
     from PESemiSegLib.training.run import RunOptions, check
     from PESemiSegLib.training.trainer import CHECKPOINT
 
+    start = Store().find(base).path
     settings = settings_for(
-        base, preset, strategy, iterations=iterations, max_minutes=minutes, seed=seed, trust=trust
+        start, preset, strategy, iterations=iterations, max_minutes=minutes, seed=seed, trust=trust
     )
     options = RunOptions(
         manifest=output / MANIFEST,
@@ -67,7 +71,7 @@ def finetune(
         threads=threads,
         command=shlex.join(["pesemiseg", *(plain(argument) for argument in sys.argv[1:])]),
         name=name,
-        base=base,
+        base=start,
     )
     if dry_run:
         from dataclasses import replace

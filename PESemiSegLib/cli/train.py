@@ -38,7 +38,10 @@ def train(
             "labels that grow, see its preset."
         ),
     ] = None,
-    base: Annotated[Path | None, typer.Option(help="Model to start from (the second stage).")] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(help="Model to start from (the second stage): a name in the store, a folder or a .zip."),
+    ] = None,
     preset: Annotated[
         str,
         typer.Option(
@@ -63,6 +66,7 @@ def train(
     """Train a segmenter, with a discriminator beside it, from labelled scans. Research use only."""
     from PESemiSegLib.errors import InputError
     from PESemiSegLib.models.kinds import kind_named
+    from PESemiSegLib.models.store import Store
     from PESemiSegLib.training import parallel
     from PESemiSegLib.training.config import read_yaml
     from PESemiSegLib.training.finetune import settings_for
@@ -72,10 +76,11 @@ def train(
     from PESemiSegLib.training.run import RunOptions, check, prepare
     from PESemiSegLib.training.trainer import CHECKPOINT
 
+    start = None if base is None else Store().find(base).path
     if config:
         settings = with_strategy(read_yaml(config), strategy)
-    elif base:
-        settings = settings_for(base, preset, strategy, stage="semi")
+    elif start:
+        settings = settings_for(start, preset, strategy, stage="semi")
     else:
         settings = preset_of(preset, strategy=strategy)
     settings = settings.with_overrides(iterations=iterations, max_minutes=minutes, seed=seed, width=width)
@@ -95,7 +100,7 @@ def train(
             threads=threads,
             command=shlex.join(["pesemiseg", *(plain(argument) for argument in sys.argv[1:])]),
             name=name,
-            base=base,
+            base=start,
         )
         if phantom or unlabelled:
             cases = gather(

@@ -114,9 +114,10 @@ def tables(tmp_path: Path) -> Path:
             "no labelled case to be measured",
         ),
         (
-            f"finetune --base {DEMO} --labelled {{0}}/opacities.csv --unlabelled {{0}}/new",
+            "finetune --base demo --labelled {0}/opacities.csv --unlabelled {0}/new",
             "mark opacities, and masks of emboli are",
         ),
+        ("train --base demo --manifest {0}/opacities.csv", "mark opacities, and masks of emboli are"),
         (
             f"finetune --dry-run --base {DEMO} --labelled {{0}}/opacities.csv --unlabelled {{0}}/new",
             "mark opacities, and masks of emboli are",
