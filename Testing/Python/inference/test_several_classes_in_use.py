@@ -150,3 +150,19 @@ def test_emboli_are_kept_near_the_arteries_and_told_as_their_share(
     assert '<h2 id="burden">Clot burden</h2>' in (tmp_path / "out" / "report.html").read_text(
         encoding="utf-8"
     )
+
+
+def test_no_artery_found_is_said_and_recorded(
+    arteries: ModelPackage, tiny_package: ModelPackage, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def blind(*given: Any, **settings: Any) -> Result:
+        result = segment(*given, **settings)
+        result.mask[...] *= settings.get("kind") != "arteries"
+        return result
+
+    monkeypatch.setattr("PESemiSegLib.inference.arteries.segment", blind)
+    settings: dict[str, Any] = {"engine": "torch", "precision": "fp32", "threads": 1}
+    found = segment_within(volume, tiny_package, arteries, **settings)
+    assert found.burden is None
+    assert "found no pulmonary artery" in {line.code: line.text for line in found.check.problems}["no_artery"]
+    assert found.provenance["artery_model"] == {"name": "arteries", "sha256": arteries.sha256}
