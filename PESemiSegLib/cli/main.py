@@ -34,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given  # taken anywhere: it is added to a command that has just failed
     given = [argument for argument in given if argument != "--debug"]
+    if hasattr(sys.stdout, "reconfigure"):  # a path that the terminal cannot show is no reason to fail
+        sys.stdout.reconfigure(errors="backslashreplace")
     console.set_up_logging(debug=debug)
     console.handle_signals()
     try:

@@ -1,5 +1,6 @@
 """The program as a whole: start-up, help, and every failure as one line with the right exit code."""
 
+import io
 import signal
 import subprocess
 import sys
@@ -168,6 +169,18 @@ def test_debug_shows_where(
     error = capsys.readouterr().err
     assert "Traceback" in error
     assert "a_defect" in error
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_path_that_the_terminal_cannot_show_is_no_failure(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    monkeypatch.setattr(sys, "stdout", shown)
+    new = tmp_path / "Łź"
+    assert main(["models", "amend", str(tiny_model), "-o", str(new), "--threshold", "0.6"]) == 0
+    shown.flush()
+    assert rb"\u0141\u017a" in shown.buffer.getvalue()  # type: ignore[attr-defined]
 
 
 def test_a_closed_pipe_is_no_error(environment: dict[str, str]) -> None:
