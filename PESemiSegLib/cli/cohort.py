@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from PESemiSegLib.cli import console
+from PESemiSegLib.cli.options import require_free_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,11 +61,12 @@ def make(
     """Make a manifest of a data set; masks that only the data set can read are written beside it as NIfTI."""
     from PESemiSegLib.cohorts.build import BuildOptions, build_manifest
     from PESemiSegLib.cohorts.folders import from_phantom
-    from PESemiSegLib.cohorts.manifest import with_fingerprints, write_manifest
+    from PESemiSegLib.cohorts.build import with_fingerprints
+    from PESemiSegLib.cohorts.manifest import write_manifest
     from PESemiSegLib.cohorts.splits import split_by_patient
     from PESemiSegLib.models.kinds import kind_named
 
-    _free(output, overwrite)
+    require_free_file(output, overwrite=overwrite)
     masks = output.parent / f"{output.stem}_masks"
     options = BuildOptions(masks, site, label_style, role.value, open_scans=not unopened)
     marks = kind_named(kind).masks
@@ -126,7 +128,7 @@ def split(
 
     cases = read_manifest(manifest)
     if not folds:
-        _free(output, overwrite)
+        require_free_file(output, overwrite=overwrite)
         drawn = split_by_patient(cases, validation=validation, test=test, seed=seed)
         drawn = hide_labels(drawn, labelled, seed=seed)
         write_manifest(drawn, output)
@@ -135,7 +137,7 @@ def split(
     drawn_folds = k_folds(cases, folds, seed=seed, validation=validation)
     paths = [output / f"fold{number}.csv" for number in range(1, len(drawn_folds) + 1)]
     for path in paths:  # all of them, before the first is written
-        _free(path, overwrite)
+        require_free_file(path, overwrite=overwrite)
     for path, fold in zip(paths, drawn_folds, strict=True):
         fold = hide_labels(fold, labelled, seed=seed)
         write_manifest(fold, path)
@@ -151,7 +153,7 @@ def merge(
     """Put manifests together, such as a labelled data set and the scans of one's own hospital."""
     from PESemiSegLib.cohorts.manifest import read_manifest, write_manifest
 
-    _free(output, overwrite)
+    require_free_file(output, overwrite=overwrite)
     merged = read_manifest(manifests[0])
     for path in manifests[1:]:
         merged = merged.merged(read_manifest(path))
@@ -171,7 +173,7 @@ def healthy(
     from PESemiSegLib.training.healthy import label_healthy
     from PESemiSegLib.volumes.segments import HEALTHY_LUNG
 
-    _free(output, overwrite=False)
+    require_free_file(output, overwrite=False)
     label = OPACITIES.segments.index(HEALTHY_LUNG) + 1
     scans = unlabelled_scans(source, site, OPACITIES.masks)
     _summary(label_healthy(scans, output, label, lambda done, total: console.say(f"scan {done}/{total}")))
@@ -204,7 +206,7 @@ def register(
             raise Cancelled("stopped as asked; pairs that are done are kept")
 
     target = output / "pairs.csv"
-    _free(target, overwrite)
+    require_free_file(target, overwrite=overwrite)
     known = read_pairs(pairs)
 
     def tell(number: int, text: str) -> None:
@@ -230,7 +232,7 @@ def picture(
     """Draw a picture sheet of what each augmentation does to a slice, in HU."""
     from PESemiSegLib.cohorts.picture_sheet import save_sheet, sheet
 
-    _free(output, overwrite)
+    require_free_file(output, overwrite=overwrite)
     save_sheet(sheet(*(_made_up(seed) if scan is None else _middle(scan)), seed=seed), output)
     console.say(f"picture sheet written to {output}")
 
@@ -251,13 +253,6 @@ def _middle(scan: Path) -> tuple[np.ndarray, np.ndarray | None, float]:
 
     volume = read(scan)
     return volume.hu[len(volume.hu) // 2], None, volume.spacing_mm[0]
-
-
-def _free(path: Path, overwrite: bool) -> None:
-    from PESemiSegLib.errors import OutputError
-
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path.name} exists already: choose another name or add --overwrite")
 
 
 def _tell(done: int, total: int, case: Case) -> None:

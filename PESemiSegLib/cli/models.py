@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from PESemiSegLib.cli.options import InputPath, SeriesOption, print_json
+from PESemiSegLib.cli.options import InputPath, SeriesOption, print_json, require_free_file
 
 if TYPE_CHECKING:
     from PESemiSegLib.models.store import StoreEntry
@@ -144,6 +144,7 @@ def styles(
         int | None, typer.Option("--slice", min=1, help="The slice, from 1. Default: the one with most lung.")
     ] = None,
     series: SeriesOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Draw a slice as a StitchNet model sees it: a style for each tissue, and the lungs filled with each."""
     from PESemiSegLib.evaluation.style_sheet import draw_styles
@@ -151,6 +152,7 @@ def styles(
     from PESemiSegLib.models.store import Store
     from PESemiSegLib.volumes.reader import read
 
+    require_free_file(output, overwrite=overwrite)
     package = Store().find(model)
     found = find_styles(read(input, series=series), package, None if number is None else number - 1)
     draw_styles(found, package.info.what.segments, output)

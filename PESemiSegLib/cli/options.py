@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from PESemiSegLib.errors import OutputError
 
 
 class Precision(StrEnum):
@@ -71,6 +74,12 @@ NoReportOption = Annotated[bool, typer.Option("--no-report", help="Leave report.
 NoDicomSegOption = Annotated[
     bool, typer.Option("--no-dicom-seg", help="Leave the DICOM SEG out: it carries the patient's data.")
 ]
+
+
+def require_free_file(path: Path, *, overwrite: bool) -> None:
+    """Raise OutputError where a file would be replaced unasked; call it before the work."""
+    if os.path.exists(path) and not overwrite:  # what Path.exists raises, writing says better
+        raise OutputError(f"{path.name} exists already: choose another name or add --overwrite")
 
 
 def print_json(value: dict[str, Any]) -> None:

@@ -37,6 +37,8 @@ def test_a_whole_life(run, package_folder, tmp_path):
     assert json.loads(run("info", "tiny", "--json")[1])["hu_window"] == [-160, 240]
     code, out, _ = run("export", "tiny", "-o", tmp_path / "tiny.zip")
     assert (code, (tmp_path / "tiny.zip").is_file()) == (0, True)
+    code, _, error = run("export", "tiny", "-o", tmp_path / f"{'x' * 300}.zip")
+    assert (code, "File name too long" in error) == (2, True)
     assert run("remove", "tiny")[0] == 0
     assert run("import", tmp_path / "tiny.zip")[0] == 0
 
@@ -50,6 +52,9 @@ def test_a_whole_life(run, package_folder, tmp_path):
         (("export", "nothing", "-o", "x.zip"), "no model 'nothing'"),
         (("import", "nowhere.zip"), "nowhere.zip is not there"),
         (("import", "https://example.org/x.zip"), "SHA-256"),
+        (("info", f"{'x' * 300}.zip"), "cannot be read: File name too long"),
+        (("import", f"{'x' * 300}.zip"), "cannot be read: File name too long"),
+        (("styles", "nothing", "scan.nii.gz", "-o", __file__), "exists already"),
     ],
 )
 def test_errors_are_one_line_and_exit_code_2(run, arguments, text):
