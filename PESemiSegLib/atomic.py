@@ -20,6 +20,7 @@ from typing import TypeVar
 
 BUSY_S = 0.5  # Windows refuses to replace a file that someone has open, for as long as they read
 _MARK = ".pesemiseg-"
+_LITTER = (".ds_store", "desktop.ini", "thumbs.db")
 _ABANDONED_S = 24 * 3600.0
 T = TypeVar("T")
 
@@ -120,6 +121,11 @@ def sweep(home: Path, older_than_s: float = _ABANDONED_S) -> None:
 def is_aside(path: Path) -> bool:
     """Whether `path` is named as what is being written, or was when its process was killed."""
     return path.name.startswith(_MARK)
+
+
+def is_system_litter(name: str) -> bool:
+    """Whether a file of this name was put there by the system (Finder, Explorer), and not by anybody."""
+    return name.startswith("._") or name.lower() in _LITTER
 
 
 def while_busy(act: Callable[[], T], patience_s: float = BUSY_S) -> T:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from PESemiSegLib.atomic import discard, is_aside
+from PESemiSegLib.atomic import discard, is_aside, is_system_litter
 from PESemiSegLib.cli import console
 from PESemiSegLib.errors import ConfigError, OutputError
 
@@ -104,11 +104,11 @@ def _prepare(output: Path, overwrite: bool) -> set[str]:
 
     Older patients stay until the new ones are there: those take minutes, and may be interrupted.
     """
-    if output.exists() and not output.is_dir():
-        raise OutputError(f"{output.name} is a file: choose a folder")
     try:
+        if output.exists() and not output.is_dir():
+            raise OutputError(f"{output.name} is a file: choose a folder")
         output.mkdir(parents=True, exist_ok=True)
-        there = list(output.iterdir())
+        there = [entry for entry in output.iterdir() if not is_system_litter(entry.name)]
     except OSError as error:
         raise OutputError(f"cannot make the folder {output.name}: {error.strerror}") from error
     if there and not overwrite:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from PESemiSegLib.atomic import is_aside, move_in, stage_in, whole_folder
+from PESemiSegLib.atomic import is_aside, is_system_litter, move_in, stage_in, whole_folder
 from PESemiSegLib.errors import OutputError
 from PESemiSegLib.volumes.write import output_error
 
@@ -25,12 +25,16 @@ def require_free(folder: Path, *, overwrite: bool = False) -> None:
 
     Free are a folder that is not there, an empty one, and with `overwrite` one that holds our result.
     """
-    if not folder.exists():
+    try:
+        folder.stat()
+    except FileNotFoundError:
         return
+    except OSError as error:  # no permission, a name too long: said now, and not after the work
+        raise output_error(folder, error) from error
     if not folder.is_dir():
         raise OutputError(f"{folder.name} is a file; give a folder for the result")
     try:
-        content = [entry for entry in folder.iterdir() if not is_aside(entry)]
+        content = [entry for entry in folder.iterdir() if not _is_nobodys(entry)]
     except OSError as error:
         raise output_error(folder, error) from error
     if not content:
@@ -39,6 +43,10 @@ def require_free(folder: Path, *, overwrite: bool = False) -> None:
         raise OutputError(f"folder {folder.name} holds other files; give a new or empty folder")
     if not overwrite:
         raise OutputError(f"folder {folder.name} holds a result; add --overwrite or give another folder")
+
+
+def _is_nobodys(entry: Path) -> bool:
+    return is_aside(entry) or is_system_litter(entry.name)
 
 
 def holds_result(folder: Path) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import stat
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from PESemiSegLib.atomic import whole_file
+from PESemiSegLib.atomic import is_system_litter, whole_file
 from PESemiSegLib.errors import OutputError, PackageError
 from PESemiSegLib.models.info import PackageInfo
 from PESemiSegLib.models.staging import taken
@@ -54,6 +55,8 @@ def _checked_entries(source: zipfile.ZipFile) -> dict[zipfile.ZipInfo, str]:
     names: dict[zipfile.ZipInfo, str] = {}
     total = 0
     for entry in entries:
+        if _is_litter(entry):
+            continue
         _check_entry(entry)
         if not entry.is_dir():
             names[entry] = PurePosixPath(entry.filename).name
@@ -65,6 +68,12 @@ def _checked_entries(source: zipfile.ZipFile) -> dict[zipfile.ZipInfo, str]:
     if len({PurePosixPath(entry.filename).parent for entry in names}) > 1:
         raise PackageError("its files lie in several folders: refused")
     return names
+
+
+def _is_litter(entry: zipfile.ZipInfo) -> bool:
+    """Whether Finder or Explorer put the entry beside the files; it is never unpacked, wherever it leads."""
+    parts = entry.orig_filename.split("/")
+    return parts[0] == "__MACOSX" or is_system_litter(parts[-1])
 
 
 def _check_entry(entry: zipfile.ZipInfo) -> None:
@@ -88,7 +97,7 @@ def pack(folder: Path, archive: Path, *, overwrite: bool = False) -> None:
     Raises:
         OutputError: if `archive` exists and `overwrite` is off, or cannot be written.
     """
-    if archive.exists() and not overwrite:
+    if os.path.exists(archive) and not overwrite:
         raise taken(archive)
     files = PackageInfo.from_json((folder / INFO_NAME).read_bytes()).package_files
     try:

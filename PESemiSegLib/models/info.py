@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -157,7 +156,7 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _check(info: PackageInfo) -> None:
     """Raise PackageError unless every field has the right type and lies in its range."""
-    if info.kind not in PACKAGE_KINDS:
+    if not isinstance(info.kind, str) or info.kind not in PACKAGE_KINDS:
         known = ", ".join(PACKAGE_KINDS)
         raise PackageError(f"model.json: kind is {info.kind!r}, not {known}: this is another sort of model")
     if not is_name(info.name):
@@ -220,9 +219,9 @@ def _check_files(files: Mapping[str, str], known: tuple[str, ...]) -> None:
 
 
 def _number(name: str, value: Any, low: float, high: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise PackageError(f"model.json: {name} must be a number, not {value!r}")
-    if not low <= value <= high:
+    if not low <= value <= high:  # nor is NaN, and no integer is too large to be compared
         raise PackageError(f"model.json: {name} must lie between {low:g} and {high:g}, not {value!r}")
     return float(value)
 

@@ -80,10 +80,14 @@ def read_package(path: str | Path) -> ModelPackage:
         PackageError: if it is not there, damaged, changed, of a wrong version, or could do harm.
     """
     path = Path(path)
-    if path.is_dir():
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if is_folder:
         info, sha256 = verify_folder(path)
         return ModelPackage(info, path, path, sha256)
-    if not path.is_file():
+    if not is_file:
         raise PackageError(f"model package {path.name} is not there")
     unpacked = tempfile.TemporaryDirectory(prefix="pesemiseg-")
     folder = Path(unpacked.name) / path.stem
@@ -91,6 +95,11 @@ def read_package(path: str | Path) -> ModelPackage:
     extract(path, folder)
     info, sha256 = verify_folder(folder)
     return ModelPackage(info, path, folder, sha256, unpacked)
+
+
+def unreadable(path: Path, error: OSError) -> PackageError:
+    """The error for a path that the system will not look at: no permission, a name too long."""
+    return PackageError(f"model package {path.name} cannot be read: {error.strerror or error}")
 
 
 def write_package(

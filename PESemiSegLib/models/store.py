@@ -13,7 +13,7 @@ from PESemiSegLib.errors import OutputError, PackageError
 from PESemiSegLib.models.archive import pack
 from PESemiSegLib.models.download import download, is_address
 from PESemiSegLib.models.info import is_name
-from PESemiSegLib.models.package import ModelPackage, read_package
+from PESemiSegLib.models.package import ModelPackage, read_package, unreadable
 from PESemiSegLib.models.staging import staged_folder
 from PESemiSegLib.models.verify import INFO_NAME
 from PESemiSegLib.user_data import data_folder
@@ -68,7 +68,11 @@ class Store:
             for name, path in self._places():
                 if name == str(model):
                     return read_package(path)
-        if Path(model).exists():
+        try:
+            there = Path(model).exists()
+        except OSError as error:
+            raise unreadable(Path(model), error) from error
+        if there:
             return read_package(model)
         known = ", ".join(name for name, _ in self._places()) or "none"
         raise PackageError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from PESemiSegLib.atomic import sha256_of
+from PESemiSegLib.atomic import is_system_litter, sha256_of
 from PESemiSegLib.errors import PackageError
 from PESemiSegLib.models.graph import read_facts
 from PESemiSegLib.models.info import PackageInfo
@@ -68,10 +68,13 @@ def _verify(folder: Path) -> tuple[PackageInfo, str]:
 
 
 def _listed(folder: Path) -> set[str]:
-    """The names of its files: regular, known to some kind of package, none of absurd size."""
+    """The names of its files: regular, known to some kind of package, none of absurd size.
+
+    What the system leaves in every folder is passed over: nothing reads it, and no copy takes it along.
+    """
     if not folder.is_dir():
         raise PackageError("it is not there, or is not a folder")
-    found = {entry.name: entry for entry in folder.iterdir()}
+    found = {entry.name: entry for entry in folder.iterdir() if not is_system_litter(entry.name)}
     for name, entry in sorted(found.items()):
         if entry.suffix.lower() in _PICKLE_SUFFIXES:
             raise PackageError(f"{name} can carry a pickle, which can run code: refused")

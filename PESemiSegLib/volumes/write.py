@@ -29,6 +29,7 @@ _ADVICE = {
     errno.EDQUOT: "free some space or choose another folder",
     errno.EACCES: "choose a folder that you may write to",
     errno.EPERM: "choose a folder that you may write to",
+    errno.ENAMETOOLONG: "choose a shorter name",
     errno.EROFS: "choose a folder that you may write to",
 }
 

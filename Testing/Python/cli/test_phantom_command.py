@@ -61,6 +61,8 @@ def test_clean_lungs_are_everybodys(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 def test_dicom_is_the_default(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / ".DS_Store").write_text("Finder's: the folder is empty all the same")
     assert main(["phantom", "--patients", "1", "-o", str(tmp_path / "x")]) == 0
     assert len(names(tmp_path / "x" / "A-s0-p0000" / "ct")) == 6
 
@@ -130,4 +132,5 @@ def test_impossible_requests_are_refused(wrong: list[str], tmp_path: Path) -> No
 
 def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("")
-    assert main(["phantom", "-o", str(tmp_path / "x")]) == 2
+    for name in ("x", "x" * 300):  # which no system takes
+        assert main(["phantom", "-o", str(tmp_path / name)]) == 2

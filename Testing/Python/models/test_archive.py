@@ -3,6 +3,7 @@
 import io
 import os
 import random
+import shutil
 import stat
 import struct
 import zipfile
@@ -62,6 +63,19 @@ def test_packing_is_reproducible_and_complete(good, package_folder, tmp_path):
 
 def test_one_folder_around_the_files_is_fine(zipped):
     assert read_package(zipped(prefix="tiny/")).info.name == "tiny"
+
+
+def test_what_finder_and_explorer_leave_is_passed_over(zipped, package_folder, tmp_path):
+    path = zipped("__MACOSX/tiny/._model.json", prefix="tiny/")
+    with zipfile.ZipFile(path, "a") as target:
+        for name in (".DS_Store", "desktop.ini", "Thumbs.db"):
+            target.writestr(f"tiny/{name}", b"x")
+    package = read_package(path)
+    assert {entry.name for entry in package.folder.iterdir()} == {"model.json", *PACKAGE_FILES}
+    folder = shutil.copytree(package_folder, tmp_path / "tiny")
+    for name in (".DS_Store", "._model.json"):
+        (folder / name).write_bytes(b"x")
+    assert read_package(folder).sha256 == package.sha256
 
 
 def test_explicit_folder_entry_is_fine(package_folder, tmp_path):

@@ -168,7 +168,7 @@ def test_extra_file_that_can_carry_a_pickle(damaged, name):
     refused(damaged(lambda folder: (folder / name).write_bytes(b"x")), f"{name} can carry a pickle")
 
 
-@pytest.mark.parametrize("name", ["setup.py", ".DS_Store", "notes.txt", "model2.json"])
+@pytest.mark.parametrize("name", ["setup.py", ".hidden", "notes.txt", "model2.json"])
 def test_any_other_extra_file(damaged, name):
     refused(damaged(lambda folder: (folder / name).write_bytes(b"x")), f"{name} does not belong")
 
@@ -240,7 +240,7 @@ def test_no_permission_is_one_line(damaged, monkeypatch):
         ({"format_version": "1"}, "format_version '1'"),
         ({"format_version": True}, "format_version True"),
         ({"format_version": ...}, "format_version None"),
-        ({"kind": "lung-segmenter"}, "another sort of model"),
+        *(({"kind": kind}, "another sort of model") for kind in ("lung-segmenter", [], {})),
         ({"name": "../evil"}, "name '../evil'"),
         ({"name": "a..b"}, "name 'a..b'"),
         *(({"name": name}, "Windows keeps") for name in ("con", "NUL.txt", "Lpt1.v2")),
@@ -258,6 +258,7 @@ def test_no_permission_is_one_line(damaged, monkeypatch):
         ({"core_threshold": "0.9"}, "core_threshold must be a number"),
         ({"spacing_mm": 0}, "spacing_mm must lie"),
         ({"spacing_mm": [0.8, 0.8]}, "spacing_mm must be a number"),
+        *(({name: 10**400}, f"{name} must lie") for name in ("threshold", "spacing_mm", "min_lesion_mm3")),
         ({"hu_window": [240, -160]}, "hu_window must rise"),
         ({"hu_window": [0]}, "hu_window must be two numbers"),
         ({"hu_window": "ab"}, "hu_window must be two numbers"),

@@ -147,6 +147,18 @@ def test_another_run_that_was_faster_is_not_overwritten(tmp_path: Path) -> None:
     assert names(tmp_path) == {"out"}
 
 
+def test_what_finder_leaves_does_not_block_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".DS_Store").write_text("Finder's")
+    put(tmp_path / "out", a="1")
+    assert names(tmp_path / "out") == {"a.txt", ".DS_Store", SEAL}
+
+
+def test_a_name_that_the_system_refuses_is_said_before_the_work(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="File name too long; choose a shorter name"):
+        require_free(tmp_path / ("x" * 300))
+
+
 def test_leftovers_of_a_killed_run_do_not_block_the_folder(tmp_path: Path) -> None:
     (tmp_path / "out" / ".pesemiseg-aa").mkdir(parents=True)
     put(tmp_path / "out", a="1")
