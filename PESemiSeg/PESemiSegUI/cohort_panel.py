@@ -1,7 +1,7 @@
 """Owns the cohort of the Fine-tune page: patients with their roles, matched masks and problems."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import qt
@@ -24,6 +24,15 @@ _VALIDATION = 0.1  # share of the patients for the curves of a run
 _PATIENT, _SCAN, _MASK, _ROLE, _SPLIT, _PROBLEM = range(6)
 
 
+@dataclass(frozen=True)
+class _Look:
+    """A folder that is to be looked through."""
+
+    source: dict
+    test: float  # share of the patients that is held out
+    reviewed: bool
+
+
 class CohortPanel(Panel):
     """Calls `onChange()` when the cohort has changed."""
 
@@ -34,7 +43,10 @@ class CohortPanel(Panel):
         self._monitor = JobMonitor(self._onNews, self._onEnd)
         self._boxes: list = []  # the role boxes of the table's rows
         self._dialog: DatabaseDialog | None = None
+        self._queue: list[_Look] = []  # what waits for its turn
         self._reviewed = False  # whether what is looked through now was reviewed here
+        self._failures = ""  # of what was looked through since the queue was last empty
+        self._gathering: Task | None = None
         ui = self.ui
         ui.addFolderButton.connect("clicked()", self._onAddFolder)
         ui.databaseButton.connect("clicked()", self._onDatabase)
@@ -50,34 +62,25 @@ class CohortPanel(Panel):
     def cleanup(self) -> None:
         """The module goes."""
         self._monitor.abandon()
+        if self._gathering is not None:
+            self._gathering.forget()
         super().cleanup()
 
     def counts(self) -> dict[str, int]:
         """Patients to train with labels, without labels, and held out with labels."""
-        groups = {"labelled": set(), "unlabelled": set(), "held_out": set()}
-        for case in self.cases:
-            if case.role == "excluded":
-                continue
-            held = case.split == "test" and case.role == "labelled"
-            groups["held_out" if held else case.role].add(case.key)
-        return {name: len(patients) for name, patients in groups.items()}
+        return cohort_lists.counts(self.cases)
+
+    def paths(self) -> list[str]:
+        """The files that the cohort needs, and those of what waits for its turn."""
+        found = [path for case in self.cases for path in (case.image, case.mask, case.lesions) if path]
+        return [*map(str, found), *(look.source["path"] for look in self._queue)]
 
     def write(self) -> "tuple[Path, Path]":
         """Two manifests for a fine-tuning: all labelled cases, and the scans to learn from without labels.
 
         Raises PESemiSegError.
         """
-        folder = cohort_lists.newFolder()
-        folder.mkdir(parents=True)
-        labelled = [case for case in self.cases if case.role == "labelled"]
-        bare = [
-            replace(case, mask=None, lesions=None, split="train")
-            for case in self.cases
-            if case.role == "unlabelled"
-        ]
-        write_manifest(Manifest(tuple(labelled)), folder / "labelled.csv")
-        write_manifest(Manifest(tuple(bare)), folder / "unlabelled.csv")
-        return folder / "labelled.csv", folder / "unlabelled.csv"
+        return cohort_lists.write(self.cases)
 
     # filling it
 
@@ -106,30 +109,42 @@ class CohortPanel(Panel):
             self._look(source, self.ui.testSpin.value / 100)
 
         self._say(_("Collecting the files..."))
-        self._task = Task(lambda: dicom_database.gather(files, folder), done, failed)
+        self._gathering = Task(lambda: dicom_database.gather(files, folder), done, failed)
 
     def _onDatabase(self) -> None:
         self._dialog = DatabaseDialog(self.addDatabase)
         self._dialog.open()
 
     def _look(self, source: dict, test: float, reviewed: bool = False) -> None:
-        if self._monitor.active:
-            self._say(_("A folder is being looked through already."))
-            return
-        self._reviewed = reviewed
-        validation = 0.0 if reviewed else _VALIDATION
-        try:
-            self._monitor.start(
-                Job.create(
-                    "cohort",
-                    {"sources": [source], "test": test, "validation": validation},
-                    folder=cohort_lists.newFolder(),
-                )
-            )
-            self._say(_("Looking through the folder..."))
-        except PESemiSegError as error:
-            self._say(str(error))
+        """Look through a folder now, or as soon as those before it are in the table."""
+        self._queue.append(_Look(source, test, reviewed))
+        if self._busy:
+            self._say(_("A folder is being looked through; {n} more wait.").format(n=len(self._queue)))
+        else:
+            self._failures = ""
+            self._next()
+
+    @property
+    def _busy(self) -> bool:
+        return self._monitor.active or (self._task is not None and self._task.active)
+
+    def _next(self) -> None:
+        while self._queue and not self._busy:
+            look = self._queue.pop(0)
+            self._reviewed = look.reviewed
+            validation = 0.0 if look.reviewed else _VALIDATION
+            params = {"sources": [look.source], "test": look.test, "validation": validation}
+            try:
+                self._monitor.start(Job.create("cohort", params, folder=cohort_lists.newFolder()))
+                self._say(_("Looking through the folder..."))
+            except PESemiSegError as error:
+                self._fail(str(error))
         self._updateButtons()
+
+    def _fail(self, text: str) -> None:
+        """Say what went wrong, and say it still when what waits has been looked through."""
+        self._failures = f"{self._failures} {text}".strip()
+        self._say(text)
 
     def _onNews(self, seen: Snapshot) -> None:
         if seen.status.total:
@@ -140,17 +155,23 @@ class CohortPanel(Panel):
             )
 
     def _onEnd(self, seen: Snapshot) -> None:
-        self._updateButtons()
         if seen.state == DONE:
             self.open(seen.job.path("manifest.csv"))  # masks that were written anew lie beside it, and stay
         else:
             abandon(seen.job)
-            self._say("" if seen.state == CANCELLED else _("It did not work: {why}").format(why=seen.message))
+            self._reviewed = False
+            if seen.state == CANCELLED:
+                self._say("")
+            else:
+                self._fail(_("It did not work: {why}").format(why=seen.message))
+            self._next()
+        self._updateButtons()
 
     def _onOpen(self) -> None:
         chosen = qt.QFileDialog.getOpenFileName(slicer.util.mainWindow(), _("Open a list"), "", "CSV (*.csv)")
         text = str(chosen[0] if isinstance(chosen, (tuple, list)) else chosen)
         if text:
+            self._failures = ""
             self.open(Path(text))
 
     def open(self, path: Path) -> None:
@@ -161,7 +182,8 @@ class CohortPanel(Panel):
             return cohort_lists.joined(before, read_manifest(path).cases, replacing)
 
         def failed(error: Exception) -> None:
-            self._say(_("The list cannot be used: {why}").format(why=error))
+            self._fail(_("The list cannot be used: {why}").format(why=error))
+            self._next()
 
         self._reviewed = False
         self._task = Task(read, self._take, failed)
@@ -169,6 +191,7 @@ class CohortPanel(Panel):
     def _take(self, manifest: Manifest) -> None:
         self.cases = manifest.cases
         self._show()
+        self._next()
 
     def _onSave(self) -> None:
         title = _("Save the list")
@@ -182,7 +205,7 @@ class CohortPanel(Panel):
                 self._say(str(error))
 
     def _onClear(self) -> None:
-        self.cases = ()
+        self.cases, self._failures = (), ""
         self._show()
 
     # showing it
@@ -208,7 +231,7 @@ class CohortPanel(Panel):
                 table.setItem(index, column, item)
             table.setCellWidget(index, _ROLE, self._roleBox(index, case))
         table.resizeColumnsToContents()
-        self._say(self._summary())
+        self._say(f"{self._summary()} {self._failures}".strip())
         self._updateButtons()
         self._onChange()
 
@@ -250,7 +273,7 @@ class CohortPanel(Panel):
         self.ui.cohortStatus.text = text
 
     def _updateButtons(self) -> None:
-        busy = _("A folder is being looked through") if self._monitor.active else ""
+        busy = _("A folder is being looked through") if self._busy else ""
         empty = "" if self.cases else _("The cohort is empty")
         ui = self.ui
         setEnabled(
