@@ -1,31 +1,37 @@
 """Owns the Environment panel: what this computer can do, and how what is missing gets installed."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import qt
 import slicer
 from slicer.i18n import tr as _
 
 from PESemiSegLib.errors import PESemiSegError
-from PESemiSegLib.jobs import places, runner
+from PESemiSegLib.jobs import places
 from PESemiSegLib.jobs.files import read_json
 from PESemiSegLib.jobs.folder import Job
 from PESemiSegLib.jobs.status import DONE
-from PESemiSegLib.jobs.watch import Snapshot, look
+from PESemiSegLib.jobs.watch import Snapshot
 
-from . import install, machine, wording
+from . import cohort_lists, disk, install, machine, wording
 from .background import Task
 from .base import Panel, setEnabled
 from .job_monitor import JobMonitor, abandon
 
 
 class EnvironmentPanel(Panel):
-    """Calls `onProbe(facts)` when this computer was looked at."""
+    """Calls `onProbe(facts)` when this computer was looked at; asks `cohortPaths()` which files are in use."""
 
-    def __init__(self, path: str, page, onProbe: Callable[[dict], None], requirements: str):
+    def __init__(
+        self,
+        path: str,
+        page,
+        onProbe: Callable[[dict], None],
+        requirements: str,
+        cohortPaths: Callable[[], list[str]],
+    ):
         super().__init__(path, page)
-        self._onProbe, self._requirements = onProbe, requirements
+        self._onProbe, self._requirements, self._cohortPaths = onProbe, requirements, cohortPaths
         self._monitor = JobMonitor(self._onNews, self._onEnd)
         self._probed = False
         ui = self.ui
@@ -37,8 +43,11 @@ class EnvironmentPanel(Panel):
         ui.repairButton.connect("clicked()", self._onRepair)
         ui.pythonButton.connect("clicked()", self._onPython)
         ui.clearButton.connect("clicked()", self._onClear)
+        ui.clearCohortsButton.connect("clicked()", self._onClearCohorts)
         ui.jobsFolderLabel.text = str(places.jobs_folder())
-        setEnabled(ui.clearButton, _("There is none"), "")
+        ui.cohortsFolderLabel.text = str(cohort_lists.root())
+        for button in (ui.clearButton, ui.clearCohortsButton):
+            setEnabled(button, _("There is none"), "")
         self._show(machine.rememberedProbe())
 
     def enter(self) -> None:
@@ -139,33 +148,38 @@ class EnvironmentPanel(Panel):
         self.probe()
 
     def _countDisk(self) -> None:
-        """Add up the folder of all jobs, on a thread."""
+        """Add up what runs and cohorts take, on a thread."""
         if self._task is not None and self._task.active:
             return
-        self._task = Task(_diskUse, self._showDisk, lambda error: None)
+        self._task = Task(disk.use, self._showDisk, lambda error: None)
 
-    def _showDisk(self, use: "tuple[int, int]") -> None:
-        count, bytes_ = use
-        self.ui.diskLabel.text = _("{n} runs, {size}").format(n=count, size=wording.size(bytes_))
-        setEnabled(self.ui.clearButton, "" if count else _("There is none"), _("Models and scenes are kept"))
+    def _showDisk(self, use: disk.Use) -> None:
+        ui, text = self.ui, _("{n} runs, {size}")
+        ui.diskLabel.text = text.format(n=use.runs, size=wording.size(use.run_bytes))
+        text = _("{n} folders, {size}")
+        ui.cohortDiskLabel.text = text.format(n=use.cohorts, size=wording.size(use.cohort_bytes))
+        none = _("There is none")
+        tip = _("Models, scenes, and fine-tunings that can go on or whose model is not in use yet are kept")
+        setEnabled(ui.clearButton, "" if use.runs else none, tip)
+        tip = _(
+            "What the list on the Fine-tune page, runs that can go on, and the last ten minutes need is kept"
+        )
+        setEnabled(ui.clearCohortsButton, "" if use.cohorts else none, tip)
 
     def _onClear(self) -> None:
-        question = _("Remove the files of all finished runs? Models and scenes are kept; reports are lost.")
+        question = _(
+            "Remove the files of finished runs? Their reports are lost. Models, scenes, and fine-tunings that can "
+            "go on or whose model is not on the list of models are kept; the Fine-tune page removes those."
+        )
         if slicer.util.confirmOkCancelDisplay(question):
-            self._task = Task(_removeEnded, self._showDisk, lambda error: None)
+            self._task = Task(disk.removeRuns, self._showDisk, lambda error: None)
 
-
-def _diskUse() -> tuple[int, int]:
-    folders = [job.folder for job in runner.jobs()]
-    sizes = (file.stat().st_size for folder in folders for file in Path(folder).rglob("*") if file.is_file())
-    return len(folders), sum(sizes)
-
-
-def _removeEnded() -> tuple[int, int]:
-    for job in runner.jobs():
-        try:
-            if look(job).ended:
-                runner.remove(job)
-        except PESemiSegError:
-            continue  # another program is at it
-    return _diskUse()
+    def _onClearCohorts(self) -> None:
+        question = _(
+            "Delete lists, reviewed scans with their masks, and copies from the DICOM database that neither the "
+            "list on the Fine-tune page nor a run that can go on needs? A list that you saved elsewhere may name "
+            "them: open it on the Fine-tune page first, and they are kept."
+        )
+        if slicer.util.confirmOkCancelDisplay(question):
+            paths = self._cohortPaths()
+            self._task = Task(lambda: disk.removeCohorts(paths), self._showDisk, lambda error: None)

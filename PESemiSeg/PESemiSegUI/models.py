@@ -52,6 +52,16 @@ def entries() -> list[Entry]:
     return [_entry(name, folder) for name, folder in _places()]
 
 
+def inStore(package: Path) -> str:
+    """The name under which the store holds this very package; empty where it does not."""
+    try:
+        told = (package / INFO_NAME).read_bytes()  # it names the SHA-256 of every other file
+        name = PackageInfo.from_json(told).name
+        return name if (data_folder() / "models" / name / INFO_NAME).read_bytes() == told else ""
+    except (PackageError, OSError):
+        return ""
+
+
 def mark(entry: Entry) -> str:
     """The sentence that stands under the model's name."""
     if entry.info is None:

@@ -37,6 +37,7 @@ class Shell:
             self.ui.environmentPage,
             self._onProbe,
             resource("requirements.txt"),
+            self.cohort.paths,
         )
         self.panels = (
             *(self.segment, self.identify, self.review, self.cohort, self.train),

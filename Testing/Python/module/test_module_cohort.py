@@ -195,3 +195,84 @@ def test_masks_of_segments_on_another_grid(shell: Any) -> None:
         expected = slicer.util.arrayFromSegmentBinaryLabelmap(node, "a", ct)
         assert expected.any()
         np.testing.assert_array_equal(mask > 0, expected > 0)
+
+
+def test_what_is_kept_meanwhile_waits_for_its_turn(shell: Any, until: Until, tmp_path: Path) -> None:
+    """Nothing that was kept is lost, not even behind one that fails; and what failed is said at the end."""
+    import SimpleITK as sitk
+
+    for number in range(2):
+        place = tmp_path / f"scan{number}" / f"scan{number}"
+        place.mkdir(parents=True)
+        for name, value in (("ct", -1000 + number), ("mask", number)):
+            image = sitk.GetImageFromArray(np.full((4, 40, 40), value, np.int16))
+            sitk.WriteImage(image, str(place / f"{name}.nrrd"))
+    panel = shell.cohort
+    panel.addReviewed(tmp_path / "scan0")
+    panel.addReviewed(tmp_path / "nowhere")
+    panel.addReviewed(tmp_path / "scan1")
+    assert str(tmp_path / "scan1") in panel.paths()
+    assert until(lambda: len(panel.cases) == 2, 60), panel.ui.cohortStatus.text
+    assert "Patients: " in panel.ui.cohortStatus.text
+    assert "It did not work" in panel.ui.cohortStatus.text
+    assert panel.ui.addFolderButton.enabled
+
+
+def test_what_lies_on_the_disk_is_counted_private_and_removed_if_nobody_needs_it(
+    shell: Any, until: Until, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import json
+    import os
+    import shutil
+
+    import slicer
+    from PESemiSegUI import cohort_lists
+
+    from PESemiSegLib.cohorts.manifest import Case
+    from PESemiSegLib.jobs import runner
+    from PESemiSegLib.jobs.files import write_json
+    from PESemiSegLib.jobs.folder import Job
+    from PESemiSegLib.models.store import demo_folder
+
+    def job(kind: str, state: str, **params: Any) -> Job:
+        found = Job.create(kind, params)
+        if state:
+            write_json(found.path("status.json"), {"state": state, "exit_code": 0})
+        return found
+
+    folders = [cohort_lists.newFolder() for _ in range(5)]
+    listed, used, held, loose, fresh = folders
+    assert {folder.stat().st_mode & 0o777 for folder in (*folders, cohort_lists.root())} == {0o700}
+    (used / "labelled.csv").write_text(f"../{listed.name}/x")
+    (loose / "ct.nrrd").write_bytes(bytes(4000))
+    for folder in folders[:4]:
+        os.utime(folder, (1.0, 1.0))
+    shell.cohort.cases = (Case("p", "s", held / "x"),)
+    paused = job("finetune", "paused", labelled=str(used / "labelled.csv"))
+    made, taken = job("finetune", "done"), job("train", "done")
+    for one, name in ((made, "made"), (taken, "taken")):
+        package = one.folder / "run" / "model"
+        package.mkdir(parents=True)
+        info = json.loads((demo_folder() / "model.json").read_text()) | {"name": name}
+        (package / "model.json").write_text(json.dumps(info))
+    stored = cohort_lists.root().parent / "models" / "taken"
+    stored.mkdir(parents=True)
+    shutil.copy(taken.folder / "run" / "model" / "model.json", stored)
+    left, young = job("segment", ""), job("segment", "")
+    raw = json.loads(left.path("job.json").read_text())
+    left.path("job.json").write_text(json.dumps(raw | {"created_s": 1.0}))
+    dry, ended = job("finetune", "cancelled", dry_run=True), job("segment", "failed")
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda question: True)
+    panel = shell.environment
+    assert until(lambda: not panel._task.active, 30)
+    panel.enter()
+    assert until(lambda: panel.ui.diskLabel.text.startswith("7 runs"), 30), panel.ui.diskLabel.text
+    assert panel.ui.cohortDiskLabel.text.startswith("5 folders, 4 KB")
+    panel.ui.clearButton.click()
+    assert until(lambda: panel.ui.diskLabel.text.startswith("3 runs"), 30), panel.ui.diskLabel.text
+    assert {one.id for one in runner.jobs()} == {paused.id, made.id, young.id}
+    assert not any(one.folder.exists() for one in (taken, left, dry, ended))
+    panel.ui.clearCohortsButton.click()
+    assert until(lambda: panel.ui.cohortDiskLabel.text.startswith("4 folders"), 30)
+    assert not loose.exists()
+    assert all(folder.exists() for folder in (listed, used, fresh, held))
