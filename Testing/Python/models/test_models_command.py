@@ -1,6 +1,10 @@
 """`pesemiseg models ...` as a user types it."""
 
 import json
+import shutil
+import sysconfig
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -128,6 +132,19 @@ def test_amending_does_not_replace_what_is_there_unasked(run, package_folder, tm
     assert read_package(tmp_path / "new").info.threshold == 0.6
     assert run(*new, 0.7, "--overwrite")[0] == 0
     assert read_package(tmp_path / "new").info.threshold == 0.7
+
+
+def test_an_installation_carries_the_demo_model(tmp_path, monkeypatch):
+    """What pip copies beside the library is where the library looks for it."""
+    checkout = Path(__file__).resolve().parents[3]
+    settings = tomllib.loads((checkout / "pyproject.toml").read_text())["tool"]["setuptools"]
+    for place, patterns in settings["data-files"].items():
+        (tmp_path / place).mkdir(parents=True)
+        for file in (file for pattern in patterns for file in checkout.glob(pattern)):
+            shutil.copy(file, tmp_path / place)
+    monkeypatch.setattr(store_module, "__file__", str(tmp_path / "site-packages" / "models" / "store.py"))
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: {"data": str(tmp_path)}[name])
+    assert read_package(store_module.demo_folder()).info.is_demo
 
 
 def test_broken_package_is_listed_as_such(run, package_folder, tmp_path):
