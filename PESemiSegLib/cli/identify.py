@@ -49,7 +49,9 @@ def identify(
     output: OutputOption,
     scan_from: Annotated[
         ScanFrom,
-        typer.Option(help="The scan's probability: the highest of all windows, or of the one in the middle."),
+        typer.Option(
+            help="The scan's probability: the highest of all windows on the lungs, or the middle one's."
+        ),
     ] = ScanFrom.all,
     any_phase: Annotated[
         bool, typer.Option("--any-phase", help="Go on with a contrast scan, which is refused otherwise.")
