@@ -41,6 +41,13 @@ def fillPrecision(combo, probe: dict, device: str) -> None:
     combo.setCurrentIndex(max(0, combo.findData(before)))
 
 
+def whyNothing(probe: dict) -> str:
+    """Why this computer cannot segment at all yet; empty where it can, or was not looked at."""
+    if not probe or any(facts.get("usable") for facts in probe.get("devices", ())):
+        return ""
+    return _("Nothing can compute yet: install the small set on the Environment page")
+
+
 def whyNot(probe: dict, device: str) -> str:
     """Why a device cannot be used, or why the automatic choice leaves a GPU aside."""
     for facts in probe.get("devices", ()):

@@ -23,7 +23,7 @@ from .job_monitor import JobMonitor, abandon
 
 def chooseSeries(choices: list[dict]) -> str | None:
     """Ask which of several series; None where the user gives up."""
-    labels = [item["label"] for item in choices]
+    labels = [f"{n}. {item['label']}" for n, item in enumerate(choices, start=1)]  # labels can be equal
     dialog = qt.QInputDialog(slicer.util.mainWindow())
     dialog.setWindowTitle(_("Load CTPA"))
     dialog.setLabelText(_("There are several series. Which one is the angiogram?"))

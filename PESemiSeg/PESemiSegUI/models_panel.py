@@ -65,7 +65,9 @@ class ModelsPanel(Panel):
         broken = _("This model cannot be used") if entry is not None and entry.info is None else ""
         built_in = _("The demo model comes with the program") if entry is not None and entry.builtIn else ""
         busy = _("An import or export is on its way") if self._task is not None and self._task.active else ""
-        setEnabled(ui.useButton, why or broken, _("Take this model in the Segment panel"))
+        whole = _("It reads whole scans: choose it at the end of the Segment page, under Identify PE")
+        other = whole if entry is not None and entry.identifies else ""
+        setEnabled(ui.useButton, why or broken or other, _("Take this model in the Segment panel"))
         setEnabled(
             ui.exportButton,
             why or broken or busy,

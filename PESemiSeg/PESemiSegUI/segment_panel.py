@@ -118,13 +118,9 @@ class SegmentPanel(Panel):
         self._showModel()
 
     def _showModel(self) -> None:
-        entry = self._entry()
-        self.ui.modelMark.text = (
-            models.mark(entry) if entry is not None else _("There is no model: import one.")
-        )
-        self.ui.modelMark.setStyleSheet(
-            AMBER if entry is None or entry.info is None or entry.madeUpOnly else ""
-        )
+        entry, wanted = self._entry(), self.parameters.model if self.parameters is not None else ""
+        self.ui.modelMark.text, mind = segment_texts.modelMark(entry, wanted)
+        self.ui.modelMark.setStyleSheet(AMBER if mind else "")
         if entry is not None:
             self.ui.cardText.setMarkdown(models.card(entry))
         self._updateCost()
@@ -179,9 +175,8 @@ class SegmentPanel(Panel):
             self._entry(),
             self.ui.deviceCombo.currentData,
         )
-        why = segment_texts.whyNot(
-            volume, entry, "" if device == "auto" else devices.whyNot(self._probe, device)
-        )
+        unusable = "" if device == "auto" else devices.whyNot(self._probe, device)
+        why = segment_texts.whyNot(volume, entry, devices.whyNothing(self._probe) or unusable)
         setEnabled(button, why, _("Mark pulmonary emboli; Slicer stays usable meanwhile"))
 
     # loading

@@ -8,7 +8,7 @@ from slicer.i18n import tr as _
 from PESemiSegLib import __version__
 from PESemiSegLib.models.kinds import EMBOLI
 
-from . import scene, wording
+from . import models, scene, wording
 from .scan_run import News
 
 
@@ -21,6 +21,17 @@ def whyNot(volume, entry, device: str) -> str:
     if entry is None or entry.info is None:
         return _("Choose a model that can be used")
     return device
+
+
+def modelMark(entry, wanted: str) -> "tuple[str, bool]":
+    """What stands under the model's name, and whether it must be read; `wanted`: the model of the scene."""
+    if entry is None:
+        return _("There is no model: import one."), True
+    text, mind = models.mark(entry), entry.info is None or entry.madeUpOnly
+    if wanted and wanted != entry.name:
+        other = _("The scene's model {name} is not on this list: {shown} is taken instead.")
+        return other.format(name=wanted, shown=entry.name) + " " + text, True
+    return text, mind
 
 
 def buttonText(entry) -> str:

@@ -237,3 +237,47 @@ def test_a_task_lets_go_of_what_it_carried(host: Any, until: Until) -> None:
     gc.collect()
     assert [ref() for ref in held] == [None] * 4
     host.unload_module("PESemiSeg")
+
+
+def test_of_two_series_with_one_label_the_second_can_be_read(
+    shell: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from types import SimpleNamespace
+
+    from PESemiSegUI import loading
+
+    shown: list[str] = []
+    dialog = SimpleNamespace(
+        setWindowTitle=lambda text: None,
+        setLabelText=lambda text: None,
+        setComboBoxItems=shown.extend,
+        exec_=lambda: True,
+        textValue=lambda: shown[1],
+    )
+    monkeypatch.setattr(loading.qt, "QInputDialog", lambda parent: dialog)
+    label = "series 4: CT, axial, 200 slices of 512x512"
+    assert loading.chooseSeries([{"label": label, "choice": choice} for choice in ("a", "b")]) == "b"
+
+
+def test_what_cannot_be_used_says_so(shell: Any, chest: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model of another kind, a scene's model that is not here, and a computer on which nothing computes."""
+    from PESemiSegUI import models
+
+    panel, ui = shell.models, shell.models.ui
+    monkeypatch.setattr(models.Entry, "identifies", True)
+    panel.refresh()
+    assert not ui.useButton.enabled
+    assert "Identify PE" in ui.useButton.toolTip
+    monkeypatch.setattr(models.Entry, "identifies", False)
+    panel.refresh()
+    assert ui.useButton.enabled
+    shell.segment.chooseModel("elsewhere")
+    assert "elsewhere is not on this list: demo is taken" in shell.segment.ui.modelMark.text
+    shell.segment.chooseModel("demo")
+    assert "elsewhere" not in shell.segment.ui.modelMark.text
+    add(chest, OBLIQUE)
+    shell.segment.setDevices({"devices": [{"device": "cpu", "usable": False, "why": "no openvino"}]})
+    assert not shell.segment.ui.segmentButton.enabled
+    assert "install the small set" in shell.segment.ui.segmentButton.toolTip
+    shell.segment.setDevices({})
+    assert shell.segment.ui.segmentButton.enabled
