@@ -3,19 +3,24 @@
 import csv
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 
 import slicer
 import vtk
 
 ACCEPTED, REJECTED, UNDECIDED = "accepted", "rejected", ""
+MODEL, EDITED, DRAWN, NO_MARK = "model", "edited", "drawn", "none"
+"""Whose mark it is: the model's, the model's changed by the user, the user's; or it has no voxel on the CT's grid."""
 SAME_FINDING_MM = 8.0  # a finding of a new run this close to one with a verdict takes the verdict over
 
 
 @dataclass(frozen=True)
 class Row:
-    """One finding. Positions in RAS mm, in the coordinates of the volume before its transform."""
+    """One finding. Positions in RAS mm, in the coordinates of the volume before its transform.
+
+    Confidence and probability are the model's, of its own mark; NaN where the user drew it.
+    """
 
     number: int
     segment: str  # ID in the segmentation node
@@ -30,6 +35,7 @@ class Row:
     s_mm: float
     longest_axis_mm: float
     verdict: str = UNDECIDED
+    mark: str = MODEL
 
     @property
     def position(self) -> tuple[float, float, float]:
@@ -53,9 +59,15 @@ def rowsOf(findings: Iterable[dict]) -> list[Row]:
             a_mm=-float(item["centroid_p_mm"]),
             s_mm=float(item["centroid_s_mm"]),
             longest_axis_mm=float(item["longest_axis_mm"]),
+            mark=MODEL if item["box_kji"] else NO_MARK,
         )
         for item in findings
     ]
+
+
+def rejected(rows: list[Row]) -> set[str]:
+    """The segments of rejected findings."""
+    return {row.segment for row in rows if row.verdict == REJECTED}
 
 
 def withVerdicts(rows: list[Row], before: list[Row]) -> list[Row]:
@@ -91,10 +103,12 @@ def write(table: "slicer.vtkMRMLTableNode", rows: list[Row]) -> None:
 
 def read(table: "slicer.vtkMRMLTableNode | None") -> list[Row]:
     """The rows of a table node; empty for none, or for a table of something else."""
-    if table is None or any(table.GetColumnIndex(item.name) < 0 for item in fields(Row)):
+    needed = [item.name for item in fields(Row) if item.default is MISSING]
+    if table is None or any(table.GetColumnIndex(name) < 0 for name in needed):
         return []
     kinds = {"int": int, "float": float, "str": str}
     columns = {item.name: table.GetColumnIndex(item.name) for item in fields(Row)}
+    columns = {name: column for name, column in columns.items() if column >= 0}  # an older scene lacks some
     types = {item.name: kinds[_name(item.type)] for item in fields(Row)}
     rows = []
     for number in range(table.GetNumberOfRows()):
@@ -117,7 +131,9 @@ def saveCsv(rows: list[Row], path: Path) -> None:
     with aside.open("w", encoding="utf-8", newline="") as handle:
         writer = csv.DictWriter(handle, [item.name for item in fields(Row)], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
+        for row in rows:
+            cells = asdict(row).items()
+            writer.writerow({name: "" if value != value else value for name, value in cells})  # NaN: unknown
     aside.replace(path)
 
 

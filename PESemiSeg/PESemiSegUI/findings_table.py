@@ -6,10 +6,10 @@ import qt
 from slicer.i18n import tr as _
 
 from . import wording
-from .findings import ACCEPTED, REJECTED, Row
+from .findings import ACCEPTED, DRAWN, EDITED, REJECTED, Row
 
 _REJECTED = qt.QColor(140, 140, 140)
-_NUMBER, _VOLUME, _SIDE, _CONFIDENCE, _SLICES, _VERDICT = range(6)
+_NUMBER, _VOLUME, _SIDE, _CONFIDENCE, _SLICES, _MARK, _VERDICT = range(7)
 
 
 class FindingsTable:
@@ -28,8 +28,9 @@ class FindingsTable:
         return self._widget.rowCount
 
     def fill(self, rows: list[Row]) -> None:
-        """Show these findings; the user's sorting is applied again at the end."""
+        """Show these findings, none chosen; the user's sorting is applied again at the end."""
         self._quiet = True
+        self._widget.clearSelection()  # else it stays on a row that is now another finding, and says nothing
         self._widget.setSortingEnabled(False)  # a cell would move while its row is being filled
         self._widget.setRowCount(len(rows))
         for index, row in enumerate(rows):
@@ -55,25 +56,37 @@ class FindingsTable:
     def selectSegment(self, segment: str) -> None:
         """Choose a finding's row without telling."""
         self._quiet = True
-        for index in range(self.count):
-            if self._widget.item(index, _NUMBER).data(qt.Qt.UserRole) == segment:
-                self.select(index)
+        self.go(segment)
         self._quiet = False
+
+    def go(self, segment: str) -> None:
+        """Go to a finding's row."""
+        segments = self._segments()
+        if segment in segments:
+            self.select(segments.index(segment))
+
+    def after(self, segment: str) -> list[str]:
+        """The other segments in the order of the rows as they are sorted now, from this one's on around the end."""
+        segments = self._segments()
+        at = segments.index(segment)
+        return segments[at + 1 :] + segments[:at]
 
     def showVerdict(self, row: Row) -> None:
         """Bring one finding's row up to date; filling the whole table again would take ten times as long."""
-        for index in range(self.count):
-            if self._widget.item(index, _NUMBER).data(qt.Qt.UserRole) == row.segment:
-                items = [self._widget.item(index, column) for column in range(_VERDICT + 1)]
-                break
-        else:
+        segments = self._segments()
+        if row.segment not in segments:
             return
+        index = segments.index(row.segment)
+        items = [self._widget.item(index, column) for column in range(_VERDICT + 1)]
         self._quiet = True
         colour = qt.QBrush(_REJECTED) if row.verdict == REJECTED else None
         for item in items:
             item.setData(qt.Qt.ForegroundRole, colour)
         items[_VERDICT].setData(qt.Qt.DisplayRole, _verdict(row))  # last: it may move the row
         self._quiet = False
+
+    def _segments(self) -> list[str]:
+        return [self._widget.item(index, _NUMBER).data(qt.Qt.UserRole) for index in range(self.count)]
 
     def _index(self) -> int:
         items = self._widget.selectedItems()
@@ -89,12 +102,14 @@ class FindingsTable:
             if row.slice_last > row.slice_first
             else f"{row.slice_first}"
         )
+        confidence = row.confidence if row.confidence == row.confidence else None  # NaN: unknown
         cells = {
             _NUMBER: row.number,
             _VOLUME: round(row.volume_mm3, 1),
             _SIDE: wording.side(row.side),
-            _CONFIDENCE: round(row.confidence, 2),
+            _CONFIDENCE: None if confidence is None else round(confidence, 2),
             _SLICES: slices,
+            _MARK: {EDITED: _("edited"), DRAWN: _("drawn")}.get(row.mark, ""),
             _VERDICT: _verdict(row),
         }
         for column, value in cells.items():

@@ -7,9 +7,9 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from . import cohort_lists, export, findings, reviewed, scene, segment_texts, views
+from . import cohort_lists, export, findings, measured, review_texts, reviewed, scene, views
 from .background import Task
-from .base import Panel, setEnabled
+from .base import Panel
 from .findings import ACCEPTED, REJECTED, UNDECIDED, Row
 from .findings_table import FindingsTable
 
@@ -23,12 +23,13 @@ class ReviewPanel(Panel):
         self._uncertain = -1  # which of the least certain slices was shown last
         self._shortcuts: list[qt.QShortcut] = []
         ui = self.ui
-        ui.resultSelector.addAttribute("vtkMRMLSegmentationNode", scene.RESULT, "1")
+        ui.resultSelector.addAttribute("vtkMRMLSegmentationNode", scene.RESULT)
         ui.resultSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._onResult)
         self._table = FindingsTable(ui.findingsTable, self._onRow)
         ui.previousButton.connect("clicked()", self.previous)
         ui.nextButton.connect("clicked()", self.next)
         ui.uncertainButton.connect("clicked()", self.showLeastCertain)
+        ui.windowButton.connect("clicked()", self._onWindow)
         ui.acceptButton.connect("clicked()", self.accept)
         ui.rejectButton.connect("clicked()", self.reject)
         ui.undecideButton.connect("clicked()", self.undecide)
@@ -51,7 +52,8 @@ class ReviewPanel(Panel):
         self._onResult(self.ui.resultSelector.currentNode())
 
     def enter(self) -> None:
-        """Keys work while the module is in front, wherever the focus is."""
+        """Keys work while the module is in front, wherever the focus is; verdicts where they can be seen."""
+        self._update()
         window = slicer.util.mainWindow()
         if window is None or self._shortcuts:
             return
@@ -59,12 +61,13 @@ class ReviewPanel(Panel):
             ("Alt+Down", self.next),
             ("Alt+Up", self.previous),
             ("Alt+U", self.showLeastCertain),
-            ("Alt+A", self.accept),
-            ("Alt+R", self.reject),
+            ("Alt+A", self._onAcceptKey),
+            ("Alt+R", self._onRejectKey),
         )
         for key, act in keys:
             shortcut = qt.QShortcut(window)
             shortcut.setKey(qt.QKeySequence(key))
+            shortcut.setAutoRepeat(act not in (self._onAcceptKey, self._onRejectKey))
             shortcut.connect("activated()", act)
             self._shortcuts.append(shortcut)
 
@@ -102,22 +105,17 @@ class ReviewPanel(Panel):
         self._updateButtons()
 
     def _fill(self) -> None:
-        rows = scene.rowsOf(self.segmentation)
+        rows = measured.update(self.segmentation)
         self._table.fill(rows)
-        self.ui.summaryLabel.text = self._summary(rows)
+        self.ui.summaryLabel.text = review_texts.summary(self.segmentation, rows)
 
-    def _summary(self, rows: list[Row]) -> str:
-        if self.segmentation is None:
-            return _("Segment a volume first, or open a scene with a result.")
-        if not rows:
-            return segment_texts.noFinding()
-        kept = [row for row in rows if row.verdict != REJECTED]
-        text = _("Findings: {n}, {volume} mm³ in all").format(
-            n=len(kept), volume=f"{sum(row.volume_mm3 for row in kept):.0f}"
-        )
-        if len(kept) < len(rows):
-            text += ", " + _("{n} rejected").format(n=len(rows) - len(kept))
-        return text
+    def _update(self) -> None:
+        """Marks may have been corrected in another module: show them, on the same finding."""
+        chosen = self._table.segment()
+        self._fill()
+        if chosen is not None:
+            self._table.selectSegment(chosen)
+        self._updateButtons()
 
     def select(self, index: int) -> None:
         """Go to a row of the table as it is sorted now."""
@@ -172,15 +170,32 @@ class ReviewPanel(Panel):
 
     def _decide(self, verdict: str) -> None:
         row = self.chosen()
-        if row is None:
+        if row is None or review_texts.whyNoVerdict(self.segmentation):
             return
+        after = self._table.after(row.segment)  # the verdict may move the row
         findings.setVerdict(self.segmentation.GetNodeReference(scene.FINDINGS), row.segment, verdict)
-        rows = scene.rowsOf(self.segmentation)
-        decided = next(r for r in rows if r.segment == row.segment)
-        scene.showVerdict(self.segmentation, decided)
-        self._table.showVerdict(decided)
-        self.ui.summaryLabel.text = self._summary(rows)
+        rows = {row.segment: row for row in scene.rowsOf(self.segmentation)}
+        scene.showVerdict(self.segmentation, rows[row.segment])
+        self._table.showVerdict(rows[row.segment])
+        self.ui.summaryLabel.text = review_texts.summary(self.segmentation, list(rows.values()))
+        following = next((at for at in after if at in rows and not rows[at].verdict), None)
+        if verdict and following is not None:
+            self._table.go(following)
+        elif verdict:
+            self._say(_("All findings have a verdict."))
         self._updateButtons()
+
+    def _onAcceptKey(self) -> None:
+        if self._shown():
+            self.accept()
+
+    def _onRejectKey(self) -> None:
+        if self._shown():
+            self.reject()
+
+    def _shown(self) -> bool:
+        """Whether this page is the one in front."""
+        return self.widget.isVisibleTo(slicer.util.mainWindow())
 
     # overlay
 
@@ -210,31 +225,10 @@ class ReviewPanel(Panel):
     # editing and exports
 
     def _updateButtons(self) -> None:
-        ui, node = self.ui, self.segmentation
-        count = self._table.count
-        none = _("There is no result yet") if node is None else _("This result has no finding")
-        why = "" if count else none
-        setEnabled(ui.previousButton, why, _("Go to the finding above (Alt+Up)"))
-        setEnabled(ui.nextButton, why, _("Go to the finding below (Alt+Down)"))
-        setEnabled(ui.uncertainButton, why, _("Go to the slice whose marks are trusted least (Alt+U)"))
-        chosen = self.chosen() if count else None
-        why = why or ("" if chosen is not None else _("Choose a finding in the table first"))
-        setEnabled(ui.acceptButton, why, _("This is an embolus (Alt+A)"))
-        setEnabled(
-            ui.rejectButton,
-            why,
-            _("This is none; it is hidden, and can go into the next fine-tuning (Alt+R)"),
-        )
-        undo = why or ("" if chosen.verdict else _("There is no verdict on this finding"))
-        setEnabled(ui.undecideButton, undo, _("Take the verdict back"))
-        none = "" if node is not None else _("There is no result yet")
-        setEnabled(ui.editorButton, none, _("Correct the marks by hand; a new run keeps what you change"))
-        setEnabled(ui.statisticsButton, none, _("Measure the segments"))
-        setEnabled(ui.csvButton, none, _("The findings with your verdicts, as a table"))
-        setEnabled(ui.maskButton, none, _("The marks without rejected findings, on the CT's grid"))
-        setEnabled(ui.rejectedButton, none, _("This scan as reviewed, into the cohort of the Fine-tune page"))
-        setEnabled(ui.reportButton, none or export.whyNoReport(node), _("The HTML report of this run"))
-        setEnabled(ui.dicomButton, none or export.whyNoDicom(node), _("Into Slicer's DICOM database"))
+        review_texts.showButtons(self.ui, self.segmentation, self._table.count, self.chosen())
+
+    def _onWindow(self) -> None:
+        views.showEmboliWindow(scene.volumeOf(self.segmentation))
 
     def _onEditor(self) -> None:
         export.openInModule("SegmentEditor", self.segmentation)
@@ -245,6 +239,7 @@ class ReviewPanel(Panel):
     def _onCsv(self) -> None:
         path = export.askForFile(_("Save the findings"), "findings.csv", "CSV (*.csv)")
         if path:
+            self._update()
             self._tell(export.saveFindings, path)
 
     def _onReport(self) -> None:
@@ -256,22 +251,21 @@ class ReviewPanel(Panel):
     def _onMask(self) -> None:
         path = export.askForFile(_("Save the reviewed mask"), "reviewed.nrrd", "NRRD (*.nrrd)")
         if path:
-            pattern = _("Saved {name}; add it to a cohort as this scan's mask")
-            self._write(path, None, lambda: self._say(pattern.format(name=path.name)))
+            done = review_texts.saved(self.segmentation, path.name)
+            self._write(path, None, lambda: self._say(done))
 
     def keepForTraining(self) -> None:
         """Scan and mask, without rejected findings, as a labelled patient of the next fine-tuning."""
+        self._update()
+        undecided = sum(1 for row in scene.rowsOf(self.segmentation) if not row.verdict)
         folder = cohort_lists.newFolder()
         place = folder / folder.name  # one folder a patient
-        self._write(place / reviewed.MASK, place / reviewed.SCAN, lambda: self._onWritten(folder))
 
-    def _onWritten(self, folder: Path) -> None:
-        open_ = sum(1 for row in scene.rowsOf(self.segmentation) if not row.verdict)
-        text = _("The scan goes to the cohort of the Fine-tune page, without rejected findings.")
-        if open_:
-            text += " " + _("Findings without a verdict, {n}, count as emboli.").format(n=open_)
-        self._say(text)
-        self._onKept(folder)
+        def done() -> None:  # another result may be under review by then
+            self._say(review_texts.written(undecided))
+            self._onKept(folder)
+
+        self._write(place / reviewed.MASK, place / reviewed.SCAN, done)
 
     def _write(self, mask: Path, scan: "Path | None", done: Callable[[], None]) -> None:
         """Large files, so on a thread."""

@@ -2,33 +2,24 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import slicer
-import vtk
 from slicer.i18n import tr as _
 
 from . import findings, scene
+from .segments import Part, partOf
 
 SCAN, MASK = "ct.nrrd", "mask.nrrd"
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
-Part = tuple[np.ndarray, np.ndarray]
-"""Of one segment: uint8 (k, j, i), and 4x4 from its voxels to RAS."""
-
 
 def partsOf(segmentation: "slicer.vtkMRMLSegmentationNode") -> list[Part]:
     """Copies of every segment's voxels, in its own box, but those of rejected findings; takes milliseconds."""
-    rejected = {row.segment for row in scene.rowsOf(segmentation) if row.verdict == findings.REJECTED}
-    found = []
-    for identity in segmentation.GetSegmentation().GetSegmentIDs():
-        image = slicer.vtkOrientedImageData()
-        if identity in rejected or not segmentation.GetBinaryLabelmapRepresentation(identity, image):
-            continue
-        if not image.IsEmpty():
-            found.append(_part(image))
-    return found
+    rejected = findings.rejected(scene.rowsOf(segmentation))
+    identities = segmentation.GetSegmentation().GetSegmentIDs()
+    found = (partOf(segmentation, identity) for identity in identities if identity not in rejected)
+    return [part for part in found if part is not None]
 
 
 def paint(parts: list[Part], shape: "tuple[int, int, int]", ijk_to_ras: np.ndarray) -> np.ndarray:
@@ -79,13 +70,3 @@ def writer(
         return mask
 
     return write
-
-
-def _part(image: Any) -> Part:
-    extent, matrix = image.GetExtent(), vtk.vtkMatrix4x4()
-    values = vtk.util.numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
-    shape = (extent[5] - extent[4] + 1, extent[3] - extent[2] + 1, extent[1] - extent[0] + 1)
-    image.GetImageToWorldMatrix(matrix)
-    to_ras = slicer.util.arrayFromVTKMatrix(matrix)
-    to_ras[:3, 3] += to_ras[:3, :3] @ extent[::2]  # of the first voxel, not of the grid's origin
-    return (values.reshape(shape) > 0).astype(np.uint8), to_ras

@@ -1,8 +1,8 @@
 """Owns arrays <-> MRML nodes: a volume out to a job, and a job's result back in, on the right voxels."""
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +12,19 @@ from slicer.i18n import tr as _
 from vtk.util.numpy_support import numpy_to_vtk
 
 from PESemiSegLib.jobs.files import read_json
+from PESemiSegLib.models.kinds import EMBOLI
 
-from . import findings
+from . import edits, findings, wording
+from .edits import addOwn, keepEdits
 from .findings import Row
-from .segments import COLOUR, addSegment, orientedImage
+from .segments import COLOUR, orientedImage, tag
 
 REJECTED_COLOUR = (0.55, 0.55, 0.55)
 RESULT, JOB, SLICES = "PESemiSeg.Result", "PESemiSeg.Job", "PESemiSeg.Slices"  # attributes of a segmentation
+"""RESULT holds the kind of the model; scenes of before there were several say "1"."""
 CONFIDENCE, NEAR, FINDINGS = "PESemiSeg.Confidence", "PESemiSeg.Near", "PESemiSeg.Findings"  # its references
 CAM = "PESemiSeg.Cam"  # reference of an identified scan: what speaks for PE, and where
 _COLOUR = "PESemiSeg.Colour"  # tag of a segment: its own colour, "r g b"
-_FINGERPRINT = "PESemiSeg.Fingerprint"  # tag of a segment: the voxels as the run left them
-_OWN = "PE_"
 
 
 def ijkToRas(volume: "slicer.vtkMRMLVolumeNode") -> list[list[float]]:
@@ -46,13 +47,21 @@ def writer(volume: "slicer.vtkMRMLScalarVolumeNode", path: Path) -> Callable[[],
     return write
 
 
-def findResult(volume: "slicer.vtkMRMLScalarVolumeNode") -> "slicer.vtkMRMLSegmentationNode | None":
-    """The segmentation that an earlier run made of this volume."""
+def findResult(
+    volume: "slicer.vtkMRMLScalarVolumeNode", kind: str = EMBOLI.name
+) -> "slicer.vtkMRMLSegmentationNode | None":
+    """The segmentation that an earlier run of this kind of model made of this volume."""
     role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
     for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
-        if node.GetAttribute(RESULT) and node.GetNodeReferenceID(role) == volume.GetID():
+        if kindOf(node) == kind and node.GetNodeReferenceID(role) == volume.GetID():
             return node
     return None
+
+
+def kindOf(segmentation: "slicer.vtkMRMLSegmentationNode") -> str:
+    """What kind of model made a result: "emboli", "arteries"...; empty where it is no result."""
+    kind = segmentation.GetAttribute(RESULT) or ""
+    return EMBOLI.name if kind == "1" else kind
 
 
 def volumeOf(segmentation: "slicer.vtkMRMLSegmentationNode") -> "slicer.vtkMRMLScalarVolumeNode | None":
@@ -87,8 +96,8 @@ def importSteps(
 ) -> "Iterator[slicer.vtkMRMLSegmentationNode]":
     """Bring a finished segment job into the scene, in steps of some 10 ms; the full confidence map comes apart.
 
-    An earlier result of the same volume is updated: segments that the user drew or changed stay, and
-    verdicts go over to the new finding in the same place.
+    An earlier result of the same kind and volume is updated: segments that the user drew or changed stay
+    unless they were rejected, and verdicts go over to the new finding in the same place.
 
     Args:
         folder: of the job; its arrays lie on the volume's own grid, or on an axial one where that is tilted.
@@ -100,19 +109,25 @@ def importSteps(
     if about is None:
         raise ValueError("findings.json cannot be read")
     labels = np.load(folder / "labels.npy", mmap_mode="r", allow_pickle=False)
-    node = findResult(volume) or _newResult(volume)
+    kind = str(about.get("model", {}).get("marks", EMBOLI.name))
+    node = findResult(volume, kind) or _newResult(volume, kind)
     node.SetAttribute(JOB, job)
     node.SetAttribute(SLICES, json.dumps([_inRas(item) for item in about["slices"]]))
-    rows = findings.withVerdicts(findings.rowsOf(about["findings"]), rowsOf(node))
+    before, kept = rowsOf(node), {}
     yield node
-    for _old in keepEdits(node):
+    for old, new in keepEdits(node, findings.rejected(before)):
+        kept[old] = new
         yield node
+    users = _usersRows(node, before, kept)
     for item in about["findings"]:
         if item["box_kji"]:
             _addSegment(node, labels, item, about["ijk_to_ras"])
             yield node
             node.CreateClosedSurfaceRepresentation()  # nothing to do once the first one has it
             yield node
+    edits.remember(node)
+    rows = [row for row in before if row.segment.startswith(edits.OWN)]
+    rows = findings.withVerdicts(findings.rowsOf(about["findings"]), rows) + users
     findings.write(_table(node, volume), rows)
     for row in rows:
         if row.verdict:
@@ -137,12 +152,13 @@ def setConfidence(
     volume = volumeOf(segmentation)
     node = segmentation.GetNodeReference(role)
     if node is None:
-        name = {CONFIDENCE: _("{name} PE confidence"), CAM: _("{name} PE map")}.get(
-            role, _("{name} PE confidence at marks")
-        )
-        node = slicer.mrmlScene.AddNewNodeByClass(
-            "vtkMRMLScalarVolumeNode", name.format(name=volume.GetName())
-        )
+        names = {
+            CONFIDENCE: _("{result} confidence"),
+            NEAR: _("{result} confidence at marks"),
+            CAM: _("{ct} PE map"),
+        }
+        name = names[role].format(result=segmentation.GetName(), ct=volume.GetName())
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
         segmentation.SetNodeReferenceID(role, node.GetID())
         _placeBeside(node, volume)
     image = vtk.vtkImageData()
@@ -161,54 +177,22 @@ def showVerdict(segmentation: "slicer.vtkMRMLSegmentationNode", row: Row) -> Non
     if segment is None:
         return
     rejected = row.verdict == findings.REJECTED
-    stored = vtk.reference("")
-    own = [float(part) for part in str(stored).split()] if segment.GetTag(_COLOUR, stored) else COLOUR
+    own = [float(part) for part in tag(segment, _COLOUR).split()] or COLOUR
     segment.SetColor(*(REJECTED_COLOUR if rejected else own))
     segmentation.GetDisplayNode().SetSegmentVisibility(row.segment, not rejected)
 
 
-def isEdited(segmentation: "slicer.vtkMRMLSegmentationNode", segment: str) -> bool:
-    """Whether the user changed a segment since the run that made it, or drew it."""
-    stored = vtk.reference("")
-    if not segmentation.GetSegmentation().GetSegment(segment).GetTag(_FINGERPRINT, stored):
-        return True
-    image = slicer.vtkOrientedImageData()
-    segmentation.GetBinaryLabelmapRepresentation(segment, image)
-    return str(stored) != _fingerprint(image)
+def _usersRows(node: "slicer.vtkMRMLSegmentationNode", before: list[Row], kept: dict[str, str]) -> list[Row]:
+    """The rows, with verdicts, of what the user drew or changed; `kept`: new IDs of the last run's segments."""
+    there = set(node.GetSegmentation().GetSegmentIDs())
+    rows = [replace(row, segment=kept.get(row.segment, row.segment)) for row in before]
+    return [row for row in rows if row.segment in there]
 
 
-def keepEdits(node: "slicer.vtkMRMLSegmentationNode") -> Iterator[str]:
-    """Take the last run's segments out; those that the user changed stay under a new ID and name."""
-    segmentation = node.GetSegmentation()
-    for identity in list(segmentation.GetSegmentIDs()):
-        if not identity.startswith(_OWN):
-            continue
-        if isEdited(node, identity):
-            kept = slicer.vtkSegment()
-            kept.DeepCopy(segmentation.GetSegment(identity))
-            kept.SetName(_("{name} (edited)").format(name=kept.GetName()))
-            kept.RemoveTag(_FINGERPRINT)
-            segmentation.AddSegment(kept, segmentation.GenerateUniqueSegmentID(f"edited_{identity}"))
-        segmentation.RemoveSegment(identity)
-        yield identity
-
-
-def addOwn(
-    node: "slicer.vtkMRMLSegmentationNode",
-    number: int,
-    name: str,
-    image: "slicer.vtkOrientedImageData",
-    **look,
-) -> "slicer.vtkSegment":
-    """A segment of this run; `keepEdits` of the next one tells whether the user changed it."""
-    segment = addSegment(node, f"{_OWN}{number}", name, image, **look)
-    segment.SetTag(_FINGERPRINT, _fingerprint(image))
-    return segment
-
-
-def _newResult(volume: "slicer.vtkMRMLScalarVolumeNode") -> "slicer.vtkMRMLSegmentationNode":
-    node = newSegmentation(volume, _("{name} PE").format(name=volume.GetName()))
-    node.SetAttribute(RESULT, "1")
+def _newResult(volume: "slicer.vtkMRMLScalarVolumeNode", kind: str) -> "slicer.vtkMRMLSegmentationNode":
+    name = _("{name} PE") if kind == EMBOLI.name else _("{name} {what}")
+    node = newSegmentation(volume, name.format(name=volume.GetName(), what=wording.kind(kind)))
+    node.SetAttribute(RESULT, kind)
     return node
 
 
@@ -229,7 +213,7 @@ def _table(
 ) -> "slicer.vtkMRMLTableNode":
     table = node.GetNodeReference(FINDINGS)
     if table is None:
-        name = _("{name} PE findings").format(name=volume.GetName())
+        name = _("{result} findings").format(result=node.GetName())
         table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", name)
         table.SetUseColumnTitleAsColumnHeader(True)
         node.SetNodeReferenceID(FINDINGS, table.GetID())
@@ -267,21 +251,6 @@ def _boxImage(
     """The voxels of one finding as an image whose extent is the finding's box in the whole grid."""
     (k0, k1), (j0, j1), (i0, i1) = box_kji
     return orientedImage([i0, j0, k0], labels[k0:k1, j0:j1, i0:i1] == number, matrix)
-
-
-def _fingerprint(image: "slicer.vtkOrientedImageData") -> str:
-    """A hash of where a segment's voxels lie, whatever box and grid origin they are stored with."""
-    if image.IsEmpty():
-        return "empty"
-    extent = image.GetExtent()
-    values = vtk.util.numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
-    values = values.reshape(extent[5] - extent[4] + 1, extent[3] - extent[2] + 1, extent[1] - extent[0] + 1)
-    index = np.argwhere(values)[:, ::-1] + np.array(extent[::2])
-    matrix = vtk.vtkMatrix4x4()
-    image.GetImageToWorldMatrix(matrix)
-    affine = slicer.util.arrayFromVTKMatrix(matrix)
-    places = np.round((index @ affine[:3, :3].T + affine[:3, 3]) * 10).astype(np.int64)
-    return hashlib.sha256(places[np.lexsort(places.T)].tobytes()).hexdigest()[:32]
 
 
 def _inRas(item: dict) -> dict:

@@ -18,7 +18,7 @@ import vtk
 from PESemiSegLib.jobs.folder import Job
 from PESemiSegLib.jobs.interpreter import PYTHON_VARIABLE
 
-from . import findings, machine, scan_run, scene
+from . import edits, findings, machine, scan_run, scene
 from .job_monitor import JobMonitor, abandon
 from .scan_run import News
 
@@ -73,8 +73,8 @@ def review(test) -> None:
         mask = slicer.util.arrayFromSegmentBinaryLabelmap(node, "PE_1", volume).copy()
         mask[0, 0, 0] = 1
         slicer.util.updateSegmentBinaryLabelmapFromArray(mask, node, "PE_1", volume)
-        test.assertTrue(scene.isEdited(node, "PE_1"))
-        test.assertFalse(scene.isEdited(node, "PE_2"))
+        test.assertTrue(edits.isEdited(node, "PE_1"))
+        test.assertFalse(edits.isEdited(node, "PE_2"))
         again = scene.importResult(volume, Path(folder), "test")
         test.assertIs(again, node)
         test.assertEqual(node.GetSegmentation().GetNumberOfSegments(), 3)

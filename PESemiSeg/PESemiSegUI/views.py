@@ -4,6 +4,7 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
+EMBOLI_WINDOW = (600.0, 200.0)  # width and level at which emboli are looked for
 _COLOUR_NODE = "PESemiSeg confidence"
 # The report's colours: dark violet for no trust, over red and orange, to pale yellow for full trust.
 _COLOURS = ((0.0, (56, 24, 90)), (0.35, (178, 42, 90)), (0.65, (245, 125, 21)), (1.0, (252, 255, 164)))
@@ -49,6 +50,15 @@ def showOverlay(
     display.EndModify(blocked)
     slicer.util.setSliceViewerLayers(background=volume, foreground=confidence, foregroundOpacity=opacity)
     showLegend(confidence, legend)
+
+
+def showEmboliWindow(volume: "slicer.vtkMRMLScalarVolumeNode") -> None:
+    """Show a CT as a radiologist looks for emboli."""
+    if volume.GetDisplayNode() is None:
+        volume.CreateDefaultDisplayNodes()
+    display = volume.GetDisplayNode()
+    display.SetAutoWindowLevel(0)
+    display.SetWindowLevel(*EMBOLI_WINDOW)
 
 
 def showLegend(confidence: "slicer.vtkMRMLScalarVolumeNode", visible: bool) -> None:
