@@ -9,7 +9,8 @@ from slicer.i18n import tr as _
 
 from PESemiSegLib.jobs.places import jobs_folder
 
-from . import findings, scene
+from . import edits, findings, measured, scene
+from .segments import ALGORITHM_TYPE, SCALARS, labelmap, partOf
 
 
 def askForFile(title: str, name: str, kind: str) -> "Path | None":
@@ -33,7 +34,7 @@ def openInModule(name: str, segmentation) -> None:
 
 def saveFindings(segmentation, path: Path) -> str:
     """The findings with verdicts as CSV. Raises OSError."""
-    findings.saveCsv(scene.rowsOf(segmentation), path)
+    findings.saveCsv(measured.update(segmentation), path)
     return _("Saved {name}").format(name=path.name)
 
 
@@ -51,8 +52,8 @@ def whyNoDicom(segmentation) -> str:
     """Why no DICOM SEG can be made; empty where it can."""
     if "DICOMSegmentationPlugin" not in getattr(slicer.modules, "dicomPlugins", {}):
         return _("This Slicer has no DICOM segmentation plugin")
-    hierarchy, volume = slicer.mrmlScene.GetSubjectHierarchyNode(), scene.volumeOf(segmentation)
-    if volume is None or not hierarchy.GetItemParent(hierarchy.GetItemByDataNode(volume)):
+    volume = scene.volumeOf(segmentation)
+    if volume is None or not volume.GetAttribute("DICOM.instanceUIDs"):
         return _("The CT has no DICOM study: load it through Slicer's DICOM module to export a DICOM SEG")
     return ""
 
@@ -61,17 +62,42 @@ def toDicomDatabase(segmentation) -> str:
     """Export the marks as DICOM SEG through Slicer's own plugin and index them. Raises RuntimeError."""
     plugin = slicer.modules.dicomPlugins["DICOMSegmentationPlugin"]()
     hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
-    exportables = plugin.examineForExport(hierarchy.GetItemByDataNode(segmentation))
-    if not exportables:
-        raise RuntimeError(_("Slicer's DICOM plugin offers no export for this result"))
-    with tempfile.TemporaryDirectory(prefix="pesemiseg-") as folder:
-        for item in exportables:
-            item.directory = folder
-        problem = plugin.export(exportables)
-        if problem:
-            raise RuntimeError(str(problem))
-        _index(folder)
-    return _("The DICOM SEG is in Slicer's database")
+    marks = _toExport(segmentation)
+    try:
+        exportables = plugin.examineForExport(hierarchy.GetItemByDataNode(marks))
+        if not exportables:
+            raise RuntimeError(_("Slicer's DICOM plugin offers no export for this result"))
+        with tempfile.TemporaryDirectory(prefix="pesemiseg-") as folder:
+            for item in exportables:
+                item.directory = folder
+            problem = plugin.export(exportables)
+            if problem:
+                raise RuntimeError(str(problem))
+            _index(folder)
+    finally:
+        slicer.mrmlScene.RemoveNode(marks)
+    return _("The DICOM SEG is in Slicer's database, without rejected findings")
+
+
+def _toExport(segmentation) -> "slicer.vtkMRMLSegmentationNode":
+    """A copy that holds what may leave: the plugin takes all segments of a node, hidden ones too."""
+    rejected = findings.rejected(scene.rowsOf(segmentation))
+    node = scene.newSegmentation(scene.volumeOf(segmentation), segmentation.GetName())
+    node.GetSegmentation().SetSourceRepresentationName(labelmap())
+    for identity in segmentation.GetSegmentation().GetSegmentIDs():
+        part = partOf(segmentation, identity)
+        if identity in rejected or part is None or not part[0].any():
+            continue
+        segment = slicer.vtkSegment()
+        segment.DeepCopy(segmentation.GetSegmentation().GetSegment(identity))
+        segment.GetRepresentation(labelmap()).GetPointData().GetScalars().SetName(SCALARS)
+        if edits.origin(segmentation, identity) == findings.EDITED:
+            segment.SetTag(ALGORITHM_TYPE, "SEMIAUTOMATIC")
+        node.GetSegmentation().AddSegment(segment, identity)
+    if not node.GetSegmentation().GetNumberOfSegments():
+        slicer.mrmlScene.RemoveNode(node)
+        raise RuntimeError(_("There is no mark to export"))
+    return node
 
 
 def _index(folder: str) -> None:
