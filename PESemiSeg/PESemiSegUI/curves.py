@@ -23,7 +23,7 @@ class Curves:
 
     def __init__(self) -> None:
         self._points: dict[str, list[tuple[float, float]]] = {name: [] for name in (*_LOSSES, *_SCORES)}
-        self._changed = False
+        self._changed = True  # a chart that is there may show another run
 
     def add(self, event: dict) -> None:
         """Take in one event of the trainer: a step's losses or a validation's scores."""
@@ -55,7 +55,13 @@ class Curves:
         if chart is None or not self._changed:
             return
         self._changed = False
-        shown = {_name(chart.GetNthPlotSeriesNode(i)) for i in range(chart.GetNumberOfPlotSeriesNodes())}
+        shown = set()
+        for index in reversed(range(chart.GetNumberOfPlotSeriesNodes())):
+            name = _name(chart.GetNthPlotSeriesNode(index))
+            if name in self.names:
+                shown.add(name)
+            else:  # of another run
+                chart.RemoveNthPlotSeriesNodeID(index)
         for name in self.names:
             series = _series(name)
             _fill(series.GetTableNode(), name, self._points[name])
@@ -63,8 +69,8 @@ class Curves:
                 chart.AddAndObservePlotSeriesNodeID(series.GetID())
 
 
-def _name(series: "slicer.vtkMRMLPlotSeriesNode") -> str:
-    return series.GetAttribute(ATTRIBUTE) or ""
+def _name(series: "slicer.vtkMRMLPlotSeriesNode | None") -> str:
+    return (series.GetAttribute(ATTRIBUTE) or "") if series is not None else ""
 
 
 def _chart(create: bool = True) -> "slicer.vtkMRMLPlotChartNode | None":
@@ -74,6 +80,7 @@ def _chart(create: bool = True) -> "slicer.vtkMRMLPlotChartNode | None":
     if not create:
         return None
     chart = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotChartNode", _("PESemiSeg training"))
+    chart.SetSaveWithScene(False)  # the run keeps the figures
     chart.SetAttribute(ATTRIBUTE, "1")
     chart.SetTitle(_("Fine-tuning"))
     chart.SetXAxisTitle(_("iteration"))
@@ -82,17 +89,22 @@ def _chart(create: bool = True) -> "slicer.vtkMRMLPlotChartNode | None":
 
 
 def _series(name: str) -> "slicer.vtkMRMLPlotSeriesNode":
-    for node in slicer.util.getNodesByClass("vtkMRMLPlotSeriesNode"):
-        if _name(node) == name:
-            return node
-    table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", f"PESemiSeg {name}")
-    table.SetSaveWithScene(False)
+    nodes = slicer.util.getNodesByClass("vtkMRMLPlotSeriesNode")
+    series = next((node for node in nodes if _name(node) == name), None) or _newSeries(name)
+    if series.GetTableNode() is None:  # new, or of a scene that was saved without its tables
+        table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", f"PESemiSeg {name}")
+        table.SetSaveWithScene(False)
+        _fill(table, name, [])
+        series.SetAndObserveTableNodeID(table.GetID())
+        series.SetXColumnName(_ITERATION)
+        series.SetYColumnName(name)
+    return series
+
+
+def _newSeries(name: str) -> "slicer.vtkMRMLPlotSeriesNode":
     series = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", name)
+    series.SetSaveWithScene(False)
     series.SetAttribute(ATTRIBUTE, name)
-    _fill(table, name, [])
-    series.SetAndObserveTableNodeID(table.GetID())
-    series.SetXColumnName(_ITERATION)
-    series.SetYColumnName(name)
     series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
     series.SetColor(*{**_LOSSES, **_SCORES}[name])
     if name in _LOSSES:

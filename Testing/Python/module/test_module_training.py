@@ -182,3 +182,36 @@ def test_dry_run_pause_and_resume(train: Any, until: Until) -> None:
     reached = train._seen.status.done
     ui.pauseButton.click()  # at once: the worker may still be about to end
     assert until(lambda: train._seen.active and train._seen.status.done > reached), ui.trainStatus.text
+
+
+def test_curves_after_a_scene_with_curves_was_opened(shell: Any, tmp_path: Path) -> None:
+    import slicer
+    from PESemiSegUI import curves
+
+    def drawn() -> dict[str, int]:
+        chart = curves._chart(create=False)
+        nodes = [chart.GetNthPlotSeriesNode(n) for n in range(chart.GetNumberOfPlotSeriesNodes())]
+        return {node.GetName(): node.GetTableNode().GetNumberOfRows() for node in nodes}
+
+    step = {"kind": "step", "iteration": 1, "L_seg": 0.5, "L_D": 0.7}
+    one = curves.Curves()
+    one.add(step)
+    one.show()
+    assert drawn() == {"L_seg": 1, "L_D": 1}
+    slicer.util.saveScene(str(tmp_path / "new.mrb"))
+    nodes = [n for kind in ("Chart", "Series") for n in slicer.util.getNodesByClass(f"vtkMRMLPlot{kind}Node")]
+    for node in nodes:  # as an earlier version saved them
+        node.SetSaveWithScene(True)
+    slicer.util.saveScene(str(tmp_path / "old.mrb"))
+    for name, left in (("new", 0), ("old", 2)):
+        slicer.mrmlScene.Clear(0)
+        slicer.util.loadScene(str(tmp_path / f"{name}.mrb"))
+        assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLPlotSeriesNode") == left
+        one.add(step | {"iteration": 2 + left})
+        one.refresh()
+        one.show()
+        assert drawn() == {"L_seg": 2 + left // 2, "L_D": 2 + left // 2}
+    other = curves.Curves()
+    other.add({"kind": "validation", "iteration": 1, "dice": 0.5})
+    other.refresh()
+    assert drawn() == {"dice": 1}
