@@ -9,7 +9,7 @@ from . import wording
 from .findings import ACCEPTED, DRAWN, EDITED, REJECTED, Row
 
 _REJECTED = qt.QColor(140, 140, 140)
-_NUMBER, _VOLUME, _SIDE, _CONFIDENCE, _SLICES, _MARK, _VERDICT = range(7)
+_NUMBER, _VOLUME, _SIDE, _CONFIDENCE, _SLICES, _VERDICT = range(6)
 
 
 class FindingsTable:
@@ -82,6 +82,7 @@ class FindingsTable:
         colour = qt.QBrush(_REJECTED) if row.verdict == REJECTED else None
         for item in items:
             item.setData(qt.Qt.ForegroundRole, colour)
+        items[_VERDICT].setData(qt.Qt.ToolTipRole, _verdict(row))  # where the column is too narrow
         items[_VERDICT].setData(qt.Qt.DisplayRole, _verdict(row))  # last: it may move the row
         self._quiet = False
 
@@ -109,17 +110,21 @@ class FindingsTable:
             _SIDE: wording.side(row.side),
             _CONFIDENCE: None if confidence is None else round(confidence, 2),
             _SLICES: slices,
-            _MARK: {EDITED: _("edited"), DRAWN: _("drawn")}.get(row.mark, ""),
             _VERDICT: _verdict(row),
         }
         for column, value in cells.items():
             item = qt.QTableWidgetItem()
             item.setData(qt.Qt.DisplayRole, value)
             item.setData(qt.Qt.UserRole, row.segment)
+            if column == _VERDICT:
+                item.setData(qt.Qt.ToolTipRole, value)
             if row.verdict == REJECTED:
                 item.setForeground(qt.QBrush(_REJECTED))
             self._widget.setItem(index, column, item)
 
 
 def _verdict(row: Row) -> str:
-    return {ACCEPTED: _("accepted"), REJECTED: _("rejected")}.get(row.verdict, "")
+    """What the user said of a finding, and did to it."""
+    said = {ACCEPTED: _("accepted"), REJECTED: _("rejected")}.get(row.verdict, "")
+    done = {EDITED: _("edited"), DRAWN: _("drawn")}.get(row.mark, "")
+    return ", ".join(part for part in (said, done) if part)

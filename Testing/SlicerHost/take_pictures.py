@@ -83,8 +83,7 @@ def _review(shell: Any, window: Any) -> None:
 
     shell.showPage(REVIEW)
     shell.review.select(0)
-    shell.review.accept()
-    shell.review.next()
+    shell.review.accept()  # and on to the next one
     shell.review.reject()
     shell.review.select(0)
     view = slicer.app.layoutManager().threeDWidget(0).threeDView()

@@ -125,6 +125,7 @@ def test_corrected_marks_are_measured_anew(shell: Any, tmp_path: Path) -> None:
     assert (edited.confidence, edited.side, drawn.number) == (first.confidence, first.side, 3)
     assert "Findings: 2, 64 mm³" in review.ui.summaryLabel.text
     assert review.chosen() == edited  # the one that was under review
+    assert [review.ui.findingsTable.item(row, 5).text() for row in range(2)] == ["edited", "drawn"]
     review.select(1)
     review.accept()
     export.saveFindings(node, tmp_path / "f.csv")
