@@ -59,9 +59,8 @@ def make(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Make a manifest of a data set; masks that only the data set can read are written beside it as NIfTI."""
-    from PESemiSegLib.cohorts.build import BuildOptions, build_manifest
+    from PESemiSegLib.cohorts.build import BuildOptions, build_manifest, with_fingerprints
     from PESemiSegLib.cohorts.folders import from_phantom
-    from PESemiSegLib.cohorts.build import with_fingerprints
     from PESemiSegLib.cohorts.manifest import write_manifest
     from PESemiSegLib.cohorts.splits import split_by_patient
     from PESemiSegLib.models.kinds import kind_named

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from PESemiSegLib.cli import console
-from PESemiSegLib.cli.train import RunTalk, plain, tell_cache
+from PESemiSegLib.cli.train import RunTalk, plain, tell_cache, tell_rehearsal, tell_scan
 
 if TYPE_CHECKING:
-    from PESemiSegLib.training.finetune import Adapted, Rehearsal
+    from PESemiSegLib.training.finetune import Adapted
 
 
 def finetune(
@@ -51,13 +51,22 @@ def finetune(
     import tempfile
     from functools import partial
 
+    from PESemiSegLib.errors import InputError
+    from PESemiSegLib.models.kinds import kind_named
     from PESemiSegLib.models.store import Store
+    from PESemiSegLib.training import parallel
     from PESemiSegLib.training.finetune import finetune as run
-    from PESemiSegLib.training.finetune import rehearse, settings_for
+    from PESemiSegLib.training.finetune import settings_for
     from PESemiSegLib.training.gather import MANIFEST, gather
+    from PESemiSegLib.training.rehearsal import rehearse
     from PESemiSegLib.training.run import RunOptions, check
     from PESemiSegLib.training.trainer import CHECKPOINT
 
+    if parallel.by_torchrun():
+        raise InputError(
+            "finetune trains and compares in one process; under torchrun use `pesemiseg train --base`, and "
+            "`pesemiseg evaluate` afterwards."
+        )
     start = Store().find(base).path
     settings = settings_for(
         start, preset, strategy, iterations=iterations, max_minutes=minutes, seed=seed, trust=trust
@@ -73,15 +82,16 @@ def finetune(
         name=name,
         base=start,
     )
+    marks = kind_named(settings.kind).masks
     if dry_run:
         from dataclasses import replace
 
         with tempfile.TemporaryDirectory(prefix="pesemiseg-") as spare:
-            manifest = gather([labelled], [unlabelled], Path(spare), site)
-            _tell(rehearse(settings, replace(options, manifest=manifest)))
+            manifest = gather([labelled], [unlabelled], Path(spare), site, marks=marks, progress=tell_scan)
+            tell_rehearsal(rehearse(settings, replace(options, manifest=manifest)))
         return
     begun, accept = (output / CHECKPOINT).exists(), partial(check, settings, options)
-    gather([labelled], [unlabelled], output, site, keep=begun, accept=accept)
+    gather([labelled], [unlabelled], output, site, keep=begun, marks=marks, accept=accept, progress=tell_scan)
     console.stop_gently()  # the trainer looks after every step, and saves a checkpoint first
     adapted = run(
         settings,
@@ -104,13 +114,3 @@ def _tell_verdict(adapted: Adapted) -> None:
         print(line)
     if adapted.page is not None:
         console.say(f"the page: {adapted.page}")
-
-
-def _tell(found: Rehearsal) -> None:
-    for sentence in found.timeline:
-        console.say(f"plan: {sentence}")
-    for group, patients in found.patients.items():
-        console.say(f"patients {group}: {patients}")
-    memory = "" if found.memory_mb is None else f", {found.memory_mb:,.0f} MB of memory at most"
-    spoken = console.spoken_time(3600 * found.hours)
-    console.say(f"it fits: {found.seconds_per_iteration:.2f} s per iteration, about {spoken} in all{memory}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import tempfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from PESemiSegLib.cli import console
 
 if TYPE_CHECKING:
     from PESemiSegLib.training.config import TrainConfig
+    from PESemiSegLib.training.rehearsal import Rehearsal
     from PESemiSegLib.training.run import RunOptions
 
 
@@ -62,6 +64,10 @@ def train(
     cache: Annotated[Path | None, typer.Option(help="Folder of the slice cache. Default: RUN/cache.")] = None,
     name: Annotated[str, typer.Option(help="Name of the model.")] = "custom",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Take two batches, tell time and memory, and leave nothing behind."),
+    ] = False,
 ) -> None:
     """Train a segmenter, with a discriminator beside it, from labelled scans. Research use only."""
     from PESemiSegLib.errors import InputError
@@ -73,6 +79,7 @@ def train(
     from PESemiSegLib.training.gather import MANIFEST, gather
     from PESemiSegLib.training.presets import preset as preset_of
     from PESemiSegLib.training.presets import with_strategy
+    from PESemiSegLib.training.rehearsal import rehearse
     from PESemiSegLib.training.run import RunOptions, check, prepare
     from PESemiSegLib.training.trainer import CHECKPOINT
 
@@ -88,12 +95,14 @@ def train(
         raise InputError("Give either --manifest or --phantom.")
     if processes > 1 and parallel.by_torchrun():
         raise InputError("torchrun starts the processes; leave --processes out.")
+    if dry_run and (processes > 1 or parallel.by_torchrun()):
+        raise InputError("A dry run takes one process; what each of several needs is the same.")
 
-    def set_up() -> RunOptions:
-        begun = (output / CHECKPOINT).exists()
+    def set_up(folder: Path = output) -> RunOptions:
+        begun = (folder / CHECKPOINT).exists()
         options = RunOptions(
-            manifest=manifest or output / MANIFEST,
-            folder=output,
+            manifest=manifest or folder / MANIFEST,
+            folder=folder,
             cache=cache,
             resume=resume or (begun and parallel.restarted()),
             device=device,
@@ -106,14 +115,21 @@ def train(
             cases = gather(
                 phantom or [options.manifest],
                 unlabelled or [],
-                output / "data" if unlabelled else output,
+                folder / "data" if unlabelled else folder,
                 keep=begun,
                 marks=kind_named(settings.kind).masks,
                 accept=partial(check, settings, options),
+                progress=tell_scan,
             )
             options = replace(options, manifest=cases)
-        prepare(settings, options, tell_cache, console.stopping)
+        if not dry_run:
+            prepare(settings, options, tell_cache, console.stopping)
         return options
+
+    if dry_run:
+        with tempfile.TemporaryDirectory(prefix="pesemiseg-") as spare:
+            tell_rehearsal(rehearse(settings, set_up(Path(spare))))
+        return
 
     with parallel.joined():
         options = parallel.from_first(set_up)
@@ -166,13 +182,29 @@ class RunTalk:
                 console.say(f"  {sentence}")
 
 
-def tell_cache(done: int, total: int) -> None:
+def tell_rehearsal(found: Rehearsal) -> None:
+    """Plan, patients, time and memory of a dry run."""
+    for sentence in found.timeline:
+        console.say(f"plan: {sentence}")
+    for group, patients in found.patients.items():
+        console.say(f"patients {group}: {patients}")
+    memory = "" if found.memory_mb is None else f", {found.memory_mb:,.0f} MB of memory at most"
+    spoken = console.spoken_time(3600 * found.hours)
+    console.say(f"it fits: {found.seconds_per_iteration:.2f} s per iteration, about {spoken} in all{memory}")
+
+
+def tell_cache(done: int, total: int, what: str = "slice cache") -> None:
     """One line per volume; raises Cancelled when the user has asked to stop."""
     from PESemiSegLib.errors import Cancelled
 
     if console.stopping():
         raise Cancelled("stopped as asked")
-    console.say(f"slice cache {done}/{total}")
+    console.say(f"{what} {done}/{total}")
+
+
+def tell_scan(done: int, total: int) -> None:
+    """The same while scans are read for their fingerprints."""
+    tell_cache(done, total, "scan")
 
 
 def plain(argument: str) -> str:

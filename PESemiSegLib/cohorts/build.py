@@ -71,6 +71,27 @@ def build_manifest(
     return Manifest(tuple(cases), source.name)
 
 
+def with_fingerprints(
+    manifest: Manifest, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Manifest:
+    """The manifest with missing fingerprints filled in, checked for duplicates; excluded rows stay.
+
+    Every such scan is read: the fingerprint is of its voxels, as `build_manifest` takes it. An unlabelled one
+    that cannot be read is excluded with the reason. progress: called after each. Raises InputError.
+    """
+    missing = [n for n, case in enumerate(manifest) if not case.fingerprint and case.role != "excluded"]
+    cases = list(manifest)
+    for done, n in enumerate(missing, start=1):
+        try:
+            cases[n] = replace(cases[n], fingerprint=voxel_fingerprint(read(cases[n].image).hu))
+        except InputError as error:
+            if cases[n].role == "labelled":
+                raise
+            cases[n] = replace(cases[n], role="excluded", problems=(*cases[n].problems, str(error)))
+        progress(done, len(missing))
+    return Manifest(tuple(cases), manifest.source_name)
+
+
 def inspect(case: Case) -> list[str]:
     """What is wrong with a case of a manifest once its files are opened; empty where nothing is."""
     try:

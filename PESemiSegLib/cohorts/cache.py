@@ -55,7 +55,7 @@ class SliceCache:
         self.spacing_mm, self.slice_mm = float(spacing_mm), slice_mm
         self.classes = classes  # with two, every marked voxel counts; with more, masks hold 0 to classes - 1
 
-    def open(self, case: Case, *, with_mask: bool = True) -> CachedVolume:
+    def open(self, case: Case) -> CachedVolume:
         """The case's volume, built first where it is missing, stale or damaged.
 
         Raises InputError (unreadable source, mask on another grid), OutputError (disk full, no permission).
@@ -70,24 +70,19 @@ class SliceCache:
             volume = _load(entry, case, stamp)
             if volume is None:
                 raise OutputError("A volume written to the slice cache cannot be read back; check the disk.")
-        if not with_mask and volume.mask is not None:
-            return CachedVolume(
-                volume.site, volume.image, None, volume.anchors, self.spacing_mm, volume.slice_mm
-            )
         return volume
 
     def open_all(
         self,
         cases: Iterable[Case],
         *,
-        with_mask: bool = True,
         progress: Callable[[int, int], None] | None = None,
     ) -> list[CachedVolume]:
         """Every case in order; `progress(done, total)` after each."""
         cases = list(cases)
         volumes = []
         for done, case in enumerate(cases, start=1):
-            volumes.append(self.open(case, with_mask=with_mask))
+            volumes.append(self.open(case))
             if progress is not None:
                 progress(done, len(cases))
         return volumes

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from PESemiSegLib.cohorts.fingerprint import fingerprint_of
 from PESemiSegLib.errors import InputError
 from PESemiSegLib.table import Row, read_table, write_table
 from PESemiSegLib.volumes.segments import LABELS
@@ -160,12 +159,6 @@ def write_manifest(manifest: Manifest | Iterable[Case], path: Path | str) -> Non
         row |= {name: _relative(getattr(case, name), path.parent) for name in _PATHS}
         rows.append(row | {"problems": "; ".join(text.replace(";", ",") for text in case.problems)})
     write_table(path, names, rows, "manifest")
-
-
-def with_fingerprints(manifest: Manifest) -> Manifest:
-    """The manifest with missing fingerprints filled in (reads every byte), checked for duplicates."""
-    cases = [c if c.fingerprint else replace(c, fingerprint=fingerprint_of(c.image)) for c in manifest]
-    return Manifest(tuple(cases), manifest.source_name)
 
 
 def meant(column: str, cell: str) -> str:

@@ -16,7 +16,7 @@ from PESemiSegLib.errors import InputError
 from PESemiSegLib.evaluation import tables
 from PESemiSegLib.evaluation.metrics import mask_metrics
 from PESemiSegLib.evaluation.parallel import CancelCheck, CaseDone, OfModels, by_model
-from PESemiSegLib.evaluation.store import CASES, ResultStore, deciding, floats
+from PESemiSegLib.evaluation.store import CASES, ResultStore, floats, segmenting
 from PESemiSegLib.evaluation.truth import read_case
 from PESemiSegLib.inference.phase_pairs import on_one_grid
 from PESemiSegLib.inference.progress import Reporter
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 PAIRS = "pairs"
 """Folder of the pairs that were registered, in that of the tables."""
+_OF_IDENTIFY = ("scan_from", "any_phase", "strict")  # settings that `inference.segment` does not have
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,11 @@ def evaluate_identified(
     if any(_phase(package) == "noncontrast" for package in packages):
         plain = {first.key: second for first, second in phase_pairs(cohort)}
         cases = [case for case in cases if case.key in plain]
+    elif len({case.key for case in cases}) < len(cases):
+        raise InputError(
+            f"{cohort.source_name}: some patients have several labelled scans, and it is not known which one "
+            "counts; keep one of each."
+        )
     if not cases:
         raise InputError(
             f"The manifest {cohort.source_name} has no labelled patient with the scans that the model reads: "
@@ -107,10 +113,9 @@ class _Work(OfModels):
         others = [self.plain[case.key]] if case.key in self.plain else []
 
         def how(package: ModelPackage) -> dict[str, Any]:
-            info = package.info
-            settings = deciding(self.settings)
-            fed = asdict(info.network_config)
-            return {"network": fed, "cuts": [info.threshold, info.min_lesion_mm3], "settings": settings}
+            own = {name: value for name, value in self.settings.items() if name not in _OF_IDENTIFY}
+            settings = segmenting(package, own) | {name: self.settings.get(name) for name in _OF_IDENTIFY}
+            return {"network": asdict(package.info.network_config), "settings": settings}
 
         def measured(packages: Sequence[ModelPackage]) -> Iterator[IdentifiedScan]:
             return (self._identified(case, package, cancelled) for package in packages)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import PESemiSegLib
 from PESemiSegLib.atomic import whole_file
-from PESemiSegLib.cohorts.manifest import Case, fingerprint_of
+from PESemiSegLib.cohorts.fingerprint import fingerprint_of
+from PESemiSegLib.cohorts.manifest import Case
 from PESemiSegLib.errors import InputError, OutputError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound="DataclassInstance")
 CASES = "cases"  # the folder, in that of the tables
-FORMAT = 2  # to be raised when a figure is computed otherwise: older results are then not reused
+FORMAT = 3  # to be raised when a figure is computed otherwise: older results are then not reused
 _NOT_IN_KEY = ("threads", "batch")  # they change the speed only
 
 
@@ -96,12 +97,8 @@ def segmenting(package: ModelPackage, settings: Mapping[str, Any]) -> dict[str, 
     """What a result of `inference.segment` depends on: the settings, with the package's values filled in."""
     from PESemiSegLib.inference.settings import Settings
 
-    return deciding(asdict(Settings(**settings).resolved(package)))
-
-
-def deciding(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings without those that change the speed only."""
-    return {name: value for name, value in settings.items() if name not in _NOT_IN_KEY}
+    resolved = asdict(Settings(**settings).resolved(package))
+    return {name: value for name, value in resolved.items() if name not in _NOT_IN_KEY}
 
 
 def floats(record: Mapping[str, Any]) -> dict[str, Any]:

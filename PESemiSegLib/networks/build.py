@@ -69,8 +69,3 @@ def _seeded(seed: int | None) -> Iterator[None]:
 def count_parameters(module: nn.Module) -> int:
     """Return the number of learnable values."""
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-def count_parameters_by_part(module: nn.Module) -> dict[str, int]:
-    """Return the learnable values of each direct child, in order."""
-    return {name: count_parameters(child) for name, child in module.named_children()}

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from PESemiSegLib.cohorts.manifest import Manifest, read_manifest
-from PESemiSegLib.errors import ConfigError, DeviceError, OutputError
+from PESemiSegLib.cohorts.manifest import read_manifest
+from PESemiSegLib.errors import ConfigError, OutputError
 from PESemiSegLib.evaluation import tables
 from PESemiSegLib.evaluation.before_after import judged_on, write_before_after
 from PESemiSegLib.evaluation.drawing import require_plotting
@@ -28,15 +24,10 @@ from PESemiSegLib.training.log import EVENTS
 from PESemiSegLib.training.presets import PRESETS, preset
 from PESemiSegLib.training.run import (
     RunOptions,
-    check_cohort,
-    check_device,
-    open_crops,
     prepare,
-    slice_cache,
     train,
 )
-from PESemiSegLib.training.start import check_base, starting_networks
-from PESemiSegLib.training.trainer import Event, Trainer
+from PESemiSegLib.training.trainer import Event
 
 MODEL, EVALUATION = "model", "evaluation"
 _NOT_JUDGED = "Training has ended; the comparison with the base has not."
@@ -54,17 +45,6 @@ class Adapted:
     package: ModelPackage
     verdict: Verdict
     page: Path | None
-
-
-@dataclass(frozen=True)
-class Rehearsal:
-    """What a dry run found. memory_mb: the peak, of the process or of the GPU; None where it is not known."""
-
-    seconds_per_iteration: float
-    hours: float
-    memory_mb: float | None
-    patients: dict[str, int]
-    timeline: list[str]
 
 
 def settings_for(
@@ -100,45 +80,6 @@ def settings_for(
         discriminator=info.discriminator_config if kept else config.discriminator,
     )
     return config.with_overrides(**overrides)
-
-
-def rehearse(config: TrainConfig, options: RunOptions) -> Rehearsal:
-    """Prove with two batches that a run fits: networks, data, memory, time. The run's folder stays as it is.
-
-    Raises what a run would raise, and DeviceError where the GPU's memory is too small.
-    """
-    check_device(options.device)
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    manifest = read_manifest(options.manifest)
-    check_cohort(config, manifest)
-    if options.base is not None:
-        check_base(config, options.base)
-    few = Manifest(
-        tuple(
-            case for role in ("labelled", "unlabelled") for case in manifest.select("train", role).cases[:2]
-        )
-    )
-    with tempfile.TemporaryDirectory(prefix="pesemiseg-") as spare:
-        cache = slice_cache(config, replace(options, cache=options.cache or Path(spare)))
-        trainer = Trainer(
-            config,
-            open_crops(config, few, cache),
-            Path(spare),
-            networks=starting_networks(config, options.base),
-            device=options.device,
-        )
-        try:
-            seconds = trainer.rehearse()
-        except torch.cuda.OutOfMemoryError as error:
-            advice = "take fewer crops per batch, smaller ones, or another device"
-            raise DeviceError(f"Two batches do not fit the memory of {options.device}; {advice}.") from error
-        timeline = trainer.timeline()
-        del trainer  # maps of the cache, which Windows would not let go
-    hours = seconds * config.iterations / 3600
-    if config.max_minutes > 0:
-        hours = min(hours, config.max_minutes / 60)
-    return Rehearsal(seconds, hours, _peak_memory_mb(options.device), manifest.counts(), timeline)
 
 
 def finetune(
@@ -234,14 +175,3 @@ class _Notes:
             self.training["health"] = {name: float(value) for name, value in event["figures"].items()}
             self.training["warnings"] = list(event["warnings"])
             self.sentences = tuple(event["sentences"])
-
-
-def _peak_memory_mb(device: str) -> float | None:
-    if device.startswith("cuda"):
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 
+from PESemiSegLib.cohorts.build import BuildOptions, build_manifest, with_fingerprints
 from PESemiSegLib.cohorts.folders import from_phantom
-from PESemiSegLib.cohorts.manifest import Case, Manifest, read_manifest, with_fingerprints, write_manifest
+from PESemiSegLib.cohorts.manifest import Case, Manifest, read_manifest, write_manifest
 from PESemiSegLib.errors import InputError
-from PESemiSegLib.volumes.reader import FILE_KINDS
 
 MANIFEST = "manifest.csv"
+Progress = Callable[[int, int], None]
 
 
 def gather(
@@ -24,14 +26,16 @@ def gather(
     keep: bool = False,
     marks: str = "emboli",
     accept: Callable[[Manifest], None] = lambda cohort: None,
+    progress: Progress = lambda done, total: None,
 ) -> Path:
     """Write `manifest.csv` into the folder and return its path.
 
     labelled: manifests, or folders that `pesemiseg phantom` wrote. unlabelled: manifests, or folders of
     scans. keep: leave the one that is there as it is, for a run that has begun with it. marks: what the masks
     mark, see `Case`; it says which scans of made-up patients are taken. accept: sees the cohort and may
-    raise, before anything is written. Fingerprints are taken, so that a scan which is in both, or in two
-    splits, is found. Raises InputError, OutputError.
+    raise, before anything is written. Fingerprints of voxels are taken, so that a scan which is in both, or
+    in two splits, is found in whatever format. progress: called after each scan that is read for that.
+    Raises InputError, OutputError.
     """
     path = folder / MANIFEST
     if keep and path.exists():
@@ -42,15 +46,15 @@ def gather(
     cohorts += [unlabelled_scans(source, site, marks) for source in unlabelled]
     cohort = reduce(Manifest.merged, cohorts)
     accept(cohort)
-    write_manifest(with_fingerprints(cohort), path)
+    write_manifest(with_fingerprints(cohort, progress), path)
     return path
 
 
 def unlabelled_scans(source: Path, site: str = "new", marks: str = "emboli") -> Manifest:
     """The scans of a manifest or a folder, without masks, for training; a manifest's val and test rows stay.
 
-    A folder: what `pesemiseg phantom` wrote, or one scan per file (NIfTI, NRRD, MetaImage) and sub-folder
-    (DICOM). Raises InputError.
+    A folder: what `pesemiseg phantom` wrote, or a tree of scans as `cohort make` finds them, patients by
+    number and masks left out. Nothing is read yet. Raises InputError.
     """
     if source.is_file():
         return Manifest(tuple(_bare(case) for case in read_manifest(source)), source.name)
@@ -59,14 +63,13 @@ def unlabelled_scans(source: Path, site: str = "new", marks: str = "emboli") -> 
         return Manifest(tuple(_bare(case) for case in cohort))
     if not source.is_dir():
         raise InputError(f"{source.name} is neither a manifest nor a folder of scans.")
-    scans = [p for p in sorted(source.iterdir()) if not p.name.startswith(".") and _is_scan(p)]
-    if not scans:
-        raise InputError(
-            f"{source.name} holds no scan; give a folder with one sub-folder (DICOM) or file (NIfTI, NRRD, "
-            "MetaImage) per scan, or a manifest."
-        )
-    cases = [Case(f"{n:04d}", site, path, role="unlabelled") for n, path in enumerate(scans, start=1)]
-    return Manifest(tuple(cases), source.name)
+    with tempfile.TemporaryDirectory(prefix="pesemiseg-") as unused:  # for masks, of which there are none
+        options = BuildOptions(Path(unused), site, role="unlabelled", open_scans=False)
+        scans = build_manifest(source, options, layout="scans")
+    numbers: dict[str, str] = {}
+    for case in scans:
+        numbers.setdefault(case.patient, f"{len(numbers) + 1:04d}")
+    return Manifest(tuple(replace(case, patient=numbers[case.patient]) for case in scans), source.name)
 
 
 def _bare(case: Case) -> Case:
@@ -74,9 +77,3 @@ def _bare(case: Case) -> Case:
     if case.split != "train" or case.role == "excluded":
         return case
     return replace(case, role="unlabelled", mask=None, lesions=None, label_style="")
-
-
-def _is_scan(path: Path) -> bool:
-    if path.is_dir():
-        return any(entry.is_file() for entry in path.rglob("*"))
-    return path.name.lower().endswith(tuple(FILE_KINDS))

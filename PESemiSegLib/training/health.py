@@ -28,11 +28,6 @@ class HealthReport:
     sentences: tuple[str, ...]
     warnings: tuple[str, ...]
 
-    @property
-    def healthy(self) -> bool:
-        """No warning, and the discriminator has been looked at."""
-        return not self.warnings and "L_D_near" in self.figures
-
 
 class HealthMonitor:
     """Gathers the figures of the steps and judges their means, once per report.

@@ -11,7 +11,8 @@ import numpy as np
 from scipy import ndimage
 
 from PESemiSegLib.atomic import whole_folder
-from PESemiSegLib.cohorts.manifest import Case, Manifest, with_fingerprints, write_manifest
+from PESemiSegLib.cohorts.build import with_fingerprints
+from PESemiSegLib.cohorts.manifest import Case, Manifest, write_manifest
 from PESemiSegLib.errors import InputError, OutputError
 from PESemiSegLib.inference.lungs import AIR_HU, lung_mask, to_coarse
 from PESemiSegLib.models.kinds import OPACITIES

@@ -119,10 +119,7 @@ def train(
     manifest = read_manifest(options.manifest)
     first = parallel.rank() == 0
     with RunLog(options.folder, tensorboard=first) if first else _Silence() as log:
-        if config.network.volume is not None:
-            crops = open_blocks(config, manifest, cache_folder(options), check=_stop_if(cancelled))
-        else:
-            crops = open_crops(config, manifest, slice_cache(config, options))
+        crops = crops_of(config, options, manifest, cancelled)
         examples = Examples(options.folder, crops.validation or crops.train)
 
         def tell(event: Event) -> None:
@@ -146,6 +143,18 @@ def train(
             trainer.resume()
         trainer.run()
     return trainer
+
+
+def crops_of(
+    config: TrainConfig,
+    options: RunOptions,
+    manifest: Manifest,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Crops:
+    """The batches of a run: blocks of pairs of scans, or slices. Raises what reading them raises."""
+    if config.network.volume is not None:
+        return open_blocks(config, manifest, cache_folder(options), check=_stop_if(cancelled))
+    return open_crops(config, manifest, slice_cache(config, options))
 
 
 def open_crops(config: TrainConfig, manifest: Manifest, cache: SliceCache) -> Crops:

@@ -33,6 +33,7 @@ def work(context: Context) -> list[Path]:
     patients were held out; of a dry run `rehearsal.json`. Raises what reading and training raise.
     """
     from PESemiSegLib.evaluation.before_after import VERDICT
+    from PESemiSegLib.models.kinds import kind_named
     from PESemiSegLib.models.store import Store
     from PESemiSegLib.training.finetune import EVALUATION, finetune, settings_for
     from PESemiSegLib.training.gather import gather
@@ -49,8 +50,17 @@ def work(context: Context) -> list[Path]:
     given = params["unlabelled"]
     sources = [Path(source) for source in (given if isinstance(given, list) else [given])]
     folder.mkdir(exist_ok=True)
+    cohort = gather(
+        [Path(params["labelled"])],
+        sources,
+        folder,
+        params.get("site", "new"),
+        keep=begun,
+        marks=kind_named(config.kind).masks,
+        progress=cached(context, "read"),
+    )
     options = RunOptions(
-        manifest=gather([Path(params["labelled"])], sources, folder, params.get("site", "new"), keep=begun),
+        manifest=cohort,
         folder=folder,
         cache=Path(params["cache"]) if params.get("cache") else None,
         resume=begun,
@@ -79,7 +89,7 @@ def work(context: Context) -> list[Path]:
 
 
 def _rehearse(context: Context, config: TrainConfig, options: RunOptions) -> list[Path]:
-    from PESemiSegLib.training.finetune import rehearse
+    from PESemiSegLib.training.rehearsal import rehearse
 
     context.progress("rehearsal")
     found = asdict(rehearse(config, options))

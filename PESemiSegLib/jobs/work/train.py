@@ -64,12 +64,12 @@ def require(context: Context, known: set[str], *needed: str) -> None:
         raise ConfigError(f"a {kind} job needs {', '.join(missing)}")
 
 
-def cached(context: Context) -> Callable[[int, int], None]:
-    """What `prepare` tells of the slice cache; stops it where the job shall stop."""
+def cached(context: Context, stage: str = "cache") -> Callable[[int, int], None]:
+    """What `prepare` tells of the slice cache, or `gather` of scans; stops it where the job shall stop."""
 
     def tell(done: int, total: int) -> None:
         context.check()
-        context.progress("cache", done, total)
+        context.progress(stage, done, total)
 
     return tell
 

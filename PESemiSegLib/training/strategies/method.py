@@ -101,10 +101,11 @@ class Method:
     def supervised_step(self, labelled: LabelledTensors, clock: Clock) -> Outcome:
         """L = L_seg(x_l), and D beside."""
         (view,) = self.forward(labelled.image)
-        terms = {"L_seg": self.known_loss(view, labelled)}
+        terms, figures = {"L_seg": self.known_loss(view, labelled)}, {}
         if weight := self._config.losses.centres_at(clock.progress):
-            terms["L_disc"] = weight * centre_loss(view.features, labelled.mask)
-        return self.conclude(labelled, view, terms, {}, clock)
+            distance = centre_loss(view.features, labelled.mask)
+            terms["L_disc"], figures["L_disc"] = weight * distance, float(distance.detach())
+        return self.conclude(labelled, view, terms, figures, clock)
 
     def semi_step(
         self, labelled: LabelledTensors, unlabelled: ImageTensors, weight: float, clock: Clock

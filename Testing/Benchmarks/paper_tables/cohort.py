@@ -13,8 +13,9 @@ from pathlib import Path
 from plan import ORACLE, Cell
 from scales import Scale
 
+from PESemiSegLib.cohorts.build import with_fingerprints
 from PESemiSegLib.cohorts.folders import from_phantom
-from PESemiSegLib.cohorts.manifest import Case, Manifest, with_fingerprints, write_manifest
+from PESemiSegLib.cohorts.manifest import Case, Manifest, write_manifest
 from PESemiSegLib.phantom.recipe import Recipe
 
 _SEEDS = {"train": 3101, "test": 3202}

@@ -26,8 +26,10 @@ Patients ({phantom} scans; {counts}).
 {runs} of {planned} runs stored{unfinished}, {hours:.1f} hours of training on {machines}.
 
 All strategies of a table start from the same model of their seed, trained on A, and take the same further
-{matched}: `supervised` spends them on A's labels alone, the oracle on A's and the target's. One threshold
-({threshold:g}) and smallest mark ({smallest:g} mm3) for all, chosen on nobody.
+{matched}: `supervised` spends them on A's labels alone, the oracle on A's and the target's; "by way of B" has
+had B's before. One threshold ({threshold:g}) and smallest mark ({smallest:g} mm3) for all, chosen on nobody.
+A discriminator that a strategy listens to has {head_start} lessons alone first; less than 0.02 between its
+confidence on masks and on predictions, near marks, and it is untrained.
 
 Dice: mean over patients with emboli, whole volumes; the 95 % interval is over patients, of their mean over
 seeds. Change: against `supervised` (variants: against `adversarial_feature`), paired by patient, with the
@@ -78,6 +80,7 @@ def _preamble(scale: Scale, plan: Plan, results: Results) -> list[str]:
         hours=hours,
         machines=", ".join(machines) or "no machine yet",
         matched=scale.matched,
+        head_start=scale.second.get("head_start", {}).get("iterations", "the preset's"),
         threshold=scale.segmenting["threshold"],
         smallest=scale.segmenting["min_lesion_mm3"],
     )
@@ -121,9 +124,7 @@ def _against(row: Row, reference: Row | None, results: Results) -> dict[str, str
     names = ("change", "p", "ahead in")
     if reference is None or reference.label == row.label:
         return dict.fromkeys(names, "")
-    by_seed = [
-        {_seed(result): dice(result, row.site) for result in _of(each, results)} for each in (row, reference)
-    ]
+    by_seed = [_by_seed(each, results) for each in (row, reference)]
     seeds = sorted(by_seed[0].keys() & by_seed[1].keys())
     if not seeds:
         return dict.fromkeys(names, "")
@@ -151,14 +152,20 @@ def _signed(value: Interval) -> str:
 
 
 def _gap(row: Row, table: Table, complete: Mapping[str, Row], results: Results) -> str:
+    """Over the seeds that the row, the reference and the oracle have."""
     if row.label in (table.reference, ORACLE) or not {table.reference, ORACLE} <= complete.keys():
         return ""
-    means = [
-        float(np.mean([np.mean(list(dice(r, row.site).values())) for r in _of(complete[label], results)]))
-        for label in (row.label, table.reference, ORACLE)
-    ]
+    by_seed = [_by_seed(complete[label], results) for label in (row.label, table.reference, ORACLE)]
+    seeds = set.intersection(*(set(each) for each in by_seed))
+    if not seeds:
+        return ""
+    means = [float(np.mean([list(each[seed].values()) for seed in seeds])) for each in by_seed]
     share = closed(*means)
     return "" if math.isnan(share) else f"{share:.0%}"
+
+
+def _by_seed(row: Row, results: Results) -> dict[int, Patients]:
+    return {_seed(result): dice(result, row.site) for result in _of(row, results)}
 
 
 def _rest(mine: Sequence[Mapping[str, Any]], site: str) -> Iterator[tuple[str, str]]:
@@ -168,5 +175,15 @@ def _rest(mine: Sequence[Mapping[str, Any]], site: str) -> Iterator[tuple[str, s
     yield "false marks per scan", f"{np.mean([p['false_marks'] for p in patients]):.1f}"
     paper = sum((PaperCompatMetrics(**patient["paper"]) for patient in patients), PaperCompatMetrics())
     yield "paper's IoU / Dice / sensitivity", f"{paper.iou:.3f} / {paper.dice:.3f} / {paper.sensitivity:.3f}"
+    yield "D on masks / predictions", " / ".join(_judged(mine))
     yield "parameters", f"{mine[0]['parameters'] / 1e6:.2f} M"
     yield "minutes", f"{np.mean([result['seconds'] for result in mine]) / 60:.1f}"
+
+
+def _judged(mine: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """D's mean confidence near marks where S listens to it: less than 0.02 apart, it is untrained."""
+    if not all(result["recipe"]["settings"]["strategy"].startswith("adversarial") for result in mine):
+        return
+    for name in ("D_on_masks", "D_on_predictions"):
+        values = [result["health"]["figures"].get(name, math.nan) for result in mine]
+        yield f"{np.nanmean(values):.2f}"

@@ -155,10 +155,6 @@ def test_a_source_that_went_away_is_an_input_error(case: Case, tmp_path: Path) -
         SliceCache(tmp_path / "cache", 1.8).open(case)
 
 
-def test_without_mask_none_can_be_reached(case: Case, tmp_path: Path) -> None:
-    assert SliceCache(tmp_path / "cache", 1.8).open(case, with_mask=False).mask is None
-
-
 def test_resampling_is_the_one_of_inference() -> None:
     """Training and use must see the same pixels: both rooms, one plane, window aside."""
     from PESemiSegLib.volumes.preprocess import resample_matrix

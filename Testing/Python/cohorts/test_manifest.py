@@ -4,18 +4,21 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from PESemiSegLib.cohorts.build import with_fingerprints
+from PESemiSegLib.cohorts.fingerprint import fingerprint_of, voxel_fingerprint
 from PESemiSegLib.cohorts.manifest import (
     Case,
     Manifest,
     ManifestError,
-    fingerprint_of,
     read_manifest,
-    with_fingerprints,
     write_manifest,
 )
 from PESemiSegLib.errors import InputError, OutputError
+from PESemiSegLib.volumes.grid import Grid
+from PESemiSegLib.volumes.write import write_nifti, write_nrrd
 
 
 def _scan(folder: Path, name: str, content: bytes = b"scan") -> Path:
@@ -76,13 +79,27 @@ def test_the_same_number_at_two_sites_is_two_patients(tmp_path: Path) -> None:
     assert len(Manifest(cases)) == 2
 
 
-def test_one_scan_under_two_patients_is_found_by_its_content(tmp_path: Path) -> None:
-    cases = tuple(
-        Case(f"p{i}", "A", _scan(tmp_path, f"{i}.nii"), role="unlabelled", split=split)
-        for i, split in enumerate(("train", "test"))
+def test_one_scan_under_two_patients_is_found_by_its_voxels(tmp_path: Path) -> None:
+    """Whatever format and compression it is kept in; and by the fingerprint that `cohort make` takes."""
+    hu = np.random.default_rng(0).integers(-900, 300, (4, 16, 16)).astype(np.int16)
+    grid = Grid(hu.shape, np.diag([1.0, 1.0, 2.0, 1.0]))
+    write_nifti(tmp_path / "0.nii.gz", hu, grid)
+    write_nrrd(tmp_path / "1.nrrd", hu, grid)
+    write_nifti(tmp_path / "other.nii.gz", hu + np.int16(1), grid)
+    first, copy, other = (
+        Case(f"p{n}", "A", tmp_path / name, role="unlabelled", split=split)
+        for n, (name, split) in enumerate(
+            {"0.nii.gz": "train", "1.nrrd": "test", "other.nii.gz": "test"}.items()
+        )
     )
     with pytest.raises(InputError, match="rows 2, 3: copies of the same scan"):
-        with_fingerprints(Manifest(cases))
+        with_fingerprints(Manifest((first, copy)))
+    seen: list[tuple[int, int]] = []
+    known = with_fingerprints(Manifest((first, other)), lambda *step: seen.append(step))
+    assert seen == [(1, 2), (2, 2)]
+    assert known.cases[0].fingerprint == voxel_fingerprint(hu)
+    gone = Case("p9", "A", tmp_path / "gone.nii", role="excluded")
+    assert with_fingerprints(Manifest((gone,))).cases == (gone,)
 
 
 def test_fingerprint_of_a_folder_ignores_names_but_not_bytes(tmp_path: Path) -> None:

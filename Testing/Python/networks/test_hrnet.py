@@ -13,7 +13,6 @@ from PESemiSegLib.networks.blocks import BasicBlock, Bottleneck
 from PESemiSegLib.networks.build import (
     build_segmenter,
     count_parameters,
-    count_parameters_by_part,
 )
 from PESemiSegLib.networks.config import NetworkConfig
 from PESemiSegLib.networks.hrnet import HRModule
@@ -46,7 +45,7 @@ def test_parameter_counts_of_the_paper(config, parameters):
 def test_parameter_counts_by_part_of_the_published_width():
     with torch.device("meta"):
         network = build_segmenter(full(48, upsample="carafe"))
-    parts = count_parameters_by_part(network)
+    parts = {name: count_parameters(child) for name, child in network.named_children()}
     assert parts["stem"] == 704
     assert parts["layer1"] == 286_208
     assert parts["transition1"] == 332_064

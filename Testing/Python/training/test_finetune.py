@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from PESemiSegLib.cohorts.augment import NO_AUGMENTATION
+from PESemiSegLib.cohorts.build import with_fingerprints
 from PESemiSegLib.cohorts.manifest import Case, Manifest, read_manifest, write_manifest
 from PESemiSegLib.cohorts.sampling import SamplingConfig
 from PESemiSegLib.errors import Cancelled, ConfigError, InputError, PackageError
@@ -21,14 +22,15 @@ from PESemiSegLib.models.info import PackageInfo
 from PESemiSegLib.models.package import ModelPackage, write_package
 from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
 from PESemiSegLib.training.config import TrainConfig
-from PESemiSegLib.training.finetune import finetune, rehearse, settings_for
+from PESemiSegLib.training.finetune import finetune, settings_for
 from PESemiSegLib.training.gather import gather, unlabelled_scans
+from PESemiSegLib.training.rehearsal import rehearse
 from PESemiSegLib.training.run import RunOptions, prepare
 from PESemiSegLib.training.settings import AdversarialConfig, SemiConfig
 from PESemiSegLib.training.start import fresh_networks, starting_networks
 from PESemiSegLib.volumes.grid import Grid
 from PESemiSegLib.volumes.reader import read
-from PESemiSegLib.volumes.write import write_nifti
+from PESemiSegLib.volumes.write import write_nifti, write_nrrd
 
 NETWORK = NetworkConfig(width=4, upsample="bilinear")
 CONFIG = TrainConfig(
@@ -228,23 +230,32 @@ def test_masks_of_unlabelled_rows_are_dropped_and_never_opened(
 
 
 def test_a_scan_in_both_cohorts_is_a_leak(cohort: Path, tmp_path: Path) -> None:
+    """In another format too."""
     (tmp_path / "new").mkdir()
-    (tmp_path / "new" / "again.nii.gz").write_bytes((cohort / "ct3.nii.gz").read_bytes())
+    volume = read(cohort / "ct3.nii.gz")
+    write_nrrd(tmp_path / "new" / "again.nrrd", volume.hu, volume.grid)
     with pytest.raises(InputError, match="copies of the same scan"):
         gather([cohort / "m.csv"], [tmp_path / "new"], tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_folders_of_files_and_of_dicom_series_are_found(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "1.dcm").write_bytes(b"x")
-    (tmp_path / "three.nrrd").write_bytes(b"x")
+def test_a_folder_of_scans_is_read_as_cohort_make_reads_it(cohort: Path, tmp_path: Path) -> None:
+    """Patients by number, masks left out, and what cannot be read told rather than trained on."""
+    for number, name in enumerate(("SECRET/1.nii.gz", "SECRET/2.nii.gz", "other.nii.gz")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((cohort / f"ct{number}.nii.gz").read_bytes())
+    (tmp_path / "other_mask.nii.gz").write_bytes((cohort / "ct1.nii.gz").read_bytes())
+    (tmp_path / "broken.nrrd").write_bytes(b"x")
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / "empty").mkdir()
-    found = unlabelled_scans(tmp_path, "B")
-    assert [case.image.name for case in found] == ["one", "three.nrrd", "two"]
-    assert {(case.site, case.role, case.split) for case in found} == {("B", "unlabelled", "train")}
+    found = with_fingerprints(unlabelled_scans(tmp_path, "B"))
+    assert [(c.patient, c.image.name, c.role) for c in found] == [
+        ("0001", "broken.nrrd", "excluded"),
+        ("0002", "other.nii.gz", "unlabelled"),
+        ("0003", "1.nii.gz", "unlabelled"),
+        ("0003", "2.nii.gz", "unlabelled"),
+    ]
+    assert {(case.site, case.split, case.mask) for case in found} == {("B", "train", None)}
     for wrong in ("empty", "nowhere"):
         with pytest.raises(InputError, match=wrong):
             unlabelled_scans(tmp_path / wrong)
