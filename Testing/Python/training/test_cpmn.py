@@ -202,9 +202,10 @@ def test_a_resumed_run_is_the_same_bit_for_bit(tmp_path):
     torch.manual_seed(2)
     seen = []
     first = Trainer(
-        config, crops, tmp_path / "parts", listen=seen.append, enough=lambda: first.iteration >= 1
+        config, crops, tmp_path / "parts", listen=seen.append, cancelled=lambda: first.iteration >= 1
     )
-    first.run()
+    with pytest.raises(Cancelled):
+        first.run()
     torch.manual_seed(3)
     second = Trainer(config, crops, tmp_path / "parts")
     second.resume()

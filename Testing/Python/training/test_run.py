@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from PESemiSegLib.cli.main import main
 from PESemiSegLib.cohorts.augment import AugmentConfig
 from PESemiSegLib.cohorts.manifest import Case, Manifest, write_manifest
 from PESemiSegLib.cohorts.sampling import SamplingConfig
@@ -117,6 +118,29 @@ def test_from_a_manifest_to_a_measured_package(
     points = sweep(cases, package, cuts=cuts, smallest_mm3=(0.0, 100.0), engine="torch", device="cpu")
     assert len(points) == 6
     assert choose_point(points) in points
+
+
+def test_a_dry_run_of_train_tells_what_it_takes_and_leaves_nothing(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_yaml(CONFIG, tmp_path / "settings.yaml")
+    before = sorted(tmp_path.rglob("*"))
+    words = ["--manifest", str(manifest), "--config", str(tmp_path / "settings.yaml"), "--dry-run"]
+    assert main(["train", *words, "--threads", "1", "-o", str(tmp_path / "run")]) == 0
+    said = capsys.readouterr().err
+    assert "plan: L_seg" in said
+    assert "it fits: " in said
+    assert sorted(tmp_path.rglob("*")) == before
+    assert main(["train", *words, "--processes", "2", "-o", str(tmp_path / "run")]) == 2
+
+
+def test_finetune_is_no_work_for_several_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    words = ["--base", "demo", "--labelled", "a.csv", "--unlabelled", "b", "-o", str(tmp_path / "run")]
+    assert main(["finetune", *words]) == 2
+    assert "`pesemiseg train --base`" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_run_is_not_overwritten_nor_resumed_from_nothing(manifest: Path, tmp_path: Path) -> None:
