@@ -84,7 +84,7 @@ class Outcome:
 
     def _onUse(self) -> None:
         package = self._package()
-        self._act(lambda: models.store().import_(package).info.name, self._used)
+        self._act(lambda: models.inStore(package) or models.store().import_(package).info.name, self._used)
 
     def _onPage(self) -> None:
         qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self._page())))

@@ -1,11 +1,7 @@
 """Owns the sentences of the Segment panel: how far a run is, what came of it, and the report of a problem."""
 
-import platform
-
-import slicer
 from slicer.i18n import tr as _
 
-from PESemiSegLib import __version__
 from PESemiSegLib.models.kinds import EMBOLI
 
 from . import models, scene, wording
@@ -75,7 +71,7 @@ def noFinding() -> str:
 def report(ui, model: str) -> str:
     """Versions, settings and the log, for a bug report; no patient data."""
     lines = [
-        f"PESemiSeg {__version__}, Slicer {slicer.app.applicationVersion}, {platform.platform()}",
+        wording.versions(),
         f"model {model}, device {ui.deviceCombo.currentText}, precision {ui.precisionCombo.currentText}",
         f"status: {ui.statusLabel.text}",
         ui.logText.plainText,

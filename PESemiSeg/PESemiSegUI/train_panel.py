@@ -1,7 +1,6 @@
 """Owns the fine-tuning of the Fine-tune page: settings, the run in the background, its end."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import qt
 import slicer
@@ -10,7 +9,7 @@ from slicer.i18n import tr as _
 from PESemiSegLib.errors import PESemiSegError
 from PESemiSegLib.jobs import runner
 from PESemiSegLib.jobs.folder import Job
-from PESemiSegLib.jobs.status import CANCELLED, FAILED, LOST, PAUSED
+from PESemiSegLib.jobs.status import CANCELLED, CREATED, FAILED, LOST, PAUSED
 from PESemiSegLib.jobs.watch import Snapshot, Watch, look
 from PESemiSegLib.training.settings import STRATEGY_NAMES
 
@@ -18,9 +17,9 @@ from . import devices, models, train_settings, train_texts, wording
 from .background import Task
 from .base import Panel, setEnabled
 from .cohort_panel import CohortPanel
-from .curves import Curves
 from .job_monitor import JobMonitor
 from .outcome import Outcome
+from .train_view import RunView
 
 KINDS = ("finetune", "train")
 PRESETS = ("cpu_demo", "modern", "paper", "mask_only")
@@ -33,10 +32,10 @@ class TrainPanel(Panel):
         super().__init__(path, page)
         self._cohort, self._onModel = cohort, onModel
         self._monitor = JobMonitor(self._onNews, self._onEnd)
-        self._curves = Curves()
         self._seen: Snapshot | None = None
         self._facts: dict = {}
-        self._jobs: list[Job] = []
+        self._known: list[Job] = []  # all runs, dry ones as well
+        self._jobs: list[Job] = []  # those of the box
         ui = self.ui
         ui.presetCombo.addItem(_("the base model's own"), "")
         for name in PRESETS:
@@ -51,10 +50,11 @@ class TrainPanel(Panel):
             (ui.pauseButton, self._onPause),
             (ui.finishButton, self._onFinish),
             (ui.cancelButton, self._onCancel),
-            (ui.curvesButton, self._onCurves),
             (ui.removeRunButton, self._onRemove),
+            (ui.trainReportButton, self._onReport),
         ):
             widget.connect("clicked()", act)
+        self._view = RunView(ui)
         self._outcome = Outcome(ui, self._say, self._onUsed)
         ui.nameEdit.connect("textChanged(QString)", self._onName)
         ui.runCombo.connect("currentIndexChanged(int)", self._onRun)
@@ -109,13 +109,11 @@ class TrainPanel(Panel):
             if not dry:
                 params["command"] = train_settings.command(self.ui, labelled, unlabelled)
             job = Job.create("finetune", params, outlives=not dry)
-            self._monitor.forget()
-            self._curves = Curves()
-            self._seen = None
             self._monitor.start(job)
         except (PESemiSegError, OSError) as error:
             self._say(str(error))
             return
+        self._clear()
         self._say(_("Starting..."))
         self._listRuns(follow=False)
 
@@ -129,28 +127,49 @@ class TrainPanel(Panel):
 
     # following
 
+    @property
+    def _job(self) -> Job | None:
+        """The run that is looked at."""
+        return self._monitor.job or (self._seen.job if self._seen is not None else None)
+
+    @property
+    def _atWork(self) -> bool:
+        """Whether the run that is looked at is at work, or about to be."""
+        return self._monitor.active and (self._seen is None or self._seen.state != CREATED)
+
     def _listRuns(self, follow: bool = True) -> None:
-        """Fill the list of runs, the newest first, and follow one that is at work."""
-        self._jobs = [job for job in runner.jobs() if job.kind in KINDS and not job.params.get("dry_run")]
-        combo, current = self.ui.runCombo, self._monitor.job
+        """Fill the list of runs, the newest first; `follow`: where none is looked at, one that is at work."""
+        self._known = [job for job in runner.jobs() if job.kind in KINDS]
+        self._jobs = [job for job in self._known if not job.params.get("dry_run")]
+        states = {job.id: look(job) for job in self._jobs}
+        combo, current = self.ui.runCombo, self._job
         combo.blockSignals(True)
         combo.clear()
         for job in self._jobs:
-            combo.addItem(f"{job.params.get('name', job.kind)}: {wording.state(look(job).state)}", job.id)
+            combo.addItem(
+                f"{job.params.get('name', job.kind)}: {wording.state(states[job.id].state)}", job.id
+            )
         if current is not None:
             combo.setCurrentIndex(combo.findData(current.id))
         combo.blockSignals(False)
-        if follow and current is None and self._jobs:
-            active = [job for job in self._jobs if look(job).active]
-            self._follow((active or self._jobs)[0])
+        if follow and not self._monitor.active:
+            active = [job for job in self._jobs if states[job.id].active]
+            if current is None or current.id not in {job.id for job in self._known}:
+                if self._jobs:
+                    self._follow((active or self._jobs)[0])
+            elif current.id in {job.id for job in active}:  # resumed by another program
+                self._follow(current)
         self._updateButtons()
+
+    def _clear(self) -> None:
+        """Another run is looked at, or none: nothing of the one before may stay."""
+        self._seen = None
+        self._view.clear()
+        self._outcome.clear()
 
     def _follow(self, job: Job) -> None:
         """Take up a run from its beginning, so that its curves are whole."""
-        self._curves, self._seen = Curves(), None
-        self.ui.healthLabel.text = ""
-        self.ui.exampleFrame.visible = False
-        self._outcome.clear()
+        self._clear()
         self.ui.runCombo.blockSignals(True)
         self.ui.runCombo.setCurrentIndex(self.ui.runCombo.findData(job.id))
         self.ui.runCombo.blockSignals(False)
@@ -163,48 +182,22 @@ class TrainPanel(Panel):
 
     def _onNews(self, seen: Snapshot) -> None:
         self._seen = seen
-        for event in seen.events:
-            self._curves.add(event)
-            if event["kind"] == "health":
-                self.ui.healthLabel.text = train_texts.health(event)
-            elif event["kind"] == "rehearsal":
-                self.ui.planLabel.text = train_texts.plan(event)
-            elif event["kind"] == "example":
-                self._showExample(seen.job, event)
-        self._curves.refresh()
-        status = seen.status
-        self.ui.trainProgress.visible = not seen.ended
-        self.ui.trainProgress.setRange(0, status.total)
-        self.ui.trainProgress.value = status.done
+        self._view.show(seen)
         self._say(train_texts.progress(seen))
         self._updateButtons()
 
-    def _showExample(self, job: Job, event: dict) -> None:
-        """The slice that was drawn after the last look at the validation."""
-        picture = qt.QPixmap(str(job.folder / "run" / "examples" / Path(event["file"]).name))
-        if picture.isNull():
-            return
-        self.ui.examplePicture.setPixmap(picture)
-        caption = _("Iteration {n}: label blue, model orange")
-        self.ui.exampleCaption.text = caption.format(n=event["iteration"])
-        self.ui.exampleFrame.visible = True
-
     def _onEnd(self, seen: Snapshot) -> None:
         self._seen = seen
-        self.ui.trainProgress.visible = False
+        self._view.showEnd(seen)
         self._say(train_texts.ended(seen))
         self._outcome.show(seen)
         self._listRuns(follow=False)
-        self.ui.runCombo.blockSignals(True)
-        self.ui.runCombo.setCurrentIndex(self.ui.runCombo.findData(seen.job.id))
-        self.ui.runCombo.blockSignals(False)
-        self._updateButtons()
 
     # steering
 
     def _onPause(self) -> None:
         """Pause a run that is at work, or resume one that is not."""
-        if self._monitor.active:
+        if self._atWork:
             self._monitor.watch.pause()
             self._say(_("Pausing: the checkpoint is being saved..."))
         elif self._seen is not None:
@@ -221,11 +214,10 @@ class TrainPanel(Panel):
 
     def _onCancel(self) -> None:
         if slicer.app.testingEnabled() or slicer.util.confirmOkCancelDisplay(_("Cancel this run?")):
+            if not self._monitor.active:  # it does not answer, but may still live
+                self._monitor.follow(Watch(self._seen.job, from_end=True))
             self._monitor.cancel()
             self._say(_("Stopping..."))
-
-    def _onCurves(self) -> None:
-        self._curves.show()
 
     def _onUsed(self, name: str) -> None:
         self._say(_("The Segment panel takes {name} now.").format(name=name))
@@ -233,14 +225,23 @@ class TrainPanel(Panel):
 
     def _onRemove(self) -> None:
         if slicer.util.confirmOkCancelDisplay(_("Remove this run with its checkpoints and its model?")):
-            job = self._seen.job
-            self._seen = None
-            self._outcome.clear()
+            job = self._job
+            self._monitor.forget()
+
+            def done(_removed: bool) -> None:
+                self._clear()
+                self._say("")
+                self._listRuns()
 
             def failed(error: Exception) -> None:
                 self._say(_("It did not work: {why}").format(why=error))
 
-            self._task = Task(lambda: runner.remove(job), lambda _done: self._listRuns(), failed)
+            self._task = Task(lambda: runner.remove(job), done, failed)
+
+    def _onReport(self) -> None:
+        log = self.ui.trainLogText.plainText
+        qt.QApplication.clipboard().setText(train_texts.report(self._seen, log))
+        self._say(_("The report is in the clipboard; it holds no patient data."))
 
     # showing
 
@@ -254,8 +255,9 @@ class TrainPanel(Panel):
         return train_settings.whyNot(self.ui, self._cohort.counts(), self._facts)
 
     def _updateButtons(self) -> None:
-        ui, at_work = self.ui, self._monitor.active
-        busy = _("A run is at work already") if at_work else ""
+        ui, at_work = self.ui, self._atWork
+        some = at_work or any(look(job).active for job in self._known)
+        busy = _("A run is at work already") if some else ""
         why = busy or self._whyNot()
         setEnabled(ui.trainButton, why, _("Start in the background; it goes on when Slicer is closed"))
         setEnabled(ui.dryRunButton, why, _("Two batches: proves that it fits, and says how long it takes"))
@@ -266,13 +268,13 @@ class TrainPanel(Panel):
         resumable = not at_work and state in (PAUSED, CANCELLED, FAILED, LOST)
         ui.pauseButton.text = _("Resume") if resumable else _("Pause")
         idle = _("No run is at work")
-        setEnabled(
-            ui.pauseButton,
-            "" if at_work or resumable else idle,
-            _("Save a checkpoint and stop; resume later"),
-        )
+        resume = busy if resumable else idle
+        setEnabled(ui.pauseButton, "" if at_work else resume, _("Save a checkpoint and stop; resume later"))
         setEnabled(ui.finishButton, "" if at_work else idle, _("End the training here and write the model"))
-        setEnabled(ui.cancelButton, "" if at_work else idle, _("Stop; the checkpoint stays"))
-        empty = "" if self._curves.names else _("There are no figures yet")
+        unheard = resumable and state == LOST  # it may still live
+        setEnabled(ui.cancelButton, "" if at_work or unheard else idle, _("Stop; the checkpoint stays"))
+        empty = "" if self._view.curves.names else _("There are no figures yet")
         setEnabled(ui.curvesButton, empty, _("Show the losses and the validation in Slicer's plot view"))
-        setEnabled(ui.removeRunButton, busy, _("Delete its files"))
+        none = "" if self._job is not None else _("There is no run yet")
+        stop = _("It is at work: cancel it first") if at_work else ""
+        setEnabled(ui.removeRunButton, none or stop, _("Delete its files, checkpoints and model too"))

@@ -32,6 +32,17 @@ def ended(seen: Snapshot) -> str:
     return _("It did not work: {why}").format(why=why)
 
 
+def report(seen: "Snapshot | None", log: str) -> str:
+    """Versions, the run's settings and its log, for a bug report; no patient data."""
+    lines = [wording.versions()]
+    if seen is not None:
+        params, status = seen.job.params, seen.status
+        told = ("device", "preset", "strategy", "overrides", "dry_run")
+        lines.append(f"{seen.job.kind}: {', '.join(f'{k} {params[k]}' for k in told if params.get(k))}")
+        lines.append(f"{seen.state} at {status.stage} {status.done}/{status.total}: {seen.message}")
+    return "\n".join([*lines, log])
+
+
 def health(event: dict) -> str:
     """The health monitor's sentences, those that call for action first."""
     bad, all_ = event.get("warnings") or (), event.get("sentences") or ()

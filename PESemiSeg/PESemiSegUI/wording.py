@@ -1,6 +1,16 @@
-"""Owns how numbers are spoken in the panels: times, sizes, volumes."""
+"""Owns how numbers are spoken in the panels: times, sizes, volumes; and the versions of a report."""
 
+import platform
+
+import slicer
 from slicer.i18n import tr as _
+
+from PESemiSegLib import __version__
+
+
+def versions() -> str:
+    """What runs here, for the first line of a report; no patient data."""
+    return f"PESemiSeg {__version__}, Slicer {slicer.app.applicationVersion}, {platform.platform()}"
 
 
 def duration(seconds: float) -> str:

@@ -19,7 +19,7 @@ PANELS = {
     "Segment.ui": "segment_panel.py",
     "Review.ui": "review_panel.py",
     "Cohort.ui": "cohort_panel.py",
-    "Train.ui": "train_panel.py train_settings.py outcome.py",
+    "Train.ui": "train_panel.py train_settings.py train_view.py outcome.py",
     "Models.ui": "models_panel.py",
     "Environment.ui": "environment_panel.py",
     "PESemiSeg.ui": "shell.py",

@@ -129,6 +129,13 @@ def test_a_lost_worker_that_still_lives_is_ended(shell: Any, until: Until) -> No
     shell.segment._run._onEnd(replace(look(job), state="lost", message="it has not answered"))
     assert "has not answered" in shell.segment.ui.statusLabel.text
     assert until(lambda: not job.folder.exists(), 30)
+    train, watch = shell.train, runner.submit("sleep", {"steps": 10**6, "step_s": 0.02})
+    assert until(lambda: watch.poll().status.done > 0, 30)
+    train._seen = replace(watch.poll(), state="lost")
+    train._updateButtons()
+    assert train.ui.cancelButton.enabled
+    train.ui.cancelButton.click()
+    assert until(lambda: train._seen.state == "cancelled", 30)
 
 
 def test_a_worker_that_cannot_start_says_why(shell: Any, until: Until, chest: np.ndarray) -> None:

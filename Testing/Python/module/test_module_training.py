@@ -94,7 +94,7 @@ def test_fine_tune_kill_reattach_and_use(train: Any, until: Until, host: Any) ->
     ui = train.ui
     assert "no new model yet" in ui.useModelButton.toolTip
     ui.trainButton.click()
-    assert until(lambda: train._curves.names), ui.trainStatus.text
+    assert until(lambda: train._view.curves.names), ui.trainStatus.text
     ui.curvesButton.click()
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLPlotSeriesNode") > 0
     assert until(lambda: train._seen.status.stage == "train"), ui.trainStatus.text
@@ -215,3 +215,66 @@ def test_curves_after_a_scene_with_curves_was_opened(shell: Any, tmp_path: Path)
     other.add({"kind": "validation", "iteration": 1, "dice": 0.5})
     other.refresh()
     assert drawn() == {"dice": 1}
+
+
+def test_each_run_shows_its_own_and_none_starts_beside_another(
+    shell: Any, until: Until, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import json
+    import shutil
+    import time
+
+    import qt
+
+    from PESemiSegLib.jobs.files import write_json
+    from PESemiSegLib.jobs.folder import Job
+    from PESemiSegLib.jobs.watch import Watch
+    from PESemiSegLib.models.store import demo_folder
+
+    def run(state: str, **facts: Any) -> Job:
+        job = Job.create("finetune", {"name": state, "device": "cpu", "base": str(tmp_path)})
+        write_json(job.path("status.json"), {"state": state, "heartbeat_s": time.time(), **facts})
+        return job
+
+    done, failed = run("done", exit_code=0), run("failed", message="no memory", exit_code=1)
+    write_json(done.path("verdict.json"), {"verdict": "better", "sentences": ["It is better."]})
+    failed.path("log.txt").write_text("\n".join(f"line {n}" for n in range(9)))
+    package = done.folder / "run" / "model"
+    package.mkdir(parents=True)
+    info = json.loads((demo_folder() / "model.json").read_text()) | {"name": "taken"}
+    (package / "model.json").write_text(json.dumps(info))
+    shutil.copytree(package, Path(os.environ["PESEMISEG_HOME"]) / "models" / "taken")
+    working = run("running")
+    panel, ui = shell.train, shell.train.ui
+    panel.enter()
+    assert ui.runCombo.currentData == working.id
+    assert not ui.removeRunButton.enabled
+
+    def choose(job: Job) -> None:
+        ui.runCombo.setCurrentIndex(ui.runCombo.findData(job.id))
+        assert until(lambda: not panel._monitor.active, 30)
+
+    choose(failed)
+    assert ui.removeRunButton.enabled
+    assert not ui.verdictFrame.isAncestorOf(ui.removeRunButton)  # shown after a success alone
+    assert ui.pauseButton.text == "Resume"
+    for button in (ui.trainButton, ui.pauseButton):  # another run is at work
+        assert "at work already" in button.toolTip
+    assert "line 0" in ui.trainLogText.plainText
+    ui.trainReportButton.click()
+    report = qt.QApplication.clipboard().text()
+    assert "no memory" in report
+    assert "line 8" in report
+    assert str(tmp_path) not in report
+    choose(done)
+    assert not ui.verdictFrame.isHidden()
+    panel.enter()
+    assert ui.runCombo.currentData == done.id  # what was chosen stays
+    ui.useModelButton.click()  # it is on the list already
+    assert until(lambda: shell.segment.ui.modelCombo.currentData == "taken", 30), ui.trainStatus.text
+    monkeypatch.setattr(panel._monitor, "start", lambda job: panel._monitor.follow(Watch(job)))
+    panel._start(dry=True)
+    assert ui.verdictFrame.isHidden()
+    assert not ui.useModelButton.enabled
+    assert ui.trainLogText.plainText == ""
+    write_json(working.path("status.json"), {"state": "cancelled"})
