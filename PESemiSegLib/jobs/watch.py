@@ -179,8 +179,9 @@ class Watch:
         """Read the status again; seconds since the last heartbeat.
 
         A heartbeat is any change of the file, so that a worker on a full disk, which can only touch it, lives
-        on. Silence is counted on this program's own clock, so that wrong calendars do no harm, and from look to
-        look, since that clock may count a sleep; what was silent before this watch began counts by the calendar.
+        on. Silence is counted on this program's own clock, so that wrong calendars do no harm, and from look
+        to look, since that clock may count a sleep; what was silent before this watch began counts by the
+        calendar.
         """
         status = read_status(self._status_path)
         if status is not None:
