@@ -59,7 +59,7 @@ def finetune(
     from PESemiSegLib.training.finetune import settings_for
     from PESemiSegLib.training.gather import MANIFEST, gather
     from PESemiSegLib.training.rehearsal import rehearse
-    from PESemiSegLib.training.run import RunOptions, check, check_cohort
+    from PESemiSegLib.training.run import RunOptions, check
     from PESemiSegLib.training.trainer import CHECKPOINT
 
     if parallel.by_torchrun():
@@ -87,10 +87,7 @@ def finetune(
         from dataclasses import replace
 
         with tempfile.TemporaryDirectory(prefix="pesemiseg-") as spare:
-            accept = partial(check_cohort, settings)  # before scans are read for their fingerprints
-            manifest = gather(
-                [labelled], [unlabelled], Path(spare), site, marks=marks, accept=accept, progress=tell_scan
-            )
+            manifest = gather([labelled], [unlabelled], Path(spare), site, marks=marks, fingerprints=False)
             tell_rehearsal(rehearse(settings, replace(options, manifest=manifest)))
         return
     begun, accept = (output / CHECKPOINT).exists(), partial(check, settings, options)

@@ -120,6 +120,7 @@ def train(
                 marks=kind_named(settings.kind).masks,
                 accept=partial(check, settings, options),
                 progress=tell_scan,
+                fingerprints=not dry_run,
             )
             options = replace(options, manifest=cases)
         if not dry_run:

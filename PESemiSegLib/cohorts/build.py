@@ -16,6 +16,7 @@ from PESemiSegLib.cohorts.fingerprint import voxel_fingerprint
 from PESemiSegLib.cohorts.labelmap import read_on_grid
 from PESemiSegLib.cohorts.manifest import Case, Manifest
 from PESemiSegLib.cohorts.marked import Marked
+from PESemiSegLib.cohorts.phases import NO_CONTRAST
 from PESemiSegLib.cohorts.placement import Placement, check_placement
 from PESemiSegLib.errors import ConfigError, InputError, OutputError
 from PESemiSegLib.volumes.reader import read
@@ -74,22 +75,27 @@ def build_manifest(
 def with_fingerprints(
     manifest: Manifest, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Manifest:
-    """The manifest with missing fingerprints filled in, checked for duplicates; excluded rows stay.
+    """The manifest with missing fingerprints filled in; excluded rows stay, but for the plain scans of pairs.
 
-    Every such scan is read: the fingerprint is of its voxels, as `build_manifest` takes it. An unlabelled one
-    that cannot be read is excluded with the reason. progress: called after each. Raises InputError.
+    Every such scan is read: the fingerprint is of its voxels, as `build_manifest` takes it. Unlabelled scans
+    that cannot be read, or are copies of each other, are excluded with the reason; one of both roles, or in
+    two splits, is refused. progress: called after each. Raises InputError.
     """
-    missing = [n for n, case in enumerate(manifest) if not case.fingerprint and case.role != "excluded"]
     cases = list(manifest)
+    missing = [
+        n
+        for n, case in enumerate(cases)
+        if not case.fingerprint and (case.role != "excluded" or NO_CONTRAST in case.problems)
+    ]
     for done, n in enumerate(missing, start=1):
         try:
             cases[n] = replace(cases[n], fingerprint=voxel_fingerprint(read(cases[n].image).hu))
         except InputError as error:
-            if cases[n].role == "labelled":
+            if cases[n].role != "unlabelled":
                 raise
             cases[n] = replace(cases[n], role="excluded", problems=(*cases[n].problems, str(error)))
         progress(done, len(missing))
-    return Manifest(tuple(cases), manifest.source_name)
+    return Manifest(tuple(without_copies(cases, ("unlabelled",))), manifest.source_name)
 
 
 def inspect(case: Case) -> list[str]:
@@ -113,18 +119,22 @@ def inspect(case: Case) -> list[str]:
     return wrong + [text for text in (placement.misplaced, placement.doubt) if text]
 
 
-def without_copies(cases: Iterable[Case]) -> list[Case]:
-    """The cases with every further copy of a scan excluded; a labelled one is kept before an unlabelled."""
+def without_copies(cases: Iterable[Case], roles: tuple[str, ...] = ("labelled", "unlabelled")) -> list[Case]:
+    """The cases with every further copy of a scan excluded; a labelled one is kept before an unlabelled.
+
+    Within each split; only cases of these roles are looked at.
+    """
     cases = list(cases)
-    kept: dict[str, int] = {}
+    kept: dict[tuple[str, str], int] = {}
     result = list(cases)
     for index in sorted(range(len(cases)), key=lambda i: (cases[i].role != "labelled", i)):
         case = cases[index]
-        if case.role == "excluded":
+        if case.role not in roles:
             continue
         for mark in filter(None, (os.path.normpath(case.image), case.fingerprint)):
-            if kept.setdefault(mark, index) != index:
-                original = f"a copy of the scan of row {kept[mark] + 2}"
+            first = kept.setdefault((case.split, mark), index)
+            if first != index:
+                original = f"a copy of the scan of row {first + 2}"
                 result[index] = replace(case, role="excluded", problems=(*case.problems, original))
                 break
     return result

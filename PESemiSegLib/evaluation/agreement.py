@@ -124,6 +124,8 @@ class _Work(OfModels):
 
         volume, kind = read(case.image), self.packages[0].info.what
         settings = self.settings | {"kind": kind.name, "judge": False, "cancelled": cancelled}
-        first, second = (segment(volume, package, **settings).mask for package in self.packages)
+        healthy = [n for n, part in enumerate(kind.segments, start=1) if part in kind.healthy]  # no finding
+        masks = (segment(volume, package, **settings).mask for package in self.packages)
+        first, second = (np.where(np.isin(mask, healthy), 0, mask) for mask in masks)
         case_is = (case.patient, case.site)
         return agreement_of(first, second, volume.grid.voxel_volume_mm3, case_is, kind.classes)

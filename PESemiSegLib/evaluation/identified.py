@@ -113,9 +113,12 @@ class _Work(OfModels):
         others = [self.plain[case.key]] if case.key in self.plain else []
 
         def how(package: ModelPackage) -> dict[str, Any]:
+            from PESemiSegLib.inference.identify import WINDOWS
+
             own = {name: value for name, value in self.settings.items() if name not in _OF_IDENTIFY}
             settings = segmenting(package, own) | {name: self.settings.get(name) for name in _OF_IDENTIFY}
-            return {"network": asdict(package.info.network_config), "settings": settings}
+            seen = {"network": asdict(package.info.network_config), "windows": WINDOWS}
+            return seen | {"settings": settings}
 
         def measured(packages: Sequence[ModelPackage]) -> Iterator[IdentifiedScan]:
             return (self._identified(case, package, cancelled) for package in packages)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound="DataclassInstance")
 CASES = "cases"  # the folder, in that of the tables
-FORMAT = 3  # to be raised when a figure is computed otherwise: older results are then not reused
+FORMAT = 2  # to be raised when a figure is computed otherwise: older results are then not reused
 _NOT_IN_KEY = ("threads", "batch")  # they change the speed only
 
 

@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 KIND = "identification"
 ScanFrom = Literal["all", "middle"]
 """Which windows tell the scan's probability: the highest of all on the lungs, or the middle one (paper)."""
+WINDOWS = 2  # to be raised when other windows tell a scan's probability: stored results are then not reused
 _ENOUGH = 0.5
 """Of the lung in the fullest window: what holds less shows shoulder or belly, as no crop of training does."""
 
@@ -204,6 +205,8 @@ class _Said:
 
 def _on_the_lungs(windows: Windows, lungs: LungField) -> set[Place]:
     """The windows with enough lung in them; all of them where no lung was found."""
+    if not lungs.found:
+        return set(windows.places)
     held = {place: lungs.held_ml(windows.extent(place)) for place in windows.places}
     enough = _ENOUGH * max(held.values())
     return {place for place, amount in held.items() if amount >= enough}

@@ -67,12 +67,12 @@ class LungField:
         return float(self.mask.sum() * self._voxel_ml)
 
     def held_ml(self, box: Box) -> float:
-        """Air-filled lung within a box of the full grid, to half a coarse voxel."""
+        """Lung in a box of the full grid, to half a coarse voxel; a lung without air counts as the other."""
         here = tuple(
             slice(*(-(-edge // step) for edge in edges))
             for *edges, step in zip(box.start, box.stop, self.stride, strict=True)
         )
-        return float(self.mask[here].sum() * self._voxel_ml)
+        return float(self._both[here].sum() * self._voxel_ml)
 
     @property
     def sides_ml(self) -> tuple[float, float]:
@@ -111,6 +111,10 @@ class LungField:
         out = self.mask.copy()
         out[..., columns[inside]] |= self.mask[..., mirror[inside]]
         return out
+
+    @cached_property
+    def _both(self) -> np.ndarray:
+        return self.both_sides()
 
     def solid_at(self, kji: np.ndarray) -> np.ndarray:
         """Whether full-grid voxels (n, 3) lie in the lungs or their vessels; bool (n,)."""

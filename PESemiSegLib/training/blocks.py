@@ -15,7 +15,7 @@ from PESemiSegLib.errors import InputError
 from PESemiSegLib.inference.phase_pairs import on_one_grid
 from PESemiSegLib.networks.config import VolumeConfig
 from PESemiSegLib.training.config import TrainConfig
-from PESemiSegLib.training.trainer import Crops
+from PESemiSegLib.training.crops import Crops
 
 PAIRS = "pairs"
 """Folder of the registered pairs, in that of the cache."""
@@ -26,7 +26,7 @@ Check = Callable[[], None]
 
 def check_pairs(config: TrainConfig, manifest: Manifest) -> None:
     """Raise InputError unless there is something to train on."""
-    if not _wanted(config, manifest, "train"):
+    if not scans_by_patient(config, manifest, "train"):
         raise InputError(
             f"The manifest {manifest.source_name} has no pair of scans in the split 'train': beside a "
             "labelled scan with contrast medium, one without of the same patient (`pesemiseg phantom "
@@ -48,7 +48,7 @@ def open_blocks(
     """
     volume = _volume(config)
     cache = SliceCache(folder, config.spacing_mm, config.network.classes, slice_mm=volume.slice_mm)
-    wanted = {split: _wanted(config, manifest, split) for split in ("train", "val")}
+    wanted = {split: scans_by_patient(config, manifest, split) for split in ("train", "val")}
     total, done = sum(map(len, wanted.values())), 0
     stacks: dict[str, list[PhaseStack]] = {split: [] for split in wanted}
     for split, patients in wanted.items():
@@ -66,8 +66,11 @@ def open_blocks(
     )
 
 
-def _wanted(config: TrainConfig, manifest: Manifest, split: str) -> list[tuple[Case, ...]]:
-    """(contrast,) where that phase is learnt alone, else (contrast, plain), of each patient of the split."""
+def scans_by_patient(config: TrainConfig, manifest: Manifest, split: str) -> list[tuple[Case, ...]]:
+    """(contrast,) where that phase is learnt alone, else (contrast, plain), of each patient of the split.
+
+    Raises InputError as `phase_pairs`.
+    """
     if _volume(config).phase == "contrast":
         return [(case,) for case in manifest.select(split, "labelled")]
     pairs = (pair for pair in phase_pairs(manifest) if pair[0].role == "labelled")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ from PESemiSegLib.cohorts.folders import from_phantom
 from PESemiSegLib.cohorts.manifest import Case, Manifest, read_manifest, write_manifest
 from PESemiSegLib.errors import InputError
 
+_LOG = logging.getLogger(__name__)
 MANIFEST = "manifest.csv"
 Progress = Callable[[int, int], None]
 
@@ -27,6 +29,7 @@ def gather(
     marks: str = "emboli",
     accept: Callable[[Manifest], None] = lambda cohort: None,
     progress: Progress = lambda done, total: None,
+    fingerprints: bool = True,
 ) -> Path:
     """Write `manifest.csv` into the folder and return its path.
 
@@ -35,7 +38,7 @@ def gather(
     mark, see `Case`; it says which scans of made-up patients are taken. accept: sees the cohort and may
     raise, before anything is written. Fingerprints of voxels are taken, so that a scan which is in both, or
     in two splits, is found in whatever format. progress: called after each scan that is read for that.
-    Raises InputError, OutputError.
+    fingerprints: False leaves that out, for a dry run. Raises InputError, OutputError.
     """
     path = folder / MANIFEST
     if keep and path.exists():
@@ -46,7 +49,14 @@ def gather(
     cohorts += [unlabelled_scans(source, site, marks) for source in unlabelled]
     cohort = reduce(Manifest.merged, cohorts)
     accept(cohort)
-    write_manifest(with_fingerprints(cohort, progress), path)
+    known = with_fingerprints(cohort, progress) if fingerprints else cohort
+    write_manifest(known, path)
+    if left_out := len(cohort.select(role="unlabelled")) - len(known.select(role="unlabelled")):
+        _LOG.warning(
+            "%d unlabelled scan(s) are copies or cannot be read, and are left out; %s says why",
+            left_out,
+            MANIFEST,
+        )
     return path
 
 

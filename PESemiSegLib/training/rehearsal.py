@@ -11,6 +11,7 @@ import torch
 
 from PESemiSegLib.cohorts.manifest import Manifest, read_manifest
 from PESemiSegLib.errors import DeviceError
+from PESemiSegLib.training.blocks import scans_by_patient
 from PESemiSegLib.training.config import TrainConfig
 from PESemiSegLib.training.run import RunOptions, check_cohort, check_device, crops_of
 from PESemiSegLib.training.start import check_base, starting_networks
@@ -66,13 +67,11 @@ def rehearse(config: TrainConfig, options: RunOptions) -> Rehearsal:
 
 def _few(config: TrainConfig, manifest: Manifest) -> Manifest:
     """Some scans of each role; of three-dimensional networks both phases of some patients."""
-    chosen = [
-        case for role in ("labelled", "unlabelled") for case in manifest.select("train", role).cases[:_SCANS]
-    ]
     if config.network.volume is not None:
-        wanted = {case.key for case in chosen}
-        chosen = [case for case in manifest if case.key in wanted]
-    return Manifest(tuple(chosen), manifest.source_name)
+        few = scans_by_patient(config, manifest, "train")[:_SCANS]
+        return Manifest(tuple(dict.fromkeys(case for scans in few for case in scans)))
+    roles = ("labelled", "unlabelled")
+    return Manifest(tuple(case for role in roles for case in manifest.select("train", role).cases[:_SCANS]))
 
 
 def _peak_memory_mb(device: str) -> float | None:

@@ -18,12 +18,13 @@ from PESemiSegLib.training import parallel
 from PESemiSegLib.training.blocks import check_pairs, open_blocks
 from PESemiSegLib.training.checkpoint import settings_at
 from PESemiSegLib.training.config import TrainConfig, write_yaml
+from PESemiSegLib.training.crops import Crops
 from PESemiSegLib.training.example import Examples
 from PESemiSegLib.training.export import export
 from PESemiSegLib.training.log import RunLog
 from PESemiSegLib.training.settings import split_strategy
 from PESemiSegLib.training.start import check_base, starting_networks
-from PESemiSegLib.training.trainer import CHECKPOINT, Crops, Event, Trainer
+from PESemiSegLib.training.trainer import CHECKPOINT, Event, Trainer
 
 __all__ = ["RunOptions", "check", "export", "prepare", "train"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +20,23 @@ from PESemiSegLib.cohorts.sampling import (
     LabelledBatch,
     LabelledCrops,
     LabelledSource,
-    UnlabelledCrops,
 )
 from PESemiSegLib.errors import Cancelled, InputError
 from PESemiSegLib.training import parallel
 from PESemiSegLib.training.checkpoint import load_checkpoint, save_checkpoint, settings_at
 from PESemiSegLib.training.config import TrainConfig
+from PESemiSegLib.training.crops import Crops, placed
 from PESemiSegLib.training.draws import seeded
 from PESemiSegLib.training.ema import WeightAverage
 from PESemiSegLib.training.finish import When, lessons, settings_of
 from PESemiSegLib.training.health import HealthMonitor
 from PESemiSegLib.training.keep import Best, part
-from PESemiSegLib.training.layout import module_on, tensor_on
+from PESemiSegLib.training.layout import module_on
 from PESemiSegLib.training.learner import Learner, NonFiniteLoss
 from PESemiSegLib.training.plain import to_plain
 from PESemiSegLib.training.start import Networks, fresh_networks
 from PESemiSegLib.training.strategies import build_strategy
-from PESemiSegLib.training.strategies.base import Clock, ImageTensors, LabelledTensors
+from PESemiSegLib.training.strategies.base import Clock
 from PESemiSegLib.training.unread import unread, without_effect
 from PESemiSegLib.training.validation import crop_figures
 
@@ -46,15 +46,6 @@ _STRETCH = 50  # iterations after which the list of hard spots is renewed, for a
 
 Event = dict[str, Any]
 """`kind` (timeline, step, lesson, validation, health, checkpoint, done) and its values."""
-
-
-@dataclass(frozen=True)
-class Crops:
-    """Where the batches come from."""
-
-    train: LabelledSource
-    validation: LabelledSource | None = None
-    unlabelled: UnlabelledCrops | None = None
 
 
 class Trainer:
@@ -133,7 +124,7 @@ class Trainer:
                 unlabelled = self.crops.unlabelled.batch(0)
             clock, started = Clock(number * self.config.discriminator_every, 1.0), time.monotonic()
             with seeded(self.config.seed, clock.iteration, self.device):
-                self.strategy.step(*self._placed_batches(labelled, unlabelled), clock)
+                self.strategy.step(*placed(labelled, unlabelled, self.device), clock)
             seconds = time.monotonic() - started
         return seconds
 
@@ -174,9 +165,15 @@ class Trainer:
                 self._say("lesson", number=self.taught[when], of=wanted, **figures)
                 self._watch_clock(started)
                 if self.taught[when] % self.config.checkpoint_every == 0:
-                    self._report_health()
-                    self.save()
+                    self._keep()
+                if self.stopped and when == "head_start":
+                    break
         self.taught[when] = wanted  # also where their time was up: a run that is resumed goes on behind them
+        if when == "head_start":
+            self.seconds = 0.0  # it comes on top of the run's own time
+        self._keep()
+
+    def _keep(self) -> None:
         self._report_health()
         self.save()
 
@@ -194,7 +191,7 @@ class Trainer:
         rates = {n: p.schedule(clock.iteration, clock.progress) for n, p in self.strategy.learners.items()}
         try:
             with seeded(self.config.seed, clock.iteration, self.device):
-                outcome = self.strategy.step(*self._placed_batches(labelled, unlabelled), clock)
+                outcome = self.strategy.step(*placed(labelled, unlabelled, self.device), clock)
         except NonFiniteLoss as error:
             _LOG.error("%s Iteration %d; the last checkpoint is kept.", error, self.iteration)
             raise
@@ -269,9 +266,11 @@ class Trainer:
         seen = tensors["hard/seen"].numpy()  # one process after another
         self._seen = np.array_split(seen, parallel.size())[parallel.rank()]
         self.iteration, self.seconds = int(scalars["iteration"]), float(scalars["seconds"])
-        self.taught |= scalars.get("taught", {})
-        longer = replace(then, iterations=self.config.iterations, max_minutes=self.config.max_minutes) != then
-        self.stopped = bool(scalars.get("stopped", False)) and not longer
+        self.taught |= scalars.get("taught", {"finish": int(scalars.get("finished", 0))})
+        changed = (
+            replace(then, iterations=self.config.iterations, max_minutes=self.config.max_minutes) != then
+        )
+        self.stopped = bool(scalars.get("stopped", False)) and not changed
         self.best.dice = float(scalars.get("best_dice", -1.0))
         self.health.restore(scalars.get("health", {}))
 
@@ -287,13 +286,6 @@ class Trainer:
         if self.crops.unlabelled is not None and wanted is not None:
             unlabelled = self.crops.unlabelled.batch(wanted * processes + rank)
         return self.crops.train.batch(iteration * processes + rank), unlabelled
-
-    def _placed_batches(
-        self, labelled: LabelledBatch, unlabelled: ImageBatch | None
-    ) -> tuple[LabelledTensors, ImageTensors | None]:
-        image, mask = (tensor_on(self.device, part) for part in (labelled.image, labelled.mask))
-        known = LabelledTensors(image, mask, slices=labelled.slices)
-        return known, None if unlabelled is None else ImageTensors(tensor_on(self.device, unlabelled.image))
 
     def _say(self, kind: str, **values: Any) -> None:
         if parallel.rank() == 0:

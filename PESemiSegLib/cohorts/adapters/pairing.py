@@ -71,7 +71,9 @@ def holds_dicom(folder: Path) -> bool:
 
 
 def looks_like_dicom(path: Path) -> bool:
-    """By its suffix .dcm or .ima, or the DICM mark in a file of no known suffix."""
+    """By its suffix .dcm or .ima, or the DICM mark in a file of no known suffix; a DICOMDIR is no slice."""
+    if path.name.upper() == "DICOMDIR":
+        return False
     if path.suffix.lower() in (".dcm", ".ima"):
         return True
     if is_image_file(path) or path.suffix.lower() in (".csv", ".json", ".txt", ".png", ".xml", ".zip"):

@@ -26,10 +26,10 @@ class Scans:
     label_style = ""
 
     def recognises(self, folder: Path) -> bool:
-        return next(_walk(folder), None) is not None
+        return next(_walk(folder, top=True), None) is not None
 
     def entries(self, folder: Path) -> Iterator[Entry]:
-        images = list(_walk(folder))
+        images = list(_walk(folder, top=True))
         if not images:
             raise InputError(f"{folder.name} holds no scan: no DICOM slices, NIfTI, NRRD or MetaImage.")
         tops = [_top(image, folder) for image in images]
@@ -41,8 +41,8 @@ class Scans:
             yield Entry(patients[top], image, notes=note if dummy and mark else ())
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Image files, and the topmost folders that directly hold DICOM slices."""
+def _walk(folder: Path, *, top: bool = False) -> Iterator[Path]:
+    """Image files, and the topmost folders that directly hold DICOM slices; links are followed at the top."""
     if holds_dicom(folder):
         yield folder
         return
@@ -51,7 +51,7 @@ def _walk(folder: Path) -> Iterator[Path]:
         if path.is_file() and is_image_file(path) and not is_mask_file(path):
             yield path
     for path in members:
-        if path.is_dir() and not path.is_symlink():
+        if path.is_dir() and (top or not path.is_symlink()):
             yield from _walk(path)
 
 

@@ -18,8 +18,8 @@ _KNOWN = {"manifest", "split", "model", "models", "min_overlap", "settings", "at
 def work(context: Context) -> list[Path]:
     """Measure every labelled case of a split as the kind of the models has it, see `evaluation.by_kind`.
 
-    A new start keeps what the evaluation of that kind keeps: the scans of emboli that were measured, the
-    pairs that were registered.
+    A new start keeps what the evaluation of that kind keeps: scans that were measured, and pairs that were
+    registered.
 
     Parameters: `manifest`, `split` ("test"; "all"), `model` or `models`, `min_overlap`, `at_once` (scans side
     by side), `settings` (of `inference.segment` or `identify`). Results: `result/*`, patients by number.

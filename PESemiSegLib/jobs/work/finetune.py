@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,8 +37,8 @@ def work(context: Context) -> list[Path]:
     from PESemiSegLib.models.kinds import kind_named
     from PESemiSegLib.models.store import Store
     from PESemiSegLib.training.finetune import EVALUATION, finetune, settings_for
-    from PESemiSegLib.training.gather import gather
-    from PESemiSegLib.training.run import RunOptions
+    from PESemiSegLib.training.gather import MANIFEST, gather
+    from PESemiSegLib.training.run import RunOptions, check
     from PESemiSegLib.training.trainer import CHECKPOINT
 
     params = context.params
@@ -50,17 +51,8 @@ def work(context: Context) -> list[Path]:
     given = params["unlabelled"]
     sources = [Path(source) for source in (given if isinstance(given, list) else [given])]
     folder.mkdir(exist_ok=True)
-    cohort = gather(
-        [Path(params["labelled"])],
-        sources,
-        folder,
-        params.get("site", "new"),
-        keep=begun,
-        marks=kind_named(config.kind).masks,
-        progress=cached(context, "read"),
-    )
     options = RunOptions(
-        manifest=cohort,
+        manifest=folder / MANIFEST,
         folder=folder,
         cache=Path(params["cache"]) if params.get("cache") else None,
         resume=begun,
@@ -69,6 +61,17 @@ def work(context: Context) -> list[Path]:
         command=context.redact(params.get("command", "")),
         name=params.get("name", "adapted"),
         base=base,
+    )
+    gather(
+        [Path(params["labelled"])],
+        sources,
+        folder,
+        params.get("site", "new"),
+        keep=begun,
+        marks=kind_named(config.kind).masks,
+        accept=partial(check, config, options),
+        progress=cached(context, "read"),
+        fingerprints=not params.get("dry_run"),
     )
     context.check()
     if params.get("dry_run"):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from plan import ORACLE, Plan, Row, Table
+from running import settings
 from scales import Scale
 
 from PESemiSegLib.evaluation.bootstrap import Interval, bootstrap_mean
@@ -15,6 +16,7 @@ from PESemiSegLib.evaluation.paired import permutation_p
 from PESemiSegLib.evaluation.paper_compat import PaperCompatMetrics
 from PESemiSegLib.evaluation.tables import to_markdown
 from PESemiSegLib.evaluation.verdict import p_in_words
+from PESemiSegLib.training.finish import settings_of
 
 Results = Mapping[str, Mapping[str, Any]]  # by cell
 Patients = dict[str, float]
@@ -80,7 +82,9 @@ def _preamble(scale: Scale, plan: Plan, results: Results) -> list[str]:
         hours=hours,
         machines=", ".join(machines) or "no machine yet",
         matched=scale.matched,
-        head_start=scale.second.get("head_start", {}).get("iterations", "the preset's"),
+        head_start=max(
+            settings_of(settings(cell, scale), "head_start").iterations for cell in plan.cells.values()
+        ),
         threshold=scale.segmenting["threshold"],
         smallest=scale.segmenting["min_lesion_mm3"],
     )

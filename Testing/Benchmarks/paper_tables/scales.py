@@ -67,7 +67,7 @@ REDUCED = Scale(
         "iterations": 200,
         "checkpoint_every": 200,
         "validate_every": 100,
-        "head_start": {"iterations": 400, "batch": 8, "crop": 64},
+        "head_start": {"iterations": 200, "batch": 8, "crop": 64},
     },
     unet_width=8,
     deeplab_width=8,

@@ -326,6 +326,18 @@ def test_one_identifier_in_all_headers_is_a_dummy(tmp_path, sets):
     assert all("one patient identifier" in case.problems[0] for case in manifest)
 
 
+def test_an_export_has_an_index_beside_its_patients_and_a_pool_links_to_them(tmp_path, sets):
+    """A DICOMDIR carries the mark of DICOM and is no slice; links are followed at the top."""
+    export = tmp_path / "export"
+    for n, name in enumerate(("one", "two")):
+        sets.dicom(export / name, sets.chest(n)[0], patient=name)
+    (export / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    assert [case.image.name for case in _build(export, "scans")] == ["one", "two"]
+    (tmp_path / "pool").mkdir()
+    (tmp_path / "pool" / "link").symlink_to(export / "two", target_is_directory=True)
+    assert [case.image.name for case in _build(tmp_path / "pool", "scans")] == ["link"]
+
+
 def test_a_scan_kept_twice_is_found_whatever_its_format(tmp_path, sets):
     root = tmp_path / "set"
     sets.dicom(root / "a", sets.hu)

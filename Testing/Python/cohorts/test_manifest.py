@@ -98,6 +98,13 @@ def test_one_scan_under_two_patients_is_found_by_its_voxels(tmp_path: Path) -> N
     known = with_fingerprints(Manifest((first, other)), lambda *step: seen.append(step))
     assert seen == [(1, 2), (2, 2)]
     assert known.cases[0].fingerprint == voxel_fingerprint(hu)
+    again = with_fingerprints(Manifest((first, replace(copy, split="train"))))  # an unlabelled one twice
+    assert [case.role for case in again] == ["unlabelled", "excluded"]
+    assert again.cases[1].problems == ("a copy of the scan of row 2",)
+    broken = Case("p8", "A", _scan(tmp_path, "broken.nii"), role="unlabelled")
+    assert with_fingerprints(Manifest((broken,))).cases[0].role == "excluded"
+    with pytest.raises(InputError, match=r"broken\.nii"):
+        with_fingerprints(Manifest((replace(broken, role="labelled", mask=broken.image),)))
     gone = Case("p9", "A", tmp_path / "gone.nii", role="excluded")
     assert with_fingerprints(Manifest((gone,))).cases == (gone,)
 

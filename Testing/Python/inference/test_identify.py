@@ -11,8 +11,9 @@ from scipy import ndimage
 
 from PESemiSegLib.errors import Cancelled, ConfigError, InputError
 from PESemiSegLib.inference.identification import IdentifyResult
-from PESemiSegLib.inference.identify import WrongPhase, identify, plan
+from PESemiSegLib.inference.identify import WrongPhase, _on_the_lungs, identify, plan
 from PESemiSegLib.inference.lungs import lung_mask
+from PESemiSegLib.inference.result import Box
 from PESemiSegLib.inference.segment import segment
 from PESemiSegLib.models.package import ModelPackage, read_package
 from PESemiSegLib.volumes.volume import Volume, from_array
@@ -122,6 +123,21 @@ def test_without_lungs_every_window_is_asked(package: ModelPackage) -> None:
     )
     assert found.provenance["windows"]["count"] == len(found.window_probabilities) > 1
     assert found.pe_probability == max(found.window_probabilities)
+
+
+def test_gas_is_no_lung_and_a_lung_without_air_counts(package: ModelPackage) -> None:
+    volume = from_array(np.full((40, 96, 96), 40, np.int16), np.diag([3.0, 3, 3, 1]))
+    none = lung_mask(volume.hu, volume.spacing_mm)
+    gas = replace(none, mask=none.mask.copy())
+    gas.mask[2, 4:7, 4:7] = True
+    windows = plan(volume, package, gas, whole=True)
+    assert not gas.found
+    assert _on_the_lungs(windows, gas) == set(windows.places)
+    lung = replace(none, mask=none.mask.copy(), midline=47.5)
+    lung.mask[:, 20:76, 8:40] = True  # of one side; the other is opaque
+    assert lung.one_sided
+    box = Box((0, 0, 48), (40, 96, 96))
+    assert lung.held_ml(box) == pytest.approx(lung.held_ml(Box((0, 0, 0), (40, 96, 48))))
 
 
 def test_what_it_hands_on(plain: Volume, result: IdentifyResult) -> None:

@@ -14,14 +14,15 @@ from PESemiSegLib.cohorts.phases import NO_CONTRAST
 from PESemiSegLib.cohorts.volume_crops import PhaseStack, VolumeCrops
 from PESemiSegLib.errors import Cancelled, ConfigError, InputError
 from PESemiSegLib.networks.config import NetworkConfig, VolumeConfig
-from PESemiSegLib.training import blocks, run
+from PESemiSegLib.training import blocks, rehearsal, run
 from PESemiSegLib.training.config import TrainConfig, read_yaml, write_yaml
+from PESemiSegLib.training.crops import Crops
 from PESemiSegLib.training.example import Examples
 from PESemiSegLib.training.plain import from_plain, to_plain
 from PESemiSegLib.training.presets import PRESETS, preset
 from PESemiSegLib.training.presets_cpmn import CPMN
 from PESemiSegLib.training.run import RunOptions, prepare
-from PESemiSegLib.training.trainer import Crops, Trainer
+from PESemiSegLib.training.trainer import Trainer
 
 SIZE = (32, 32, 32)
 NETWORK = NetworkConfig(width=2, architecture="cpmn", volume=VolumeConfig(SIZE, 3.0))
@@ -167,6 +168,7 @@ def test_single_phases_have_one_pathway(tmp_path, name, terms, phase):
 
 def test_rows_differ_by_their_terms():
     rows = {name.removesuffix("_small"): preset(name) for name in CPMN if name.endswith("_small")}
+    assert rows.pop("cpmn2d").network.volume is None
     assert set(rows) == {"cpmn", "cpmn_ctpa", "cpmn_nct", "cpmn_mls", "cpmn_ifa", "cpmn_dml"}
     weights = {
         name: (c.semi.cpmn.divergence, c.semi.cpmn.alignment, c.losses.centres) for name, c in rows.items()
@@ -262,6 +264,21 @@ def test_who_wants_to_stop_is_heard_while_a_pair_is_registered(tmp_path, monkeyp
     with pytest.raises(Cancelled):
         prepare(tiny(), options, cancelled=lambda: asked.append(1) or len(asked) == 3)
     assert len(asked) == 3
+
+
+def test_a_dry_run_takes_patients_with_both_scans(tmp_path, monkeypatch):
+    """Not the first ones of the manifest, of whom there may be one scan only."""
+    alone = tuple(Case(f"q{n}", "A", tmp_path / f"q{n}.nii.gz", split="train") for n in range(3))
+    cohort = Manifest((*alone, *pairs(tmp_path).cases))
+    asked = []
+    monkeypatch.setattr(rehearsal, "read_manifest", lambda path: cohort)
+    monkeypatch.setattr(
+        rehearsal, "crops_of", lambda config, options, few: asked.append(few) or crops_of(config)
+    )
+    found = rehearsal.rehearse(tiny(), RunOptions(manifest=tmp_path / "m.csv", folder=tmp_path / "run"))
+    assert [(case.patient, case.role) for case in asked[0]] == [("p1", "labelled"), ("p1", "excluded")]
+    assert found.seconds_per_iteration > 0
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("name", list(CPMN))

@@ -55,6 +55,8 @@ def test_every_row_has_its_cells_and_every_cell_its_settings(tables: Any) -> Non
             assert not cell.base or whole.cells[cell.base.name] == cell.base
             assert bool(cell.target) == bool(cell.base)
             assert config.seed == cell.seed
+            lessons = config.head_start.iterations  # as many as the scale asks for are taken
+            assert scale.name == "micro" or lessons <= config.iterations
             assert config.semi.cps.second == ("copy" if cell.base else "fresh")
         for table in whole.tables:
             for row in table.rows:
@@ -171,6 +173,8 @@ def _result(cell: str, dice: list[float], site: str = "B") -> dict[str, Any]:
         "seconds": 90.0,
         "parameters": 1_500_000,
         "figures": {site: {"patients": patients}},
+        "recipe": {"settings": {"strategy": cell.split(".")[2]}},
+        "health": {"figures": {"D_on_masks": 0.6, "D_on_predictions": 0.35}},
     }
 
 
@@ -196,5 +200,12 @@ def test_the_page_by_hand(tables: Any) -> None:
     assert cells[3].startswith("+0.075 [")
     assert cells[5] == "1 of 2"
     assert cells[6] == "21%"  # (0.425 - 0.35) / (0.7 - 0.35)
-    assert cells[7:10] == ["0.75", "0.3", "0.250 / 0.500 / 0.750"]
+    assert cells[7:11] == ["0.75", "0.3", "0.250 / 0.500 / 0.750", "0.60 / 0.35"]
+    supervised = next(text for text in page.splitlines() if text.startswith("| supervised |"))
+    assert "0.60 / 0.35" not in supervised  # nobody listened to D there
+    # Of what is unfinished only common seeds are compared.
+    del results["B.ours.oracle.s1"]
+    page = tables["rendering"].render(micro, whole, json.loads(json.dumps(results)))
+    line = next(text for text in page.splitlines() if text.startswith("| adversarial_feature |"))
+    assert line.split("|")[7].strip() == "50%"  # (0.5 - 0.3) / (0.7 - 0.3), of the first seed
     assert np.isnan(tables["rendering"].closed(0.5, 0.4, 0.4))

@@ -22,8 +22,9 @@ from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
 from PESemiSegLib.training import meeting, parallel
 from PESemiSegLib.training import trainer as trainer_room
 from PESemiSegLib.training.config import LessonsConfig, TrainConfig
+from PESemiSegLib.training.crops import Crops
 from PESemiSegLib.training.settings import MeanTeacherConfig, SemiConfig
-from PESemiSegLib.training.trainer import Crops, Trainer
+from PESemiSegLib.training.trainer import Trainer
 
 CONFIG = TrainConfig(
     strategy="mean_teacher",  # it reads its teacher in evaluation mode, by the norms' running statistics

@@ -20,6 +20,7 @@ from PESemiSegLib.errors import ConfigError
 from PESemiSegLib.networks import outputs
 from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
 from PESemiSegLib.training.config import LessonsConfig, LossConfig, OptimiserConfig, TrainConfig
+from PESemiSegLib.training.crops import Crops
 from PESemiSegLib.training.losses import near_marks, segmentation_loss, soften, sure_pixels, trusted_loss
 from PESemiSegLib.training.presets import preset, with_strategy
 from PESemiSegLib.training.settings import (
@@ -34,7 +35,7 @@ from PESemiSegLib.training.settings import (
     SemiConfig,
     UniMatchConfig,
 )
-from PESemiSegLib.training.trainer import Crops, Event, Trainer
+from PESemiSegLib.training.trainer import Event, Trainer
 
 EARLY = SemiConfig(
     batch=2,

@@ -17,11 +17,12 @@ from PESemiSegLib.errors import Cancelled, ConfigError
 from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
 from PESemiSegLib.training import elbo
 from PESemiSegLib.training.config import OptimiserConfig, TrainConfig
+from PESemiSegLib.training.crops import Crops, placed
 from PESemiSegLib.training.presets import preset
 from PESemiSegLib.training.settings import MIX, CrossSiteMixConfig, SemiConfig, StitchNetConfig
 from PESemiSegLib.training.strategies.base import Clock, ImageTensors, LabelledTensors
 from PESemiSegLib.training.strategies.stitchnet import StitchNet
-from PESemiSegLib.training.trainer import Crops, Trainer
+from PESemiSegLib.training.trainer import Trainer
 
 CONFIG = TrainConfig(
     strategy="stitchnet",
@@ -61,7 +62,7 @@ def _trainer(config: TrainConfig, folder: Path, unlabelled: bool = True, **optio
 
 
 def _batches(trainer: Trainer) -> tuple[LabelledTensors, ImageTensors]:
-    known, unknown = trainer._placed_batches(*trainer._draw(0))
+    known, unknown = placed(*trainer._draw(0), trainer.device)
     assert unknown is not None
     return known, unknown
 
@@ -137,7 +138,7 @@ def test_pixels_without_a_label_count_as_unlabelled(tmp_path: Path) -> None:
     found = []
     for turned in (False, True):
         trainer = _trainer(CONFIG, tmp_path, unlabelled=False)
-        known, _ = trainer._placed_batches(*trainer._draw(0))
+        known, _ = placed(*trainer._draw(0), trainer.device)
         valid, mask = torch.ones_like(known.mask[:, :1]), known.mask.clone()
         valid[..., 20:] = 0.0
         if turned:

@@ -17,6 +17,7 @@ from PESemiSegLib.cohorts.sampling import LabelledCrops, SamplingConfig, Unlabel
 from PESemiSegLib.errors import Cancelled, ConfigError, InputError
 from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
 from PESemiSegLib.training.config import LossConfig, OptimiserConfig, TrainConfig
+from PESemiSegLib.training.crops import Crops, placed
 from PESemiSegLib.training.losses import adversarial_loss, segmentation_loss
 from PESemiSegLib.training.plain import from_plain
 from PESemiSegLib.training.settings import (
@@ -31,7 +32,7 @@ from PESemiSegLib.training.strategies import STRATEGIES
 from PESemiSegLib.training.strategies.adversarial import trusted_pixels
 from PESemiSegLib.training.strategies.base import Clock, ImageTensors, LabelledTensors
 from PESemiSegLib.training.strategies.method import frozen
-from PESemiSegLib.training.trainer import Crops, Trainer
+from PESemiSegLib.training.trainer import Trainer
 
 AT_ONCE = from_plain(SemiConfig, yaml.safe_load(Path(__file__).with_name("at_once.yaml").read_text()))
 CONFIG = TrainConfig(
@@ -83,7 +84,7 @@ def _trainer(config: TrainConfig, folder: Path, **options: Any) -> Trainer:
 def _batches(trainer: Trainer) -> tuple[LabelledTensors, ImageTensors]:
     """A labelled batch with emboli in it, and an unlabelled one."""
     for index in range(30):
-        known, unknown = trainer._placed_batches(*trainer._draw(index))
+        known, unknown = placed(*trainer._draw(index), trainer.device)
         if known.mask.sum() > 20:
             assert unknown is not None
             return known, unknown

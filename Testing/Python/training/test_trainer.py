@@ -18,12 +18,13 @@ from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
 from PESemiSegLib.training import trainer as trainer_room
 from PESemiSegLib.training.checkpoint import load_checkpoint
 from PESemiSegLib.training.config import LessonsConfig, LossConfig, OptimiserConfig, TrainConfig
+from PESemiSegLib.training.crops import Crops
 from PESemiSegLib.training.finish import settings_of, teach
 from PESemiSegLib.training.layout import tensor_on
 from PESemiSegLib.training.learner import NonFiniteLoss
 from PESemiSegLib.training.settings import AdversarialConfig, BcpConfig, SemiConfig
 from PESemiSegLib.training.strategies.base import Clock, LabelledTensors, Outcome
-from PESemiSegLib.training.trainer import CHECKPOINT, Crops, Event, Trainer
+from PESemiSegLib.training.trainer import CHECKPOINT, Event, Trainer
 from PESemiSegLib.training.unread import unread
 
 CONFIG = TrainConfig(

@@ -20,6 +20,7 @@ from PESemiSegLib.errors import Cancelled, ConfigError, InputError
 from PESemiSegLib.networks.config import DiscriminatorConfig, NetworkConfig
 from PESemiSegLib.training import parallel
 from PESemiSegLib.training.config import LossConfig, OptimiserConfig, TrainConfig
+from PESemiSegLib.training.crops import Crops, placed
 from PESemiSegLib.training.losses import segmentation_loss
 from PESemiSegLib.training.plain import from_plain, to_plain
 from PESemiSegLib.training.pool import Pool
@@ -27,7 +28,7 @@ from PESemiSegLib.training.presets import preset
 from PESemiSegLib.training.settings import SemiConfig
 from PESemiSegLib.training.settings_unet_pl import UNetPLConfig
 from PESemiSegLib.training.strategies.base import Clock, LabelledTensors
-from PESemiSegLib.training.trainer import Crops, Trainer
+from PESemiSegLib.training.trainer import Trainer
 
 CONFIG = TrainConfig(
     kind="opacities",
@@ -131,7 +132,7 @@ def test_a_round_keeps_what_the_network_says_of_new_slices_and_keeps_it_for_good
             with torch.no_grad():
                 expected.append(module(torch.from_numpy(unlabelled.image)).argmax(1).numpy())
             module.train()
-        batches = trainer._placed_batches(labelled, unlabelled)
+        batches = placed(labelled, unlabelled, trainer.device)
         figures = trainer.strategy.step(*batches, Clock(iteration, iteration / 8)).figures
         sizes.append(len(_pool(trainer)))
         if unlabelled is not None:
@@ -149,7 +150,7 @@ def test_batches_are_mixed_as_the_union_of_both_sets_is(tmp_path: Path) -> None:
     config = replace(CONFIG, sampling=replace(CONFIG.sampling, batch=8))
     trainer = _trainer(config, tmp_path / "run")
     strategy: Any = trainer.strategy
-    known, _ = trainer._placed_batches(*trainer._draw(0))
+    known, _ = placed(*trainer._draw(0), trainer.device)
     assert known.slices == 6
     assert strategy._mixed(known, Clock(0, 0.0)) is known
     image = np.full((18, 1, 32, 32), 0.25, np.float32)
@@ -174,7 +175,7 @@ def test_d_learns_from_annotators_alone(tmp_path: Path, monkeypatch: pytest.Monk
     _pool(trainer).add(np.zeros((60, 1, 32, 32), np.float32), np.ones((60, 32, 32)))
     seen = []
     monkeypatch.setattr(method, "teach", lambda *args, **_: seen.append(args[2]) or {})
-    known, _ = trainer._placed_batches(*trainer._draw(0))
+    known, _ = placed(*trainer._draw(0), trainer.device)
     outcome = trainer.strategy.step(known, None, Clock(0, 0.9))
     assert torch.equal(seen[0], known.mask[: len(seen[0])])
     assert 1 <= len(seen[0]) < 3
@@ -279,7 +280,7 @@ def _two_rounds(folder: Path) -> None:
     assert deck is not None
     drawn = np.concatenate([deck.batch(number).image for number in range(4)])  # six slices: the last is empty
     np.testing.assert_array_equal(_pool(whole).state()["images"].numpy(), np.rint(drawn * 32_767))
-    known, _ = whole._placed_batches(*whole._draw(3))
+    known, _ = placed(*whole._draw(3), whole.device)
     mixed = [whole.strategy._mixed(known, Clock(n, 0.5)).mixed for n in range(20)]  # type: ignore[attr-defined]
     assert (parallel.gather(np.array([mixed])) == mixed).all()
     assert [n for n in range(8) if whole.strategy.unlabelled_batch(n) is not None] == [2, 5]
