@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,7 @@ from PESemiSegLib.cli import console
 if TYPE_CHECKING:
     from PESemiSegLib.cohorts.manifest import Manifest
     from PESemiSegLib.evaluation.by_kind import Step
+    from PESemiSegLib.evaluation.folds import CrossValidated, Model
     from PESemiSegLib.models.package import ModelPackage
 
 SPLITS = ("train", "val", "test", "all")
@@ -21,7 +23,11 @@ SPLITS = ("train", "val", "test", "all")
 
 def evaluate(
     model: Annotated[
-        list[str], typer.Option(help="Name in the store, folder or .zip; give it often to compare models.")
+        list[str],
+        typer.Option(
+            help="Name in the store, folder or .zip; give it often to compare models. With --folds, {} in it "
+            "stands for the fold's number: RUN_{}/model."
+        ),
     ],
     output: Annotated[
         Path,
@@ -30,6 +36,13 @@ def evaluate(
     manifest: Annotated[Path | None, typer.Option(help="CSV of cases; see also --phantom.")] = None,
     phantom: Annotated[
         list[Path] | None, typer.Option(help="Folder that `pesemiseg phantom` wrote; may be given often.")
+    ] = None,
+    folds: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of `cohort split --folds`: the test patients of all folds, each by the model of the "
+            "fold that held it out."
+        ),
     ] = None,
     split: Annotated[
         str, typer.Option(help="train, val, test or all; with --phantom all patients count.")
@@ -48,21 +61,27 @@ def evaluate(
     ] = False,
 ) -> None:
     """Segment every case; write a page, tables and pictures, with intervals. Research use only."""
+    from PESemiSegLib.errors import InputError
     from PESemiSegLib.evaluation.by_kind import Evaluation, kind_of
     from PESemiSegLib.models.store import Store
 
-    packages = [Store().find(name) for name in model]
-    kind = kind_of(packages)
-    cohort, split_wanted = _cohort(manifest, phantom or [], split, kind.masks)
     if jobs > 1 and threads is None:
         threads = max(1, (os.cpu_count() or 1) // jobs)
     settings: dict[str, Any] = {"threads": threads, "precision": precision}
-    if choose:
-        _choose(cohort.select(split_wanted), packages, output, settings)
-        return
+    models: Sequence[Model]
+    if folds is not None:
+        if manifest or phantom or choose:
+            raise InputError("--folds brings its own patients: give no --manifest, --phantom or --choose.")
+        (models, cohort), split_wanted = _cross_validated(model, folds), None
+    else:
+        models = packages = [Store().find(name) for name in model]
+        cohort, split_wanted = _cohort(manifest, phantom or [], split, kind_of(packages).masks)
+        if choose:
+            _choose(cohort.select(split_wanted), packages, output, settings)
+            return
     outcome = Evaluation(
         cohort,
-        packages,
+        models,
         output,
         split=split_wanted,
         min_overlap=min_overlap,
@@ -74,6 +93,19 @@ def evaluate(
     ).run()
     print(outcome.summary)
     console.say(f"look at {', '.join(map(str, outcome.files))}")
+
+
+def _cross_validated(names: list[str], folder: Path) -> tuple[list[CrossValidated], Manifest]:
+    """Of each name the models of all folds, and the patients that were held out."""
+    from PESemiSegLib.errors import InputError
+    from PESemiSegLib.evaluation.folds import PLACE, cross_validated, held_out, read_folds
+    from PESemiSegLib.models.store import Store
+
+    if wrong := [name for name in names if PLACE not in name]:
+        raise InputError(f"With --folds a model's name holds {PLACE} for the fold's number: {wrong[0]}")
+    folds = read_folds(folder)
+    found = [[Store().find(name.replace(PLACE, str(number))) for number in folds] for name in names]
+    return [cross_validated(packages, folds) for packages in found], held_out(folds)
 
 
 def _cohort(

@@ -125,7 +125,7 @@ class _Work(OfModels):
         volume, kind = read(case.image), self.packages[0].info.what
         settings = self.settings | {"kind": kind.name, "judge": False, "cancelled": cancelled}
         healthy = [n for n, part in enumerate(kind.segments, start=1) if part in kind.healthy]  # no finding
-        masks = (segment(volume, package, **settings).mask for package in self.packages)
+        masks = (segment(volume, package, **settings).mask for package in self.of(case))
         first, second = (np.where(np.isin(mask, healthy), 0, mask) for mask in masks)
         case_is = (case.patient, case.site)
         return agreement_of(first, second, volume.grid.voxel_volume_mm3, case_is, kind.classes)

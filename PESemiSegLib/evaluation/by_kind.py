@@ -11,12 +11,14 @@ from PESemiSegLib.cohorts.manifest import Manifest
 from PESemiSegLib.errors import ConfigError
 from PESemiSegLib.evaluation import tables
 from PESemiSegLib.evaluation.drawing import require_plotting
+from PESemiSegLib.evaluation.folds import CrossValidated
 from PESemiSegLib.evaluation.parallel import CancelCheck, CaseDone
 from PESemiSegLib.evaluation.store import CASES
 from PESemiSegLib.evaluation.wording import written
 
 if TYPE_CHECKING:
     from PESemiSegLib.evaluation.case import CaseResult
+    from PESemiSegLib.evaluation.folds import Model
     from PESemiSegLib.models.kinds import Kind
     from PESemiSegLib.models.package import ModelPackage
 
@@ -53,7 +55,7 @@ class Evaluation:
     """
 
     cohort: Manifest
-    packages: Sequence[ModelPackage]
+    packages: Sequence[Model]
     output: Path
     split: str | None = None
     kept: Path | None = None
@@ -76,8 +78,10 @@ class Evaluation:
         self._cases.require_marks(kind.masks)
         if "identifier" in kind.parts:
             return self._identified()
-        if len(self.packages) == 2 and not len(self._cases.select(role="labelled")):
-            return self._agreement()
+        if not len(self._cases.select(role="labelled")) and len(self.packages) == 2:
+            before, after = self.packages
+            if not isinstance(before, CrossValidated) and not isinstance(after, CrossValidated):
+                return self._agreement(before, after)
         if kind.classes > 2:
             return self._labels()
         return self._emboli()
@@ -162,10 +166,8 @@ class Evaluation:
         summary = write_identified(self.output, self.packages, results, name_patients=self.identify)
         return Outcome(summary, (self.output / tables.PAGE,))
 
-    def _agreement(self) -> Outcome:
+    def _agreement(self, before: ModelPackage, after: ModelPackage) -> Outcome:
         from PESemiSegLib.evaluation.verdict import compare
-
-        before, after = self.packages
 
         def count(done: int, total: int) -> None:
             self.progress(Step(done, total))
@@ -176,7 +178,7 @@ class Evaluation:
         return Outcome(str(verdict), (self.output / AGREEMENT,))
 
 
-def kind_of(packages: Sequence[ModelPackage]) -> Kind:
+def kind_of(packages: Sequence[Model]) -> Kind:
     """The one kind of the models; raises ConfigError where they are of several, or one is given twice."""
     kinds = {package.info.what.name: package.info.what for package in packages}
     if len(kinds) > 1:

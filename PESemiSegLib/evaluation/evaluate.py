@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from PESemiSegLib.cohorts.manifest import Case, Manifest
 from PESemiSegLib.errors import InputError
 from PESemiSegLib.evaluation.case import CaseResult, Measuring, measure
+from PESemiSegLib.evaluation.folds import Model
 from PESemiSegLib.evaluation.lesions import Lesion, LesionReport
 from PESemiSegLib.evaluation.metrics import MaskMetrics, SurfaceMetrics
 from PESemiSegLib.evaluation.paper_compat import PaperCompatMetrics
@@ -66,7 +67,7 @@ def evaluate_cases(
 
 def evaluate_models(
     manifest: Manifest | Iterable[Case],
-    packages: Sequence[ModelPackage],
+    packages: Sequence[Model],
     *,
     measuring: Measuring | None = None,
     folder: Path | None = None,
@@ -117,7 +118,7 @@ class _Work(OfModels):
         def how(package: ModelPackage) -> dict[str, Any]:
             return {"measuring": asdict(self.measuring), "settings": segmenting(package, self.settings)}
 
-        return ResultStore(self.folder, read_result).of(case, self.packages, how, measured)
+        return ResultStore(self.folder, read_result).of(case, self.of(case), how, measured)
 
 
 def read_result(record: dict[str, Any], case: Case) -> CaseResult:

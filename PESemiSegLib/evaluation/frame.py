@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from PESemiSegLib.evaluation import tables
 from PESemiSegLib.evaluation.drawing import Picture
+from PESemiSegLib.evaluation.folds import CrossValidated
 from PESemiSegLib.inference.report.environment import environment
 
 if TYPE_CHECKING:
-    from PESemiSegLib.models.package import ModelPackage
+    from PESemiSegLib.evaluation.folds import Model
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -45,15 +46,13 @@ class Frame:
         return environment(_TEMPLATES).get_template(template).render(common, program=program, **own)
 
 
-def facts_of(package: ModelPackage) -> dict[str, Any]:
+def facts_of(package: Model) -> dict[str, Any]:
     """What a page says of any model."""
     info = package.info
-    return {
-        "name": info.name,
-        "marks": info.what.marks,
-        "sha256": package.sha256,
-        "data_origin": info.data_origin,
-    }
+    facts = {"name": info.name, "marks": info.what.marks, "sha256": package.sha256}
+    if isinstance(package, CrossValidated):
+        facts["folds"] = f"{len(package.packages)}, each patient by the model that has not seen him"
+    return facts | {"data_origin": info.data_origin}
 
 
 def write_pictures(folder: Path, pictures: Sequence[Picture]) -> None:

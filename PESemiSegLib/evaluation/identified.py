@@ -14,6 +14,7 @@ from PESemiSegLib.cohorts.manifest import Case, Manifest
 from PESemiSegLib.cohorts.phases import phase_pairs
 from PESemiSegLib.errors import InputError
 from PESemiSegLib.evaluation import tables
+from PESemiSegLib.evaluation.folds import Model
 from PESemiSegLib.evaluation.metrics import mask_metrics
 from PESemiSegLib.evaluation.parallel import CancelCheck, CaseDone, OfModels, by_model
 from PESemiSegLib.evaluation.store import CASES, ResultStore, floats, segmenting
@@ -51,7 +52,7 @@ class IdentifiedScan:
 
 def evaluate_identified(
     cohort: Manifest,
-    packages: Sequence[ModelPackage],
+    packages: Sequence[Model],
     folder: Path,
     *,
     split: str | None = None,
@@ -93,7 +94,7 @@ def evaluate_identified(
     return by_model(_Work(tuple(packages), plain, folder, settings), cases, jobs, progress, cancelled)
 
 
-def _phase(package: ModelPackage) -> str:
+def _phase(package: Model) -> str:
     volume = package.info.network_config.volume
     assert volume is not None  # of every package of this kind
     return volume.phase
@@ -123,7 +124,7 @@ class _Work(OfModels):
         def measured(packages: Sequence[ModelPackage]) -> Iterator[IdentifiedScan]:
             return (self._identified(case, package, cancelled) for package in packages)
 
-        return ResultStore(self.folder / CASES, _read).of(case, self.packages, how, measured, *others)
+        return ResultStore(self.folder / CASES, _read).of(case, self.of(case), how, measured, *others)
 
     def _identified(self, case: Case, package: ModelPackage, cancelled: CancelCheck | None) -> IdentifiedScan:
         from PESemiSegLib.inference.identify import identify

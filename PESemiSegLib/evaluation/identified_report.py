@@ -26,7 +26,7 @@ from PESemiSegLib.models.kinds import IDENTIFICATION
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from PESemiSegLib.models.package import ModelPackage
+    from PESemiSegLib.evaluation.folds import Model
 
 POSITIVE_FROM = 0.5
 """Probability from which a scan counts as PE: the paper gives none."""
@@ -84,7 +84,7 @@ def comparison_row(
 
 def write_identified(
     folder: Path,
-    packages: Sequence[ModelPackage],
+    packages: Sequence[Model],
     results: Sequence[Sequence[IdentifiedScan]],
     *,
     name_patients: bool = False,
@@ -212,7 +212,7 @@ def _share(right: Sequence[bool]) -> Interval:
     return bootstrap_share([float(yes) for yes in right], [1.0] * len(right))
 
 
-def _reads(package: ModelPackage) -> str:
+def _reads(package: Model) -> str:
     volume = package.info.network_config.volume
     return "contrast" if volume is not None and volume.phase == "contrast" else "no contrast"
 

@@ -15,6 +15,7 @@ from PESemiSegLib.errors import InputError
 from PESemiSegLib.evaluation.by_image import image_figures
 from PESemiSegLib.evaluation.classes import ClassMetrics, LabelResult, label_metrics
 from PESemiSegLib.evaluation.evaluate import labelled
+from PESemiSegLib.evaluation.folds import Model
 from PESemiSegLib.evaluation.parallel import CancelCheck, CaseDone, OfModels, by_model
 from PESemiSegLib.evaluation.store import ResultStore, floats, segmenting
 from PESemiSegLib.evaluation.truth import read_labels
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 def evaluate_labels(
     cases: Iterable[Case],
-    packages: Sequence[ModelPackage],
+    packages: Sequence[Model],
     *,
     folder: Path | None = None,
     jobs: int = 1,
@@ -70,7 +71,7 @@ class _Work(OfModels):
             for package in packages:
                 yield self._measured(case, volume, truth, package, cancelled)
 
-        return ResultStore(self.folder, _read).of(case, self.packages, how, measured)
+        return ResultStore(self.folder, _read).of(case, self.of(case), how, measured)
 
     def _measured(
         self,

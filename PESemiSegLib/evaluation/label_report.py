@@ -22,7 +22,7 @@ from PESemiSegLib.evaluation.wording import model_names
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from PESemiSegLib.models.package import ModelPackage
+    from PESemiSegLib.evaluation.folds import Model
 
 CONVENTIONS = (
     "Per class, one against the rest, over the voxels of a scan. Mean: of the classes, without background.",
@@ -38,7 +38,7 @@ _BY_IMAGE = "Errors over images are too small: the images of one patient are not
 
 def write_label_report(
     folder: Path,
-    packages: Sequence[ModelPackage],
+    packages: Sequence[Model],
     results: Sequence[Sequence[LabelResult]],
     *,
     identify: bool = False,

@@ -22,6 +22,7 @@ from PESemiSegLib.errors import (
     OutputError,
     PESemiSegError,
 )
+from PESemiSegLib.evaluation.folds import Model, asked_of, sendable
 
 if TYPE_CHECKING:
     from PESemiSegLib.models.package import ModelPackage
@@ -62,11 +63,15 @@ class Work(Protocol):
 class OfModels:
     """What all work with models has: the models."""
 
-    packages: tuple[ModelPackage, ...]
+    packages: tuple[Model, ...]
+
+    def of(self, case: Case) -> tuple[ModelPackage, ...]:
+        """Those that read a case."""
+        return tuple(asked_of(model, case) for model in self.packages)
 
     def to_send(self) -> Self:
-        """See `Work`: unpacked files of packages stay with this process, which outlives the other."""
-        return replace(self, packages=tuple(replace(each, _unpacked=None) for each in self.packages))
+        """See `Work`."""
+        return replace(self, packages=tuple(map(sendable, self.packages)))
 
 
 def by_model(

@@ -17,7 +17,7 @@ from PESemiSegLib.evaluation.verdict import Verdict, p_in_words
 from PESemiSegLib.evaluation.wording import written
 
 if TYPE_CHECKING:
-    from PESemiSegLib.models.package import ModelPackage
+    from PESemiSegLib.evaluation.folds import Model
 
 _DECIMALS = 3
 _CALLED = {"iou": "IoU", "pe": "PE"}
@@ -47,7 +47,7 @@ class _Table:
 class PlainPage:
     """What the page shows. headline: of each model figures with the words beneath; verdicts: by title."""
 
-    models: Mapping[str, ModelPackage]
+    models: Mapping[str, Model]
     scans: int
     sites: Sequence[str]
     headline: Mapping[str, Sequence[tuple[Any, str]]]

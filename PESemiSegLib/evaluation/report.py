@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from PESemiSegLib.evaluation import tables
 from PESemiSegLib.evaluation.case import CaseResult
 from PESemiSegLib.evaluation.figures import pseudonyms
+from PESemiSegLib.evaluation.folds import CrossValidated
 from PESemiSegLib.evaluation.frame import facts_of, write_pictures
 from PESemiSegLib.evaluation.froc import froc, sensitivity_at
 from PESemiSegLib.evaluation.page import Comparison, render
@@ -20,14 +21,14 @@ from PESemiSegLib.evaluation.verdict import judge
 from PESemiSegLib.evaluation.wording import model_names
 
 if TYPE_CHECKING:
-    from PESemiSegLib.models.package import ModelPackage
+    from PESemiSegLib.evaluation.folds import Model
 
 Models = Mapping[str, Sequence[CaseResult]]
 
 
 def write_report(
     folder: Path,
-    packages: Sequence[ModelPackage],
+    packages: Sequence[Model],
     results: Sequence[Sequence[CaseResult]],
     *,
     min_overlap: float = 0.0,
@@ -92,10 +93,11 @@ class _Writer:
         tables.write_text(self._folder / name, text)
 
 
-def _facts(package: ModelPackage, settings: Mapping[str, Any]) -> dict[str, Any]:
+def _facts(package: Model, settings: Mapping[str, Any]) -> dict[str, Any]:
     from PESemiSegLib.inference.settings import Settings
 
-    resolved = Settings(**settings).resolved(package)
+    one = package.packages[0] if isinstance(package, CrossValidated) else package
+    resolved = Settings(**settings).resolved(one)
     return facts_of(package) | {
         "threshold": resolved.threshold,
         "core_threshold": resolved.core_threshold,

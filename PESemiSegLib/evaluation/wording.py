@@ -10,7 +10,7 @@ from PESemiSegLib.evaluation.bootstrap import Interval
 from PESemiSegLib.evaluation.figures import COMPARED, PER_PATIENT
 
 if TYPE_CHECKING:
-    from PESemiSegLib.models.package import ModelPackage
+    from PESemiSegLib.evaluation.folds import Model
 
 UNITS = {figure.key: figure.unit for figure in (*PER_PATIENT, *COMPARED)}
 _TITLES = {figure.key: figure.title for figure in (*PER_PATIENT, *COMPARED)} | {
@@ -65,7 +65,7 @@ CONVENTIONS = (
 )
 
 
-def model_names(packages: Sequence[ModelPackage]) -> list[str]:
+def model_names(packages: Sequence[Model]) -> list[str]:
     """A name for each model on page and tables: its own, with a piece of its hash where two share one."""
     names = [package.info.name for package in packages]
     return [

@@ -193,6 +193,38 @@ def test_without_labels_agreement_is_told_and_no_verdict(manifest: Path, eager: 
     assert json.dumps(verdict.to_dict(), default=str).count("Doe") == 0
 
 
+def test_in_a_cross_validation_each_patient_is_read_by_the_model_that_has_not_seen_him(
+    manifest: Path, eager: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two folds, whose models differ in their threshold; several processes, too."""
+    known = [case for case in read_manifest(manifest) if case.role == "labelled"]
+    for number, own in enumerate(known, start=1):
+        split = [replace(case, split="test" if case is own else "train") for case in known]
+        (tmp_path / "folds").mkdir(exist_ok=True)
+        write_manifest(Manifest(tuple(split)), tmp_path / "folds" / f"fold{number}.csv")
+    for number, source in ((1, DEMO), (2, eager)):
+        shutil.copytree(source, tmp_path / f"run{number}" / "model")
+    words = ["--folds", str(tmp_path / "folds"), "--threads", "1", "--precision", "fp32"]
+    one = ["--model", str(tmp_path / "run{}" / "model"), "-o", str(tmp_path / "out")]
+    assert main(["evaluate", *words, *one, "--jobs", "2"]) == 0
+    page = (tmp_path / "out" / "evaluation.html").read_text(encoding="utf-8")
+    assert "2, each patient by the model that has not seen him" in page
+    rows = list(csv.DictReader((tmp_path / "out" / "patients.csv").open()))
+    assert [row["patient"] for row in rows] == ["P01", "P02"]
+    for row, case, model in zip(rows, known, (DEMO, eager), strict=True):
+        (alone,) = evaluate_cases([case], read_package(model), threads=1, precision="fp32")
+        assert float(row["predicted_ml"]) == pytest.approx(alone.overlap.predicted_ml)
+    (first,) = evaluate_cases([known[1]], read_package(DEMO), threads=1, precision="fp32")
+    assert float(rows[1]["predicted_ml"]) != pytest.approx(first.overlap.predicted_ml)
+    for wrong, told in (
+        (["--model", str(DEMO), *words], "holds {} for the fold's number"),
+        ([*one[:2], *words, "--manifest", str(manifest)], "its own patients"),
+        ([*one[:2], "--folds", str(tmp_path)], "holds no fold1.csv"),
+    ):
+        assert main(["evaluate", *wrong, "-o", str(tmp_path / "no")]) == 2
+        assert told in " ".join(capsys.readouterr().err.split())
+
+
 def test_bad_input_is_said_and_a_stop_stops(manifest: Path, tmp_path: Path) -> None:
     cases = read_manifest(manifest).select("test")
     with pytest.raises(Cancelled):
