@@ -24,7 +24,7 @@ from PESemiSegLib.training.settings import (
 )
 
 _SECOND_STAGE = AdversarialConfig(adversarial_start=0.03, semi_start=0.25)
-_BALANCED = replace(_SECOND_STAGE, trust="q0.5", balance="positive_fraction")
+_BALANCED = replace(_SECOND_STAGE, trust="q0.5", balance="trust")
 Make = Callable[[], TrainConfig]
 _SHORT = 0.5  # of the second stage's iterations, for a model that is adapted rather than made
 _GENTLE = 0.25  # of the rate, where a preset has one stage: that of a network that has learnt nothing yet

@@ -42,7 +42,7 @@ def _ours(strategy: str = FEATURE, **changes: Any) -> tuple[str, dict[str, Any]]
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "T = 0.2, not balanced (as printed)": _ours(trust=0.2, balance="none"),
-    "marked and unmarked weigh as they are": _ours(balance="trust"),
+    "marked and unmarked weigh the same": _ours(balance="positive_fraction"),
     "L_semi weighs 1": _ours(weight_semi=1.0),
     "without L_adv": _ours(weight_labelled=0.0, weight_unlabelled=0.0),
     "features attached": (FEATURE, {"discriminator": {"detach_features": False}}),

@@ -7,7 +7,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,9 @@ from PESemiSegLib.training.export import describe_machine, export
 from PESemiSegLib.training.plain import from_plain, to_plain
 from PESemiSegLib.training.presets import preset
 from PESemiSegLib.training.run import RunOptions, prepare, train
+from PESemiSegLib.training.settings import SemiConfig
 from PESemiSegLib.training.trainer import CHECKPOINT, Event
+from PESemiSegLib.training.unread import unread
 
 _LOG = logging.getLogger(__name__)
 MODEL = "model"
@@ -70,7 +72,7 @@ def settings(cell: Cell, scale: Scale) -> TrainConfig:
 def recipe(cell: Cell, scale: Scale) -> dict[str, Any]:
     """All that decides a cell's figures, as JSON."""
     return {
-        "settings": to_plain(settings(cell, scale)),
+        "settings": to_plain(_in_use(settings(cell, scale))),
         "target": cell.target,
         "labels": cell.strategy == ORACLE,
         "base": "" if cell.base is None else _fingerprint(cell.base, scale),
@@ -80,18 +82,28 @@ def recipe(cell: Cell, scale: Scale) -> dict[str, Any]:
     }
 
 
+def _in_use(config: TrainConfig) -> TrainConfig:
+    """The settings with those of strategies that the run does not have at their defaults."""
+    idle, usual = unread(config), SemiConfig()
+    unused = [part.name for part in fields(SemiConfig) if f"semi.{part.name}" in idle]
+    return replace(config, semi=replace(config.semi, **{name: getattr(usual, name) for name in unused}))
+
+
 def stored(cell: Cell, scale: Scale, places: Places) -> dict[str, Any] | None:
     """A cell's figures; None where they are not there, of other settings, or without a site that is wanted.
 
-    A setting that has come into being since counts as having had its default.
+    A setting that has come into being since counts as having had its default; those of strategies that the
+    cell does not have do not count.
     """
     try:
         found: dict[str, Any] = json.loads(places.result(cell).read_text(encoding="utf-8"))
         then, now = dict(found["recipe"]), recipe(cell, scale)
-        same = from_plain(TrainConfig, then.pop("settings")) == from_plain(TrainConfig, now.pop("settings"))
+        had, has = (from_plain(TrainConfig, known.pop("settings")) for known in (then, now))
     except (OSError, ValueError, KeyError, ConfigError):
         return None
-    return found if same and then == now and set(cell.tests) <= found["figures"].keys() else None
+    return (
+        found if _in_use(had) == has and then == now and set(cell.tests) <= found["figures"].keys() else None
+    )
 
 
 def run(cell: Cell, scale: Scale, places: Places, cancelled: Callable[[], bool]) -> None:
