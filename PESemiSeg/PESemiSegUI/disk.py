@@ -50,13 +50,13 @@ def removeRuns() -> Use:
 def removeCohorts(paths: Iterable[str]) -> Use:
     """Remove cohorts that neither one of these paths nor a run needs which can go on; for a thread."""
     needed = "\n".join([*paths, *_neededByRuns()])
+    jobs = {job.folder: job for job in runner.jobs()}
     for folder in _cohorts():
         with suppress(OSError, PESemiSegError):
             if folder.name in needed or time.time() - folder.stat().st_mtime < _FRESH_S:
                 continue
-            for job in runner.jobs():
-                if job.folder == folder:
-                    runner.remove(job)  # forgets it: the folder is its own
+            if folder in jobs:
+                runner.remove(jobs[folder])  # forgets it: the folder is its own
             discard(folder)
     return use()
 

@@ -17,6 +17,7 @@ from PESemiSegLib.jobs.folder import Job
 from PESemiSegLib.jobs.status import CANCELLED, DONE
 from PESemiSegLib.jobs.watch import Snapshot
 
+from . import views
 from .background import Task
 from .job_monitor import JobMonitor, abandon
 
@@ -154,8 +155,5 @@ def addVolume(array: np.ndarray, matrix: list[list[float]]) -> "slicer.vtkMRMLSc
     image.GetPointData().SetScalars(numpy_to_vtk(array.reshape(-1), deep=False))
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(np.asarray(matrix)))
     node.SetAndObserveImageData(image)
-    node.CreateDefaultDisplayNodes()
-    display = node.GetDisplayNode()
-    display.SetAutoWindowLevel(0)
-    display.SetWindowLevel(600.0, 200.0)
+    views.showEmboliWindow(node)
     return node

@@ -72,7 +72,8 @@ def evaluate(
     if folds is not None:
         if manifest or phantom or choose:
             raise InputError("--folds brings its own patients: give no --manifest, --phantom or --choose.")
-        (models, cohort), split_wanted = _cross_validated(model, folds), None
+        models, cohort = _cross_validated(model, folds)
+        split_wanted = None
     else:
         models = packages = [Store().find(name) for name in model]
         cohort, split_wanted = _cohort(manifest, phantom or [], split, kind_of(packages).masks)

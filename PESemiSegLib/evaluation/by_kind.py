@@ -78,10 +78,9 @@ class Evaluation:
         self._cases.require_marks(kind.masks)
         if "identifier" in kind.parts:
             return self._identified()
-        if not len(self._cases.select(role="labelled")) and len(self.packages) == 2:
-            before, after = self.packages
-            if not isinstance(before, CrossValidated) and not isinstance(after, CrossValidated):
-                return self._agreement(before, after)
+        single = [each for each in self.packages if not isinstance(each, CrossValidated)]
+        if len(single) == len(self.packages) == 2 and not len(self._cases.select(role="labelled")):
+            return self._agreement(*single)
         if kind.classes > 2:
             return self._labels()
         return self._emboli()

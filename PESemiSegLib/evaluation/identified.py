@@ -114,11 +114,11 @@ class _Work(OfModels):
         others = [self.plain[case.key]] if case.key in self.plain else []
 
         def how(package: ModelPackage) -> dict[str, Any]:
-            from PESemiSegLib.inference.identify import WINDOWS
+            from PESemiSegLib.inference.identify import WINDOW_RULE
 
             own = {name: value for name, value in self.settings.items() if name not in _OF_IDENTIFY}
             settings = segmenting(package, own) | {name: self.settings.get(name) for name in _OF_IDENTIFY}
-            seen = {"network": asdict(package.info.network_config), "windows": WINDOWS}
+            seen = {"network": asdict(package.info.network_config), "windows": WINDOW_RULE}
             return seen | {"settings": settings}
 
         def measured(packages: Sequence[ModelPackage]) -> Iterator[IdentifiedScan]:

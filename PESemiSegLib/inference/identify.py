@@ -40,7 +40,8 @@ log = logging.getLogger(__name__)
 KIND = "identification"
 ScanFrom = Literal["all", "middle"]
 """Which windows tell the scan's probability: the highest of all on the lungs, or the middle one (paper)."""
-WINDOWS = 2  # to be raised when other windows tell a scan's probability: stored results are then not reused
+WINDOW_RULE = 2
+"""To be raised when other windows tell a scan's probability: stored results are then not reused."""
 _ENOUGH = 0.5
 """Of the lung in the fullest window: what holds less shows shoulder or belly, as no crop of training does."""
 

@@ -72,7 +72,7 @@ class LungField:
             slice(*(-(-edge // step) for edge in edges))
             for *edges, step in zip(box.start, box.stop, self.stride, strict=True)
         )
-        return float(self._both[here].sum() * self._voxel_ml)
+        return float(self.both_sides()[here].sum() * self._voxel_ml)
 
     @property
     def sides_ml(self) -> tuple[float, float]:
@@ -111,10 +111,6 @@ class LungField:
         out = self.mask.copy()
         out[..., columns[inside]] |= self.mask[..., mirror[inside]]
         return out
-
-    @cached_property
-    def _both(self) -> np.ndarray:
-        return self.both_sides()
 
     def solid_at(self, kji: np.ndarray) -> np.ndarray:
         """Whether full-grid voxels (n, 3) lie in the lungs or their vessels; bool (n,)."""

@@ -22,11 +22,7 @@ from PESemiSegLib.training.config import TrainConfig
 from PESemiSegLib.training.export import export
 from PESemiSegLib.training.log import EVENTS
 from PESemiSegLib.training.presets import PRESETS, preset
-from PESemiSegLib.training.run import (
-    RunOptions,
-    prepare,
-    train,
-)
+from PESemiSegLib.training.run import RunOptions, prepare, train
 from PESemiSegLib.training.trainer import Event
 
 MODEL, EVALUATION = "model", "evaluation"

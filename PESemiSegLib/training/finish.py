@@ -33,9 +33,9 @@ _SEEDS: dict[When, int] = {"finish": 5471, "head_start": 9203}  # added to the r
 
 def settings_of(config: TrainConfig, when: When) -> LessonsConfig:
     """Of the lessons before or after; the head start is no longer than the run."""
-    most = config.iterations if when == "head_start" else config.finish.iterations
-    settings: LessonsConfig = getattr(config, when)
-    return replace(settings, iterations=min(settings.iterations, most))
+    if when == "finish":
+        return config.finish
+    return replace(config.head_start, iterations=min(config.head_start.iterations, config.iterations))
 
 
 def teach(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import reduce
@@ -73,9 +72,8 @@ def unlabelled_scans(source: Path, site: str = "new", marks: str = "emboli") -> 
         return Manifest(tuple(_bare(case) for case in cohort))
     if not source.is_dir():
         raise InputError(f"{source.name} is neither a manifest nor a folder of scans.")
-    with tempfile.TemporaryDirectory(prefix="pesemiseg-") as unused:  # for masks, of which there are none
-        options = BuildOptions(Path(unused), site, role="unlabelled", open_scans=False)
-        scans = build_manifest(source, options, layout="scans")
+    options = BuildOptions(masks=source, site=site, role="unlabelled", open_scans=False)  # no mask is written
+    scans = build_manifest(source, options, layout="scans")
     numbers: dict[str, str] = {}
     for case in scans:
         numbers.setdefault(case.patient, f"{len(numbers) + 1:04d}")

@@ -7,7 +7,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,11 @@ from PESemiSegLib.evaluation.figures import PER_PATIENT
 from PESemiSegLib.evaluation.froc import sensitivity_at
 from PESemiSegLib.phantom.recipe import GENERATOR_VERSION
 from PESemiSegLib.training.config import TrainConfig
-from PESemiSegLib.training.export import describe_machine, export
+from PESemiSegLib.training.export import describe_machine, export, settings_in_use
 from PESemiSegLib.training.plain import from_plain, to_plain
 from PESemiSegLib.training.presets import preset
 from PESemiSegLib.training.run import RunOptions, prepare, train
-from PESemiSegLib.training.settings import SemiConfig
 from PESemiSegLib.training.trainer import CHECKPOINT, Event
-from PESemiSegLib.training.unread import unread
 
 _LOG = logging.getLogger(__name__)
 MODEL = "model"
@@ -84,9 +82,7 @@ def recipe(cell: Cell, scale: Scale) -> dict[str, Any]:
 
 def _in_use(config: TrainConfig) -> TrainConfig:
     """The settings with those of strategies that the run does not have at their defaults."""
-    idle, usual = unread(config), SemiConfig()
-    unused = [part.name for part in fields(SemiConfig) if f"semi.{part.name}" in idle]
-    return replace(config, semi=replace(config.semi, **{name: getattr(usual, name) for name in unused}))
+    return from_plain(TrainConfig, settings_in_use(config))
 
 
 def stored(cell: Cell, scale: Scale, places: Places) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ from PESemiSegLib.training import trainer as trainer_room
 from PESemiSegLib.training.checkpoint import load_checkpoint
 from PESemiSegLib.training.config import LessonsConfig, LossConfig, OptimiserConfig, TrainConfig
 from PESemiSegLib.training.crops import Crops
-from PESemiSegLib.training.finish import settings_of, teach
+from PESemiSegLib.training.finish import When, settings_of, teach
 from PESemiSegLib.training.layout import tensor_on
 from PESemiSegLib.training.learner import NonFiniteLoss
 from PESemiSegLib.training.settings import AdversarialConfig, BcpConfig, SemiConfig
@@ -287,18 +287,23 @@ def test_the_last_lessons_move_d_alone_and_resume_bit_for_bit(tmp_path: Path) ->
     ]
     assert all(moved)
 
-    def stop() -> bool:
-        return broken.taught["finish"] >= 2
-
-    broken = Trainer(finishing, _crops(finishing), tmp_path / "broken", cancelled=stop)
-    with pytest.raises(Cancelled):
-        broken.run()
-    resumed = Trainer(finishing, _crops(finishing), tmp_path / "broken")
-    resumed.resume()
+    resumed, _ = _broken_off(finishing, tmp_path / "broken", "finish")
     assert (resumed.iteration, resumed.taught["finish"]) == (4, 2)
     resumed.run()
     for name, value in _state(whole).items():
         assert torch.equal(value, _state(resumed)[name]), name
+
+
+def _broken_off(config: TrainConfig, folder: Path, when: When) -> tuple[Trainer, set[str]]:
+    """A run that was stopped after two lessons, to be gone on with; and whose weights had moved by then."""
+    first = Trainer(config, _crops(config), folder, cancelled=lambda: first.taught[when] >= 2)
+    before = _state(first)
+    with pytest.raises(Cancelled):
+        first.run()
+    after = _state(first)
+    resumed = Trainer(config, _crops(config), folder)
+    resumed.resume()
+    return resumed, {name.split("/")[0] for name in before if not torch.equal(before[name], after[name])}
 
 
 def _adversarial(**changes: Any) -> TrainConfig:
@@ -325,18 +330,8 @@ def test_a_head_start_moves_d_alone_before_the_run_and_resumes_bit_for_bit(
     whole.run()
     assert whole.taught["head_start"] == 3
 
-    def stop() -> bool:
-        return broken.taught["head_start"] >= 2
-
-    broken = Trainer(config, _crops(config), tmp_path / "broken", cancelled=stop)
-    before = _state(broken)
-    with pytest.raises(Cancelled):
-        broken.run()
-    after = _state(broken)
-    moved = {name.split("/")[0] for name, value in before.items() if not torch.equal(value, after[name])}
+    resumed, moved = _broken_off(config, tmp_path / "broken", "head_start")
     assert moved == {"d"}
-    resumed = Trainer(config, _crops(config), tmp_path / "broken")
-    resumed.resume()
     assert (resumed.iteration, resumed.taught["head_start"]) == (0, 2)
     resumed.run()
     for name, value in _state(whole).items():
