@@ -16,7 +16,7 @@ from PESemiSegLib.training.settings import SemiConfig, require, split_strategy
 
 OPTIMISERS = ("adamw", "adam", "sgd")
 DECAYS = ("poly", "cosine")
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("auto", "fp32", "bf16")
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class TrainConfig:
     head_start: LessonsConfig = field(default_factory=LessonsConfig)  # before the segmenter's first step
     finish: LessonsConfig = field(default_factory=LessonsConfig)  # after its last one
     ema_decay: float = 0.0  # 0 = the plain weights are exported
-    precision: str = "fp32"
+    precision: str = "fp32"  # of the forward passes; auto: bf16 where the device computes in it
     validate_every: int = 250
     validation_batches: int = 16
     checkpoint_every: int = 250

@@ -1,14 +1,22 @@
-"""Where tensors and networks lie: on the run's device, channels last, which convolutions read fastest."""
+"""How tensors and networks lie on the run's device, and in which precision it computes."""
 
 from __future__ import annotations
+
+from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from PESemiSegLib.inference.engines.select import cpu_has_bf16
+from PESemiSegLib.inference.engines.torch_engine import cuda_has_bf16
+
 
 def tensor_on(device: torch.device, array: np.ndarray) -> Tensor:
-    """The array (B, C, H, W) as a tensor there; volumes (B, C, z, y, x) keep their order."""
+    """The array (B, C, H, W) as a tensor there, channels last, which convolutions read fastest.
+
+    Volumes (B, C, z, y, x) keep their order.
+    """
     order = torch.channels_last if array.ndim == 4 else torch.contiguous_format
     return torch.from_numpy(array).to(device, memory_format=order)
 
@@ -18,3 +26,14 @@ def module_on(device: torch.device, module: nn.Module) -> nn.Module:
     if any(parameter.dim() == 5 for parameter in module.parameters()):
         return module.to(device)
     return module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def in_bfloat16(precision: str, device: str) -> bool:
+    """Whether forward passes on this kind of device ("cpu", "cuda") run in bfloat16 under that setting."""
+    return precision == "bf16" or (precision == "auto" and computes_bfloat16(device))
+
+
+@cache
+def computes_bfloat16(device: str) -> bool:
+    """Whether this kind of device has the instructions for it."""
+    return cuda_has_bf16(device) if device == "cuda" else device == "cpu" and cpu_has_bf16("torch")

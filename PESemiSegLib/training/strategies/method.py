@@ -16,6 +16,7 @@ from PESemiSegLib.training.config import TrainConfig
 from PESemiSegLib.training.draws import seed_of
 from PESemiSegLib.training.ema import WeightAverage
 from PESemiSegLib.training.finish import teach
+from PESemiSegLib.training.layout import in_bfloat16
 from PESemiSegLib.training.learner import Learner
 from PESemiSegLib.training.losses import segmentation_loss
 from PESemiSegLib.training.losses_cpmn import centre_loss
@@ -125,7 +126,7 @@ class Method:
 
     def precision(self, device: str) -> torch.autocast:
         """Autocast to bfloat16 where the settings ask for it."""
-        return torch.autocast(device, torch.bfloat16, enabled=self._config.precision == "bf16")
+        return torch.autocast(device, torch.bfloat16, enabled=in_bfloat16(self._config.precision, device))
 
     @torch.no_grad()
     def read(self, teacher: WeightAverage, image: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from PESemiSegLib.errors import ConfigError
+from PESemiSegLib.training import layout
 from PESemiSegLib.training.config import LessonsConfig, OptimiserConfig, TrainConfig, read_yaml, write_yaml
 from PESemiSegLib.training.export import settings_in_use
 from PESemiSegLib.training.plain import from_plain, to_plain
@@ -166,3 +167,19 @@ def test_what_is_said_to_be_ignored_is_there() -> None:
         part: object = config
         for step in name.split("."):
             part = getattr(part, step)
+
+
+@pytest.mark.parametrize("cpu", [True, False])
+@pytest.mark.parametrize("cuda", [True, False])
+def test_auto_is_bfloat16_where_the_device_computes_in_it(
+    cpu: bool, cuda: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layout, "cpu_has_bf16", lambda engine: cpu)
+    monkeypatch.setattr(layout, "cuda_has_bf16", lambda device: cuda)
+    layout.computes_bfloat16.cache_clear()
+    assert layout.in_bfloat16("auto", "cpu") is cpu
+    assert layout.in_bfloat16("auto", "cuda") is cuda
+    assert not layout.in_bfloat16("auto", "mps")
+    assert layout.in_bfloat16("bf16", "cpu")
+    assert not layout.in_bfloat16("fp32", "cuda")
+    layout.computes_bfloat16.cache_clear()
