@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from PESemiSegLib.models.info import INTENDED_USE, PackageInfo
+from PESemiSegLib.networks.config import DiscriminatorConfig
 
 PHANTOM_WARNING = "Research use only; not a medical device; made-up patients only."
 GENERAL_WARNING = "Research use only; not a medical device."
@@ -22,7 +23,7 @@ def render_card(info: PackageInfo) -> str:
     facts = {
         "Task": f"{info.what.marks} in {info.what.scans}",
         "Network": str(network),
-        "Discriminator": f"{judge.kind}, mask weight {judge.mask_weight:g}" if info.what.judged else "none",
+        "Discriminator": _discriminator(judge) if info.what.judged else "none",
         "Input": f"{_seen(info)} at {info.spacing_mm:g} mm in plane, HU {low:g} to {high:g}",
         "Operating point": _operating_point(info),
         "Trained on": {
@@ -44,6 +45,11 @@ def render_card(info: PackageInfo) -> str:
         "`model.json` holds the settings and the SHA-256 of every file. No file holds code.",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _discriminator(config: DiscriminatorConfig) -> str:
+    text = f"{config.kind}, mask weight {config.mask_weight:g}"
+    return text if config.feature_weight == 1 else f"{text}, features weight {config.feature_weight:g}"
 
 
 def _seen(info: PackageInfo) -> str:

@@ -240,6 +240,8 @@ class DiscriminatorConfig(_Settings):
         kind: "feature" sees the mask and the segmenter's features, "mask_only" the mask alone.
         channels: outputs of all convolutions but the last; empty takes the published ones of that kind.
         mask_weight: factor on the mask channel before it joins the features (the paper's weight 5).
+        feature_weight: factor on the standardised features. At 1 their many channels hold all but a few
+            thousandths of the input's variance, and D takes thousands of steps before it sees the mask.
         feature_resolution: "branch" works at the features' resolution with the mask averaged down to it,
             "input" at the image's with the features enlarged, as the paper draws it (4x the memory).
         detach_features: keep gradients out of the segmenter's encoder.
@@ -248,6 +250,7 @@ class DiscriminatorConfig(_Settings):
     kind: DiscriminatorKind = "feature"
     channels: tuple[int, ...] = ()
     mask_weight: float = 5.0
+    feature_weight: float = 1.0
     feature_resolution: FeatureResolution = "branch"
     detach_features: bool = True
 
@@ -260,7 +263,7 @@ class DiscriminatorConfig(_Settings):
             raise ConfigError(
                 f"DiscriminatorConfig.channels must be positive integers, not {self.channels!r}"
             )
-        if not isinstance(self.mask_weight, (int, float)) or not 0 < self.mask_weight <= 1000:
-            raise ConfigError(
-                f"DiscriminatorConfig.mask_weight must lie in (0, 1000], not {self.mask_weight!r}"
-            )
+        for name in ("mask_weight", "feature_weight"):
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or not 0 < value <= 1000:
+                raise ConfigError(f"DiscriminatorConfig.{name} must lie in (0, 1000], not {value!r}")

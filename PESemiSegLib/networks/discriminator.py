@@ -19,7 +19,8 @@ class Discriminator(nn.Module):
 
     4x4 convolutions with stride 2, padding 1 and bias, LeakyReLU 0.2 between them, neither norm nor final
     activation; the map is enlarged bilinearly to the mask's size. The feature kind sees the weighted mask
-    beside the segmenter's features, standardised per image and channel so that the weight has a meaning.
+    beside the weighted features of the segmenter, standardised per image and channel so that the weights
+    have a meaning.
 
     Args:
         config: see `DiscriminatorConfig`.
@@ -64,7 +65,7 @@ class Discriminator(nn.Module):
         if self.config.detach_features:
             features = features.detach()
         with torch.autocast(features.device.type, enabled=False):
-            features = F.instance_norm(full_precision(features))
+            features = self.config.feature_weight * F.instance_norm(full_precision(features))
             mask = self.config.mask_weight * full_precision(probability)
             if self.config.feature_resolution == "branch":
                 mask = F.avg_pool2d(mask, self.feature_stride)

@@ -26,6 +26,7 @@ from PESemiSegLib.training.settings import (
 _SECOND_STAGE = AdversarialConfig(adversarial_start=0.03, semi_start=0.25)
 _BALANCED = replace(_SECOND_STAGE, trust="q0.5", balance="trust")
 Make = Callable[[], TrainConfig]
+_BALANCED_JUDGE = DiscriminatorConfig(mask_weight=20.0, feature_weight=0.1)  # sees the mask from the start
 _SHORT = 0.5  # of the second stage's iterations, for a model that is adapted rather than made
 _GENTLE = 0.25  # of the rate, where a preset has one stage: that of a network that has learnt nothing yet
 
@@ -54,6 +55,7 @@ def _modern() -> TrainConfig:
     return TrainConfig(
         name="modern",
         network=NetworkConfig(width=32, depth="full", context=3),
+        discriminator=_BALANCED_JUDGE,
         sampling=SamplingConfig(batch=8, crop=320, context=3, replay=0.25),
         losses=LossConfig(dice_over="batch", real_label=0.9, soften_mask_pixels=1.0, background_weight=0.1),
         segmenter_optimiser=OptimiserConfig("adamw", lr=3e-4, warmup_iterations=500),
@@ -77,11 +79,12 @@ def _cpu_demo() -> TrainConfig:
     return TrainConfig(
         name="cpu_demo",
         network=NetworkConfig(width=16, depth="small", context=3),
+        discriminator=_BALANCED_JUDGE,
         sampling=SamplingConfig(batch=4, crop=128, context=3, replay=0.25),
         losses=LossConfig(dice_over="batch", real_label=0.9, soften_mask_pixels=1.0, background_weight=0.1),
         semi=SemiConfig(adversarial=replace(_BALANCED, adversarial_start=0.5, semi_start=0.6)),
         segmenter_optimiser=OptimiserConfig("adamw", lr=2e-3, warmup_iterations=100),
-        discriminator_optimiser=OptimiserConfig("adam", lr=5e-4, weight_decay=0.0),
+        discriminator_optimiser=OptimiserConfig("adam", lr=5e-4, weight_decay=0.0, warmup_iterations=20),
         spacing_mm=0.9,
         iterations=4000,
         discriminator_start=0.4,

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def manifest(scale: Scale, cell: Cell, folder: Path, path: Path) -> Path:
     if cell.target:
         others = _cases(scale, cell.target, "train", folder)
         cases += others if cell.strategy == ORACLE else map(_bare, others)
-    write_manifest(with_fingerprints(Manifest(tuple(cases))), path)
+    write_manifest(Manifest(tuple(cases)), path)
     return path
 
 
@@ -75,8 +76,14 @@ def held_out(scale: Scale, site: str, folder: Path) -> list[Case]:
 
 def _cases(scale: Scale, site: str, split: str, folder: Path) -> Iterator[Case]:
     """All of a split, called after the hospital whose scanner and annotator they have."""
-    for case in from_phantom(make(scale, site, split, folder), validation=0.0):
+    for case in _read(make(scale, site, split, folder)):
         yield replace(case, site=site, split=split)
+
+
+@cache
+def _read(home: Path) -> Manifest:
+    """The patients of a folder with their fingerprints, which take most of a second each."""
+    return with_fingerprints(from_phantom(home, validation=0.0))
 
 
 def _bare(case: Case) -> Case:

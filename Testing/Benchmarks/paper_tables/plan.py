@@ -45,6 +45,10 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "marked and unmarked weigh the same": _ours(balance="positive_fraction"),
     "L_semi weighs 1": _ours(weight_semi=1.0),
     "without L_adv": _ours(weight_labelled=0.0, weight_unlabelled=0.0),
+    "D sees features as they are, the mask times 5": (
+        FEATURE,
+        {"discriminator": {"mask_weight": 5.0, "feature_weight": 1.0}},
+    ),
     "features attached": (FEATURE, {"discriminator": {"detach_features": False}}),
     "D at the image's resolution": (FEATURE, {"discriminator": {"feature_resolution": "input"}}),
     "strong view": _ours(strong_view=True),

@@ -73,6 +73,7 @@ REDUCED = Scale(
     deeplab_width=8,
     slices=3,
     threads=1,
+    segmenting={"threshold": 0.5, "min_lesion_mm3": 20.0, "precision": "auto"},
 )
 FULL = Scale(
     name="full",

@@ -59,13 +59,14 @@ def test_confidence_has_the_mask_s_size(rows, columns, resolution, stride):
     assert network(probability, features).shape == probability.shape
 
 
-def test_input_equals_a_hand_made_one():
-    config = DiscriminatorConfig(channels=(4,), mask_weight=5)
+@pytest.mark.parametrize("weight", [1, 0.1])
+def test_input_equals_a_hand_made_one(weight):
+    config = DiscriminatorConfig(channels=(4,), mask_weight=5, feature_weight=weight)
     network = build_discriminator(config, 6, seed=0)
     probability, features = random_inputs()
     mean, std = features.mean((2, 3), keepdim=True), features.std((2, 3), keepdim=True, unbiased=False)
     small = probability.unflatten(2, (-1, 2)).unflatten(4, (-1, 2)).mean((3, 5))
-    seen = torch.cat([5 * small, (features - mean) / std], dim=1)
+    seen = torch.cat([5 * small, weight * (features - mean) / std], dim=1)
     expected = F.interpolate(network.body(seen), size=(64, 96), mode="bilinear", align_corners=False)
     assert torch.allclose(network(probability, features), expected, atol=1e-5)
 

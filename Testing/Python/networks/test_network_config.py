@@ -55,6 +55,7 @@ def test_bad_network_settings_are_refused(values):
         {"mask_weight": 0},
         {"mask_weight": float("nan")},
         {"mask_weight": "5"},
+        {"feature_weight": -1},
         {"feature_resolution": "full"},
         {"detach_features": 1},
         {"layers": 3},
