@@ -138,7 +138,7 @@ def _judge_discriminator(means: Mapping[str, float]) -> Iterator[Told]:
         figures = f"{masks:.2f} on true masks, {predictions:.2f} on predictions"
         yield False, f"Mean confidence near marks: {figures}."
         if abs(masks - predictions) < UNTRAINED_GAP:
-            advice = "give it a longer start, a higher rate or more capacity"
+            advice = "give it a longer start or, where it sees features, weigh them less (feature_weight)"
             text = "tells masks from predictions by less than 0.02: treat it as untrained"
             yield True, f"The discriminator {text}; {advice}."
 

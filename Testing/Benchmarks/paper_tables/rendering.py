@@ -28,8 +28,9 @@ Patients ({phantom} scans; {counts}).
 {runs} of {planned} runs stored{unfinished}, {hours:.1f} hours of training on {machines}.
 
 All strategies of a table start from the same model of their seed, trained on A, and take the same further
-{matched}: `supervised` spends them on A's labels alone, the oracle on A's and the target's; "by way of B" has
-had B's before. One threshold ({threshold:g}) and smallest mark ({smallest:g} mm3) for all, chosen on nobody.
+{matched}: `supervised` spends them on A's labels alone, the oracle on A's and the target's, both with as many
+crops a step as the others have labelled and unlabelled ones together; "by way of B" has had B's before.
+One threshold ({threshold:g}) and smallest mark ({smallest:g} mm3) for all, chosen on nobody.
 A discriminator that a strategy listens to has {head_start} lessons alone first; less than 0.02 between its
 confidence on masks and on predictions, near marks, and it is untrained.
 

@@ -64,6 +64,8 @@ def settings(cell: Cell, scale: Scale) -> TrainConfig:
     if scale.matched == "minutes" and minutes:
         changes |= {"max_minutes": minutes}
     config = config.with_overrides(**changes | {"network": network, "sampling": sampling, "seed": cell.seed})
+    if cell.target and strategy == "supervised":  # as many crops a step as those that read unlabelled ones
+        config = config.with_overrides(sampling={"batch": config.sampling.batch + config.semi.batch})
     return config.with_overrides(**cell.changes)
 
 

@@ -63,10 +63,11 @@ def test_every_row_has_its_cells_and_every_cell_its_settings(tables: Any) -> Non
                 seen |= set(row.cells)
                 assert all(row.site in whole.cells[name].tests for name in row.cells), row
         assert seen == set(whole.cells)
-        same = {
-            tables["running"].settings(cell, scale).iterations for cell in whole.cells.values() if cell.base
-        }
-        assert len(same) == 1
+        later = [tables["running"].settings(cell, scale) for cell in whole.cells.values() if cell.base]
+        assert len({config.iterations for config in later}) == 1
+        unlabelled = [0 if config.strategy == "supervised" else config.semi.batch for config in later]
+        crops = {config.sampling.batch + more for config, more in zip(later, unlabelled, strict=True)}
+        assert len(crops) == 1, "compute is matched"
     reduced, full = (tables["scales"].SCALES[name] for name in ("reduced", "full"))
     assert min(reduced.seeds, full.seeds) >= 3
     assert [(full.counts[site].train, full.counts[site].test) for site in "ABC"] == [
