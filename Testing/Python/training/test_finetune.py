@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -185,6 +185,25 @@ def test_a_run_starts_from_the_weights_of_its_base(base: ModelPackage) -> None:
     assert starting_networks(other, base.path)[1].config.kind == "mask_only"
     with pytest.raises(PackageError, match="not there"):
         starting_networks(CONFIG, base.path / "nowhere")
+
+
+@pytest.mark.parametrize("resolution", ["branch", "input"])
+def test_a_discriminator_that_weighs_its_inputs_otherwise_says_the_same_at_first(
+    base: ModelPackage, resolution: Literal["branch", "input"]
+) -> None:
+    had = replace(CONFIG.discriminator, feature_resolution=resolution)
+    loud = replace(had, mask_weight=4 * had.mask_weight, feature_weight=0.1 * had.feature_weight)
+    draw = torch.Generator().manual_seed(0)
+    image, mask = torch.randn(2, CONFIG.network.context, 32, 32, generator=draw), torch.zeros(2, 1, 32, 32)
+    mask[:, :, 8:20, 8:20] = 1.0
+    segmenter, before = starting_networks(replace(CONFIG, discriminator=had), base.path)
+    _, after = starting_networks(replace(CONFIG, discriminator=loud), base.path)
+    assert before is not None
+    assert after is not None
+    with torch.no_grad():
+        _, features = segmenter.eval().forward_features(image)
+        assert after.config == loud
+        torch.testing.assert_close(after(mask, features), before(mask, features), atol=1e-5, rtol=1e-5)
 
 
 def test_the_settings_are_the_bases_own(base: ModelPackage) -> None:
