@@ -138,7 +138,7 @@ def _between_lungs(lungs: LungField) -> np.ndarray:
 
 def _soft_space(lungs: LungField) -> np.ndarray:
     """Between the lungs in the sense of a row: lung to the right and to the left; less lungs and airways."""
-    lung = lungs.both_sides()
+    lung = lungs.both_sides
     left = np.logical_or.accumulate(lung, axis=2)
     right = np.logical_or.accumulate(lung[..., ::-1], axis=2)[..., ::-1]
     airy = ndimage.binary_dilation(lungs.solid | lungs.airway, np.ones((1, 3, 3), dtype=bool))

@@ -63,7 +63,7 @@ def _hull(lungs: LungField) -> np.ndarray:
     """
     dz, dy, dx = lungs.coarse_spacing_mm
     hull = np.zeros(lungs.mask.shape, dtype=bool)
-    for k, plane in enumerate(lungs.both_sides()):
+    for k, plane in enumerate(lungs.both_sides):
         hull[k] = convex_fill(plane)
     # A maximum over neighbouring slices also bridges a slice in which one lung ends.
     up = round(HULL_MARGIN_Z_MM / dz)

@@ -72,7 +72,7 @@ class LungField:
             slice(*(-(-edge // step) for edge in edges))
             for *edges, step in zip(box.start, box.stop, self.stride, strict=True)
         )
-        return float(self.both_sides()[here].sum() * self._voxel_ml)
+        return float(self.both_sides[here].sum() * self._voxel_ml)
 
     @property
     def sides_ml(self) -> tuple[float, float]:
@@ -101,6 +101,7 @@ class LungField:
         first, last = self.slice_range
         return (last - first + 1) * self.spacing_mm[2]
 
+    @cached_property
     def both_sides(self) -> np.ndarray:
         """The mask, with the only lung mirrored about the midline when the other is not visible."""
         if not self.one_sided:
@@ -133,7 +134,7 @@ class LungField:
         """
         if not self.found:
             return Box.whole(self.full_shape)
-        support = self.both_sides()
+        support = self.both_sides
         support = support & (self.area_mm2 >= EDGE_LUNG_MM2)[:, None, None]
         start, stop = [], []
         for axis, step, size, mm in zip(

@@ -241,7 +241,7 @@ class DiscriminatorConfig(_Settings):
         channels: outputs of all convolutions but the last; empty takes the published ones of that kind.
         mask_weight: factor on the mask channel before it joins the features (the paper's weight 5).
         feature_weight: factor on the standardised features. At 1 their many channels hold all but a few
-            thousandths of the input's variance, and D takes thousands of steps before it sees the mask.
+            thousandths of the input's variance, and D takes hundreds of steps before it sees the mask.
         feature_resolution: "branch" works at the features' resolution with the mask averaged down to it,
             "input" at the image's with the features enlarged, as the paper draws it (4x the memory).
         detach_features: keep gradients out of the segmenter's encoder.

@@ -74,3 +74,12 @@ class Discriminator(nn.Module):
                     features, scale_factor=float(self.feature_stride), mode="bilinear", align_corners=False
                 )
             return torch.cat([mask, features.to(mask.dtype)], dim=1)
+
+    def weights_for(self, config: DiscriminatorConfig) -> dict[str, Tensor]:
+        """The weights for settings that weigh mask and features otherwise: the answers stay the same."""
+        weights = self.state_dict()
+        if self.config.kind == "feature":
+            first = weights["body.0.weight"] = weights["body.0.weight"].clone()
+            first[:, : self.mask_channels] *= self.config.mask_weight / config.mask_weight
+            first[:, self.mask_channels :] *= self.config.feature_weight / config.feature_weight
+        return weights

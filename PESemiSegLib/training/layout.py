@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from PESemiSegLib.inference.engines.select import cpu_has_bf16
-from PESemiSegLib.inference.engines.torch_engine import cuda_has_bf16
+from PESemiSegLib.inference.engines.select import has_bf16
 
 
 def tensor_on(device: torch.device, array: np.ndarray) -> Tensor:
@@ -28,12 +27,8 @@ def module_on(device: torch.device, module: nn.Module) -> nn.Module:
     return module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
+@cache
 def in_bfloat16(precision: str, device: str) -> bool:
     """Whether forward passes on this kind of device ("cpu", "cuda") run in bfloat16 under that setting."""
-    return precision == "bf16" or (precision == "auto" and computes_bfloat16(device))
-
-
-@cache
-def computes_bfloat16(device: str) -> bool:
-    """Whether this kind of device has the instructions for it."""
-    return cuda_has_bf16(device) if device == "cuda" else device == "cpu" and cpu_has_bf16("torch")
+    automatic = precision == "auto" and device in ("cpu", "cuda")
+    return precision == "bf16" or (automatic and has_bf16(device, "torch"))

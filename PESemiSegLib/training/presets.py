@@ -91,7 +91,7 @@ def _cpu_demo() -> TrainConfig:
         discriminator_every=2,
         finish=LessonsConfig(iterations=500),
         ema_decay=0.995,
-        precision="auto",  # bf16 halves a step on a CPU that has it
+        precision="auto",  # bf16 takes a third off a step on a CPU that has it
         validate_every=250,
         checkpoint_every=250,
     )

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from torch import Tensor
-
 from PESemiSegLib.errors import ConfigError
 from PESemiSegLib.models.kinds import kind_named
 from PESemiSegLib.models.load import load_discriminator, load_segmenter
@@ -45,7 +43,7 @@ def starting_networks(config: TrainConfig, base: Path | None) -> Networks:
     if discriminator is None:
         return load_segmenter(package).train(), None
     if same_weights(package.info.discriminator_config, config.discriminator):
-        discriminator.load_state_dict(reweighed(load_discriminator(package), config.discriminator))
+        discriminator.load_state_dict(load_discriminator(package).weights_for(config.discriminator))
     else:
         _LOG.info("the base model's discriminator is of another kind; a fresh one is trained")
     return load_segmenter(package).train(), discriminator.train()
@@ -54,17 +52,6 @@ def starting_networks(config: TrainConfig, base: Path | None) -> Networks:
 def same_weights(first: DiscriminatorConfig, second: DiscriminatorConfig) -> bool:
     """Whether one's weights suit the other; what D does with features and resolution changes none."""
     return (first.kind, first.channels) == (second.kind, second.channels)
-
-
-def reweighed(judge: Discriminator, wanted: DiscriminatorConfig) -> dict[str, Tensor]:
-    """The judge's weights for settings that weigh its inputs otherwise: its answers stay the same."""
-    weights, had = judge.state_dict(), judge.config
-    if wanted.kind == "feature":
-        first = weights["body.0.weight"].clone()
-        first[:, : judge.mask_channels] *= had.mask_weight / wanted.mask_weight
-        first[:, judge.mask_channels :] *= had.feature_weight / wanted.feature_weight
-        weights["body.0.weight"] = first
-    return weights
 
 
 def check_base(config: TrainConfig, base: Path) -> None:

@@ -126,22 +126,27 @@ def _engine(where: str, engine: str) -> str:
 
 
 def _precision(where: str, precision: str, engine: str) -> str:
-    if where.startswith("cuda"):
-        from PESemiSegLib.inference.engines.torch_engine import cuda_has_bf16
-
-        if precision == "auto":
-            return "bf16" if cuda_has_bf16(where) else "fp16"
-        if precision == "bf16" and not cuda_has_bf16(where):
-            raise DeviceError(f"{where} does not compute in bfloat16; use --precision fp16 or fp32")
-        return precision
-    if precision == "fp16":
+    on_cuda = where.startswith("cuda")
+    if precision == "fp16" and not on_cuda:
         raise DeviceError("fp16 is for CUDA devices; use --precision bf16 or fp32 on a CPU")
-    has_bf16 = cpu_has_bf16(engine)
-    if precision == "bf16" and not has_bf16:
+    if precision in ("auto", "bf16") and not has_bf16(where, engine):
+        if precision == "auto":
+            return "fp16" if on_cuda else "fp32"
+        if on_cuda:
+            raise DeviceError(f"{where} does not compute in bfloat16; use --precision fp16 or fp32")
         raise DeviceError(
             "this CPU has no bfloat16 instructions (avx512_bf16 or amx_bf16); use --precision fp32"
         )
-    return ("bf16" if has_bf16 else "fp32") if precision == "auto" else precision
+    return "bf16" if precision == "auto" else precision
+
+
+def has_bf16(where: str, engine: str) -> bool:
+    """Whether a usable device ("cpu", "cuda", "cuda:N") computes in bfloat16 under this engine."""
+    if where.startswith("cuda"):
+        from PESemiSegLib.inference.engines.torch_engine import cuda_has_bf16
+
+        return cuda_has_bf16(where)
+    return cpu_has_bf16(engine)
 
 
 def cpu_has_bf16(engine: str = "openvino", cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:

@@ -91,7 +91,7 @@ class _Inside:
     def __init__(self, lungs: LungField) -> None:
         from scipy import ndimage
 
-        hull = _hulls(lungs.both_sides()) & ~_spine(lungs)
+        hull = _hulls(lungs.both_sides) & ~_spine(lungs)
         self._depth_mm = ndimage.distance_transform_edt(hull, sampling=lungs.coarse_spacing_mm)
         self._at = [
             np.minimum(np.arange(size) / step, coarse - 1.0)
@@ -121,7 +121,7 @@ def _hulls(lungs: np.ndarray) -> np.ndarray:
 
 def _spine(lungs: LungField) -> np.ndarray:
     """What lies between the lungs in their rear part: vertebrae and the heads of the ribs."""
-    both = lungs.both_sides()
+    both = lungs.both_sides
     dx = lungs.coarse_spacing_mm[2]
     near = np.abs(np.arange(both.shape[2]) * dx - lungs.midline * lungs.spacing_mm[0]) < SPINE_HALF_MM
     spine = np.zeros_like(both)

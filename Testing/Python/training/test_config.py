@@ -174,12 +174,11 @@ def test_what_is_said_to_be_ignored_is_there() -> None:
 def test_auto_is_bfloat16_where_the_device_computes_in_it(
     cpu: bool, cuda: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(layout, "cpu_has_bf16", lambda engine: cpu)
-    monkeypatch.setattr(layout, "cuda_has_bf16", lambda device: cuda)
-    layout.computes_bfloat16.cache_clear()
+    monkeypatch.setattr(layout, "has_bf16", lambda where, engine: {"cpu": cpu, "cuda": cuda}[where])
+    layout.in_bfloat16.cache_clear()
     assert layout.in_bfloat16("auto", "cpu") is cpu
     assert layout.in_bfloat16("auto", "cuda") is cuda
     assert not layout.in_bfloat16("auto", "mps")
     assert layout.in_bfloat16("bf16", "cpu")
     assert not layout.in_bfloat16("fp32", "cuda")
-    layout.computes_bfloat16.cache_clear()
+    layout.in_bfloat16.cache_clear()
