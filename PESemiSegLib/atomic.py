@@ -66,8 +66,8 @@ def stage_in(home: Path, mode: int = 0o777) -> Iterator[Path]:
     home.mkdir(parents=True, exist_ok=True)
     sweep(home)
     stage = _aside(home)
-    stage.mkdir(mode=mode)
-    try:
+    try:  # from before it is there: Ctrl-C may come with the return of mkdir
+        stage.mkdir(mode=mode)
         yield stage
     finally:
         shutil.rmtree(stage, ignore_errors=True)
@@ -82,10 +82,10 @@ def move_in(stage: Path, folder: Path, *, seal: str, outdated: Collection[str] =
     new = sorted((entry.name for entry in stage.iterdir()), key=lambda name: name == seal)
     old = sorted({*new, *outdated, seal}, key=lambda name: name != seal)
     aside = _aside(folder)
-    aside.mkdir()
     steps = [(folder / name, aside / name) for name in old if (folder / name).exists()]
     steps += [(stage / name, folder / name) for name in new]
     try:
+        aside.mkdir()
         for source, target in steps:
             while_busy(partial(os.replace, source, target))
     except BaseException:

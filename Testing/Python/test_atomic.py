@@ -91,6 +91,24 @@ def test_an_older_folder_comes_back_where_the_new_one_cannot_take_its_place(
     assert tree(tmp_path) == {"x": "", "x/a": "new" if done else "old"}
 
 
+def test_a_stop_that_comes_with_the_return_of_mkdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder, stage) = (fill(tmp_path / name, file=name) for name in ("folder", "stage"))
+    before = tree(tmp_path)
+    mkdir = Path.mkdir
+
+    def stopped(path: Path, *args: object, **kwargs: object) -> None:
+        mkdir(path, *args, **kwargs)  # type: ignore[arg-type]
+        if atomic.is_aside(path):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "mkdir", stopped)
+    with pytest.raises(KeyboardInterrupt), whole_folder(tmp_path / "new"):
+        pass
+    with pytest.raises(KeyboardInterrupt):
+        move_in(stage, folder, seal="file")
+    assert tree(tmp_path) == before
+
+
 def test_a_folder_that_is_taken(tmp_path: Path) -> None:
     fill(tmp_path / "x", a="old")
     with pytest.raises(FileExistsError), whole_folder(tmp_path / "x"):
