@@ -45,10 +45,14 @@ def evaluate(
         ),
     ] = None,
     split: Annotated[
-        str, typer.Option(help="train, val, test or all; with --phantom all patients count.")
-    ] = "test",
+        str | None,
+        typer.Option(
+            help="train, val, test or all; with --phantom all count. Default: test; for --choose val."
+        ),
+    ] = None,
     choose: Annotated[
-        bool, typer.Option("--choose", help="Instead: find thresholds and smallest mark on this split.")
+        bool,
+        typer.Option("--choose", help="Instead: find thresholds and smallest mark, on validation patients."),
     ] = False,
     min_overlap: Annotated[
         float, typer.Option(min=0, max=1, help="Share of an embolus that must be marked.")
@@ -65,6 +69,10 @@ def evaluate(
     from PESemiSegLib.evaluation.by_kind import Evaluation, kind_of
     from PESemiSegLib.models.store import Store
 
+    if choose and (jobs > 1 or min_overlap or identify):
+        raise InputError("--choose takes no --jobs, --min-overlap or --identify.")
+    if choose and split in ("test", "all"):
+        raise InputError("What is chosen on test patients flatters them: --choose takes the split val.")
     if jobs > 1 and threads is None:
         threads = max(1, (os.cpu_count() or 1) // jobs)
     settings: dict[str, Any] = {"threads": threads, "precision": precision}
@@ -76,7 +84,8 @@ def evaluate(
         split_wanted = None
     else:
         models = packages = [Store().find(name) for name in model]
-        cohort, split_wanted = _cohort(manifest, phantom or [], split, kind_of(packages).masks)
+        wanted = split or ("val" if choose else "test")
+        cohort, split_wanted = _cohort(manifest, phantom or [], wanted, kind_of(packages).masks)
         if choose:
             _choose(cohort.select(split_wanted), packages, output, settings)
             return

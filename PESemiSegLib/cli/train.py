@@ -93,6 +93,11 @@ def train(
     settings = settings.with_overrides(iterations=iterations, max_minutes=minutes, seed=seed, width=width)
     if (manifest is None) == (not phantom):
         raise InputError("Give either --manifest or --phantom.")
+    if unlabelled and not settings.takes_unlabelled:
+        raise InputError(
+            f"The strategy {settings.strategy} reads no unlabelled scans; name another with "
+            "--strategy, or leave --unlabelled out."
+        )
     if processes > 1 and parallel.by_torchrun():
         raise InputError("torchrun starts the processes; leave --processes out.")
     if dry_run and (processes > 1 or parallel.by_torchrun()):

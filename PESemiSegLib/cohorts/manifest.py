@@ -247,7 +247,8 @@ def _refuse(name: str, problems: list[str]) -> None:
 def _relative(path: Path | None, folder: Path) -> str:
     if path is None:
         return ""
+    there = os.path.join(os.path.realpath(path.parent), path.name)  # ".." of a link is not what it looks
     try:
-        return Path(os.path.relpath(path, folder)).as_posix()
+        return Path(os.path.relpath(there, os.path.realpath(folder))).as_posix()
     except ValueError:  # another drive on Windows
         return str(path)

@@ -19,7 +19,8 @@ class Froc:
     """Points in the order of falling threshold: threshold, false marks per scan, share of emboli found.
 
     The curve ends where false marks are most: at lower thresholds marks grow together, and counting them
-    says nothing any more. grid, low, high: the 95 % band of the share at given false marks per scan.
+    says nothing any more. grid, low, high: the 95 % band of the share at given false marks per scan, NaN
+    where fewer than two patients have emboli.
     """
 
     thresholds: np.ndarray
@@ -54,10 +55,12 @@ def froc(results: Sequence[CaseResult], resamples: int = 500, seed: int = 0) -> 
     scans = np.array([len(group) for group in groups], float)
     rate, share = _curve(found.sum(0), false.sum(0), there.sum(), scans.sum())
     grid = np.linspace(0.0, rate[-1], 101)
-    drawn = draw_counts(len(groups), resamples, seed)
-    totals = zip(drawn @ found, drawn @ false, drawn @ there, drawn @ scans, strict=True)
-    band = [_at(*_curve(*total), grid) for total in totals if total[2]]
-    low, high = np.percentile(band, [2.5, 97.5], axis=0)
+    low = high = np.full(len(grid), np.nan)
+    if np.count_nonzero(there) > 1:  # one patient's emboli, drawn again and again, are the same emboli
+        drawn = draw_counts(len(groups), resamples, seed)
+        totals = zip(drawn @ found, drawn @ false, drawn @ there, drawn @ scans, strict=True)
+        band = [_at(*_curve(*total), grid) for total in totals if total[2]]
+        low, high = np.percentile(band, [2.5, 97.5], axis=0)
     return Froc(thresholds[: len(rate)], rate, share, grid, low, high)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from PESemiSegLib.evaluation.case import CaseResult
 from PESemiSegLib.evaluation.drawing import COLOURS, MARKERS, Picture, bars, legend, picture
-from PESemiSegLib.evaluation.figures import PER_PATIENT, REGIONS, patient_means, pseudonyms
+from PESemiSegLib.evaluation.figures import PER_PATIENT, REGIONS, patient_means
 from PESemiSegLib.evaluation.froc import froc
 from PESemiSegLib.evaluation.lesions import size_bin
 from PESemiSegLib.evaluation.scans import Scored, auc_interval, roc
@@ -23,9 +23,12 @@ S = TypeVar("S", bound=Scored)
 _NAMED = 60  # patients that can be told apart in one picture
 
 
-def pictures(models: Models) -> list[Picture]:
-    """All pictures that the results allow; what lacks emboli or scans without PE is left out."""
-    made = [_froc(models), _roc(models), _patients(models), _sizes(models)]
+def pictures(models: Models, called: Mapping[str, str]) -> list[Picture]:
+    """All pictures that the results allow; what lacks emboli or scans without PE is left out.
+
+    called: what patients are called, by key.
+    """
+    made = [_froc(models), _roc(models), _patients(models, called), _sizes(models)]
     return [each for each in made if each is not None]
 
 
@@ -116,7 +119,7 @@ def roc_picture(
     )
 
 
-def _patients(models: Models) -> Picture | None:
+def _patients(models: Models, called: Mapping[str, str]) -> Picture | None:
     dice = next(figure for figure in PER_PATIENT if figure.key == "dice")
     means = {name: patient_means(results, dice) for name, results in models.items()}
     first = next(iter(means.values()))
@@ -124,8 +127,8 @@ def _patients(models: Models) -> Picture | None:
     if not keys:
         return None
     keys.sort(key=lambda key: np.nan_to_num(first[key], nan=-1.0))
-    names = pseudonyms(next(iter(models.values())))
     rows = np.arange(len(keys))
+    named = keys if len(keys) <= _NAMED else []
 
     def draw(axes: Axes) -> None:
         table = np.array([[values[key] for key in keys] for values in means.values()])
@@ -147,9 +150,8 @@ def _patients(models: Models) -> Picture | None:
             )
             axes.axvline(mean, color=COLOURS[n % 6], lw=1, ls="--", zorder=0)
         axes.set(xlim=(0, 1), ylim=(-0.7, len(keys) - 0.3), xlabel="Dice", ylabel="Patient")
-        axes.set_yticks(
-            rows if len(keys) <= _NAMED else [], [names[k] for k in keys] if len(keys) <= _NAMED else []
-        )
+        # A name of the manifest may hold a "$", which begins no formula.
+        axes.set_yticks(rows[: len(named)], [called[key] for key in named], parse_math=False)
         axes.grid(axis="y", visible=False)
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(3, len(models)))
 

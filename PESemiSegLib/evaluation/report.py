@@ -70,7 +70,7 @@ def write_report(
         "patients": _patient_rows(models, called),
     }
     write.text("evaluation.json", tables.to_json(record))
-    made = pictures(models)
+    made = pictures(models, called)
     write_pictures(folder, made)
     page = render(models, facts, made, comparisons, min_overlap=min_overlap, identify=identify)
     write.text(tables.PAGE, page)

@@ -51,6 +51,7 @@ class Context:
         self._events = EventWriter(job.path(names.EVENTS))
         before = read_status(job.path(names.STATUS))
         launched = before if before is not None and before.state == STARTING else None
+        self._again = before is not None and launched is None  # by hand: a starter forgets requests itself
         attempt = launched.attempt if launched else next_attempt(before)
         starter = launched.starter if launched else None  # nobody: it was started by hand
         self._starter = None if job.outlives else starter
@@ -64,7 +65,9 @@ class Context:
         self._thread = threading.Thread(target=self._beat, name="pesemiseg-heartbeat", daemon=True)
 
     def begin(self) -> None:
-        """Start the heartbeat; sweep what a killed worker has left half written."""
+        """Start the heartbeat; sweep what a killed worker has left half written, and what was asked of it."""
+        if self._again:
+            self.job.forget_requests()
         sweep(self.folder, older_than_s=0)
         with suppress(OSError):
             self.job.path(_RESERVE).write_bytes(secrets.token_bytes(_RESERVE_BYTES))

@@ -128,6 +128,11 @@ class Job:
         """Whether a request lies in the folder."""
         return self.path(request).exists()
 
+    def forget_requests(self) -> None:
+        """Remove what was asked of an earlier worker, before another one starts."""
+        for request in REQUESTS:
+            self.path(request).unlink(missing_ok=True)
+
     def _write(self, own_folder: bool) -> None:
         """Make the folder: among all jobs it appears whole, with its description, or not at all."""
         description = {

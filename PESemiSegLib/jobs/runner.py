@@ -65,8 +65,7 @@ def start(
 
 def _launch(job: Job, python: Path, extra: Mapping[str, str]) -> Watch:
     """Called under the start lock, which the worker takes as well before it writes its first status."""
-    for request in names.REQUESTS:
-        job.path(request).unlink(missing_ok=True)
+    job.forget_requests()
     attempt = next_attempt(read_status(job.path(names.STATUS)))
     environment = worker_environment(python, {**extra, names.TOKEN_VARIABLE: job.token})
     process = spawn(worker_command(python, job.folder), environment, job.path(names.LOG))

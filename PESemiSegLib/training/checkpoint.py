@@ -43,18 +43,29 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return {name: file.get_tensor(name) for name in file.keys()}, scalars  # noqa: SIM118 - not a dict
 
 
-def settings_at(path: Path, config: TrainConfig) -> TrainConfig:
+def settings_at(path: Path, config: TrainConfig, source: str = "") -> TrainConfig:
     """The settings that a checkpoint was written with.
 
-    Raises InputError for a run of another kind, network, discriminator or strategy than `config`, and what
+    source: of the run that would go on, see `Crops`. Raises InputError where `config` tells of another run:
+    of another kind, network, discriminator, strategy or optimiser, or of other patients; and what
     `load_checkpoint` raises.
     """
     with _opened(path) as (_, scalars):
         then = from_plain(TrainConfig, scalars["config"])
-    for what in ("kind", "network", "discriminator", "strategy"):
-        if getattr(then, what) != getattr(config, what):
-            raise InputError(f"The checkpoint in {path.parent.name} holds another {what}; start a new run.")
+    earlier, now = _bound(then), _bound(config)
+    other = [what for what in now if earlier[what] != now[what]]
+    if source and scalars.get("source") and scalars["source"] != source:
+        other.append("cohort (patients, splits or scans)")
+    if other:
+        raise InputError(f"The checkpoint in {path.parent.name} is of another {other[0]}; start a new run.")
     return then
+
+
+def _bound(config: TrainConfig) -> dict[str, Any]:
+    """What a run cannot change on its way."""
+    optimisers = config.segmenter_optimiser.kind, config.discriminator_optimiser.kind
+    fixed = {what: getattr(config, what) for what in ("kind", "network", "discriminator", "strategy")}
+    return fixed | {"optimiser": optimisers, "averaging of weights (ema_decay)": config.ema_decay > 0}
 
 
 @contextmanager

@@ -13,11 +13,15 @@ from PESemiSegLib.training.strategies.base import ImageTensors, LabelledTensors
 
 @dataclass(frozen=True)
 class Crops:
-    """The labelled ones, those of the validation, and the unlabelled."""
+    """The labelled ones, those of the validation, and the unlabelled.
+
+    source: a hash of the patients they are drawn from, which a run that goes on is held to; "" = not known.
+    """
 
     train: LabelledSource
     validation: LabelledSource | None = None
     unlabelled: UnlabelledCrops | None = None
+    source: str = ""
 
 
 def placed(

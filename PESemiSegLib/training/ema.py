@@ -40,11 +40,12 @@ class WeightAverage:
     @contextmanager
     def applied(self) -> Iterator[nn.Module]:
         """The module with averaged weights, in evaluation mode for the time of the context."""
+        was = self._mean.training
         self._mean.eval()
         try:
             yield self._mean
         finally:
-            self._mean.train()
+            self._mean.train(was)  # a context within another one leaves that as it is
 
     def state(self) -> dict[str, Tensor]:
         """Averaged weights; empty where nothing is averaged."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from PESemiSegLib.training.health_styles import judge_styles
@@ -14,6 +14,7 @@ HEALTHY_LOSS = (0.2, 0.5)  # near marks
 UNTRAINED_GAP = 0.02
 _MIN_TRUSTED, _MAX_TRUSTED = 0.001, 0.999
 _POSITIVES_JUMP = 10.0
+_AFTER_LESSONS = "After D's last lessons: "
 _SITE_GAP = 0.05  # of D's mean confidence on unlabelled crops: below it, D has learnt the site
 
 Told = tuple[bool, str]
@@ -27,6 +28,14 @@ class HealthReport:
     figures: dict[str, float]
     sentences: tuple[str, ...]
     warnings: tuple[str, ...]
+
+    def before(self, lessons: HealthReport) -> HealthReport:
+        """This report on the training, and then what `lessons` of D alone came to."""
+        return HealthReport(
+            figures=self.figures | lessons.figures,
+            sentences=(*self.sentences, *(_AFTER_LESSONS + text for text in lessons.sentences)),
+            warnings=(*self.warnings, *(_AFTER_LESSONS + text for text in lessons.warnings)),
+        )
 
 
 class HealthMonitor:
@@ -46,6 +55,7 @@ class HealthMonitor:
         self._counts: dict[str, int] = defaultdict(int)
         self._stuck_trust = 0
         self._first_positives: float | None = None
+        self._training: HealthReport | None = None
 
     def add(self, figures: Mapping[str, float]) -> None:
         """Take in the figures of one step; those not finite are left out."""
@@ -54,8 +64,11 @@ class HealthMonitor:
                 self._sums[name] += value
                 self._counts[name] += 1
 
-    def report(self) -> HealthReport:
-        """Judge what came in since the last report, and start anew."""
+    def report(self, *, lessons: bool = False) -> HealthReport:
+        """Judge what came in since the last report, and start anew; without figures nothing came in.
+
+        lessons: of D alone. They say nothing of the training, so its last report is told with them.
+        """
         means = {name: total / self._counts[name] for name, total in self._sums.items()}
         self._sums.clear()
         self._counts.clear()
@@ -66,11 +79,16 @@ class HealthMonitor:
             *self._judge_positives(means),
             *judge_styles(means),
         ]
-        return HealthReport(
+        report = HealthReport(
             figures=means,
             sentences=tuple(text for _, text in told),
             warnings=tuple(text for bad, text in told if bad),
         )
+        if not lessons:
+            self._training = report
+        elif means and self._training is not None:
+            return self._training.before(report)
+        return report
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint needs for the reports to go on as if nothing had happened; JSON."""
@@ -79,6 +97,7 @@ class HealthMonitor:
             "counts": dict(self._counts),
             "stuck_trust": self._stuck_trust,
             "first_positives": self._first_positives,
+            "training": None if self._training is None else asdict(self._training),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -87,6 +106,8 @@ class HealthMonitor:
         self._counts = defaultdict(int, state.get("counts", {}))
         self._stuck_trust = int(state.get("stuck_trust", 0))
         self._first_positives = state.get("first_positives")
+        told = state.get("training")
+        self._training = None if told is None else _report_of(told)
 
     def _judge_trust(self, means: Mapping[str, float]) -> Iterator[Told]:
         share = means.get("trusted_share")
@@ -116,6 +137,10 @@ class HealthMonitor:
         if ratio > _POSITIVES_JUMP or ratio < 1 / _POSITIVES_JUMP:
             advice = "lower the weights of the unlabelled terms"
             yield True, f"The marked share of unlabelled pixels changed {ratio:.3g}-fold; {advice}."
+
+
+def _report_of(stored: Mapping[str, Any]) -> HealthReport:
+    return HealthReport(dict(stored["figures"]), tuple(stored["sentences"]), tuple(stored["warnings"]))
 
 
 def _judge_discriminator(means: Mapping[str, float]) -> Iterator[Told]:

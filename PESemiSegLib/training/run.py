@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from PESemiSegLib.cohorts.augment import NO_AUGMENTATION
+from PESemiSegLib.cohorts.build import with_fingerprints
 from PESemiSegLib.cohorts.cache import CachedVolume, SliceCache
 from PESemiSegLib.cohorts.manifest import Case, Manifest, read_manifest
 from PESemiSegLib.cohorts.sampling import LabelledCrops, UnlabelledCrops, UnlabelledSlices
@@ -60,6 +61,7 @@ def prepare(
     """
     manifest = read_manifest(options.manifest)
     check(config, options, manifest)
+    with_fingerprints(manifest, lambda done, total: _stop_if(cancelled)())  # copies that leak are refused
     try:
         options.folder.mkdir(parents=True, exist_ok=True)
         write_yaml(config, options.folder / SETTINGS)
@@ -74,6 +76,7 @@ def prepare(
 
 def check(config: TrainConfig, options: RunOptions, manifest: Manifest) -> None:
     """Raise InputError, OutputError or ConfigError where a run cannot begin or go on; nothing is written."""
+    check_device(options.device)
     check_cohort(config, manifest)
     if options.base is not None:
         check_base(config, options.base)
@@ -85,7 +88,13 @@ def check(config: TrainConfig, options: RunOptions, manifest: Manifest) -> None:
     if options.resume and not started:
         raise InputError(f"{options.folder.name} holds no checkpoint to resume; leave --resume out.")
     if started:
-        settings_at(options.folder / CHECKPOINT, config)
+        settings_at(options.folder / CHECKPOINT, config, source_of(manifest))
+
+
+def source_of(manifest: Manifest) -> str:
+    """A hash of the patients that a run learns from or is validated on; test patients may still come."""
+    used = (case for case in manifest if case.split != "test" and case.role != "excluded")
+    return Manifest(tuple(used), manifest.source_name).fingerprint
 
 
 def check_cohort(config: TrainConfig, manifest: Manifest) -> None:
@@ -154,8 +163,10 @@ def crops_of(
 ) -> Crops:
     """The batches of a run: blocks of pairs of scans, or slices. Raises what reading them raises."""
     if config.network.volume is not None:
-        return open_blocks(config, manifest, cache_folder(options), check=_stop_if(cancelled))
-    return open_crops(config, manifest, slice_cache(config, options))
+        crops = open_blocks(config, manifest, cache_folder(options), check=_stop_if(cancelled))
+    else:
+        crops = open_crops(config, manifest, slice_cache(config, options))
+    return replace(crops, source=source_of(manifest))
 
 
 def open_crops(config: TrainConfig, manifest: Manifest, cache: SliceCache) -> Crops:
@@ -202,9 +213,18 @@ def _stop_if(cancelled: Callable[[], bool]) -> Callable[[], None]:
 
 
 def check_device(device: str) -> None:
-    """Raise ConfigError for a GPU that torch does not see."""
-    if device.startswith("cuda") and not torch.cuda.is_available():
+    """Raise ConfigError for what is neither cpu nor cuda, and for a GPU that torch does not see."""
+    try:
+        wanted = torch.device(device)
+    except RuntimeError:
+        wanted = None
+    if wanted is None or wanted.type not in ("cpu", "cuda"):
+        raise ConfigError(f"The device '{device}' is none to train on; choose cpu, cuda or cuda:N.")
+    seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if wanted.type == "cuda" and not seen:
         raise ConfigError("This torch sees no CUDA device; choose --device cpu.")
+    if wanted.type == "cuda" and (wanted.index or 0) >= seen:
+        raise ConfigError(f"This torch sees {seen} CUDA device(s), the first of which is cuda:0.")
 
 
 class _Silence:

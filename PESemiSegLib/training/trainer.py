@@ -135,10 +135,12 @@ class Trainer:
             with Prefetcher(self._draw, self.iteration, end) as batches:
                 for batch in batches:
                     self._step(*batch)
-                    self._watch_clock(started)
+                    stop = self._watch_clock(started)
                     over = self.stopped or self._progress() >= 1.0
                     if self.iteration % _STRETCH == 0:
                         self._renew_hard_spots()
+                    if stop:  # at once: validation takes longer than who stops a run waits
+                        self._give_way()
                     if over or self.iteration % self.config.validate_every == 0:
                         self._look()
                     if over or self.iteration % self.config.checkpoint_every == 0:
@@ -163,7 +165,8 @@ class Trainer:
                 self.taught[when] += 1
                 self.health.add(figures)
                 self._say("lesson", number=self.taught[when], of=wanted, **figures)
-                self._watch_clock(started)
+                if self._watch_clock(started):
+                    self._give_way()
                 if self.taught[when] % self.config.checkpoint_every == 0:
                     self._keep()
                 if self.stopped and when == "head_start":
@@ -174,17 +177,19 @@ class Trainer:
         self._keep()
 
     def _keep(self) -> None:
-        self._report_health()
+        self._report_health(lessons=True)
         self.save()
 
-    def _watch_clock(self, started: float) -> None:
-        """Update `seconds` and `stopped`; raises Cancelled, after a checkpoint, when the caller wants it."""
+    def _watch_clock(self, started: float) -> bool:
+        """Update `seconds` and `stopped`; whether the caller wants to stop here and go on another time."""
         wishes = float(self._cancelled()), float(self._enough())
         self.seconds, stop, enough = parallel.agree(time.monotonic() - started, *wishes)
         self.stopped = self.stopped or bool(enough)
-        if stop:
-            self.save()
-            raise Cancelled(f"Training stopped at iteration {self.iteration}; --resume goes on from there.")
+        return bool(stop)
+
+    def _give_way(self) -> None:
+        self.save()
+        raise Cancelled(f"Training stopped at iteration {self.iteration}; --resume goes on from there.")
 
     def _step(self, labelled: LabelledBatch, unlabelled: ImageBatch | None) -> None:
         clock = Clock(self.iteration, self._progress())
@@ -216,9 +221,10 @@ class Trainer:
                     self.best.offer(figures["dice"], segmenter, judge, self.iteration)
         self._report_health()
 
-    def _report_health(self) -> None:
-        report = self.health.report()
-        self._say("health", figures=report.figures, sentences=report.sentences, warnings=report.warnings)
+    def _report_health(self, *, lessons: bool = False) -> None:
+        report = self.health.report(lessons=lessons)
+        if report.figures:
+            self._say("health", figures=report.figures, sentences=report.sentences, warnings=report.warnings)
 
     def validate(self, crops: LabelledSource) -> dict[str, float]:
         """Figures of fixed crops with the averaged weights, see `crop_figures`."""
@@ -235,6 +241,7 @@ class Trainer:
         tensors["hard/seen"] = torch.from_numpy(seen)
         scalars: dict[str, Any] = {"iteration": self.iteration, "seconds": self.seconds}
         scalars |= {"taught": self.taught, "stopped": self.stopped, "config": to_plain(self.config)}
+        scalars["source"] = self.crops.source
         scalars |= {"best_dice": self.best.dice, "health": self.health.state()}
         for name, learner in self.strategy.learners.items():
             values, rest = learner.state()
@@ -246,8 +253,8 @@ class Trainer:
         self._say("checkpoint")
 
     def resume(self) -> None:
-        """Go back to the folder's checkpoint; raises InputError for another network's or strategy's."""
-        then = settings_at(self.folder / CHECKPOINT, self.config)
+        """Go back to the folder's checkpoint; raises InputError for another run's."""
+        then = settings_at(self.folder / CHECKPOINT, self.config, self.crops.source)
         tensors, scalars = load_checkpoint(self.folder / CHECKPOINT)
         kept_beside = self.strategy.averages | self.strategy.pools
         own = {*self.strategy.learners, *(name for name, kept in kept_beside.items() if kept.state())}

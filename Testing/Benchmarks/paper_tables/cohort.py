@@ -45,14 +45,15 @@ def patients(scale: Scale, site: str, split: str) -> list[Recipe]:
 
 
 def make(scale: Scale, site: str, split: str, folder: Path) -> Path:
-    """The folder of a site's split below `folder`, with every patient in it; what is there is not remade."""
+    """The folder of a site's split below `folder`, with every patient in it; those there are not remade."""
     home = folder / f"{site}-{split}"
     for torn in home.glob(".*"):  # by a run that was killed
         shutil.rmtree(torn)
-    missing = [r for r in patients(scale, site, split) if not (home / r.name / "recipe.json").exists()]
+    missing = [recipe for recipe in patients(scale, site, split) if not _is_made(recipe, home)]
     jobs = min(len(missing), os.cpu_count() or 1)
     if jobs == 1:
-        _write(missing[0], home)
+        for recipe in missing:
+            _write(recipe, home)
     elif jobs:
         with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
             list(pool.map(_write, missing, [home] * len(missing)))
@@ -76,22 +77,33 @@ def held_out(scale: Scale, site: str, folder: Path) -> list[Case]:
 
 def _cases(scale: Scale, site: str, split: str, folder: Path) -> Iterator[Case]:
     """All of a split, called after the hospital whose scanner and annotator they have."""
-    for case in _read(make(scale, site, split, folder)):
+    names = frozenset(recipe.name for recipe in patients(scale, site, split))
+    for case in _read(make(scale, site, split, folder), names):
         yield replace(case, site=site, split=split)
 
 
 @cache
-def _read(home: Path) -> Manifest:
-    """The patients of a folder with their fingerprints, which take most of a second each."""
-    return with_fingerprints(from_phantom(home, validation=0.0))
+def _read(home: Path, names: frozenset[str]) -> Manifest:
+    """These patients of a folder with their fingerprints, which take most of a second each.
+
+    Others may be left from when a split had more.
+    """
+    known = from_phantom(home, validation=0.0)
+    return with_fingerprints(replace(known, cases=tuple(case for case in known if case.patient in names)))
 
 
 def _bare(case: Case) -> Case:
     return replace(case, role="unlabelled", mask=None, lesions=None, label_style="")
 
 
+def _is_made(recipe: Recipe, home: Path) -> bool:
+    """Whether a patient is there, and of this very recipe: older generators' are others of the same name."""
+    path = home / recipe.name / "recipe.json"
+    return path.exists() and path.read_text(encoding="utf-8") == recipe.to_json()
+
+
 def _write(recipe: Recipe, home: Path) -> None:
     from PESemiSegLib.phantom.patient import make_case
     from PESemiSegLib.phantom.write import write_case
 
-    write_case(make_case(recipe), home / recipe.name, "nifti")
+    write_case(make_case(recipe), home / recipe.name, "nifti", overwrite=True)

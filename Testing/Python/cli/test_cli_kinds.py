@@ -106,7 +106,7 @@ def tables(tmp_path: Path) -> Path:
             "mark opacities, and masks of",
         ),
         (
-            f"evaluate --choose --manifest {{0}}/opacities.csv --split all --model {DEMO}",
+            f"evaluate --choose --manifest {{0}}/opacities.csv --split train --model {DEMO}",
             "mark opacities, and masks of",
         ),
         (

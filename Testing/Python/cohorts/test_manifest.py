@@ -38,6 +38,14 @@ def test_round_trip_keeps_every_field_and_relative_paths(tmp_path: Path) -> None
     assert read_manifest(tmp_path / "m.csv").cases == cases
 
 
+def test_paths_hold_where_the_folder_is_reached_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    (tmp_path / "ct.nii.gz").write_bytes(b"x")
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "away", target_is_directory=True)
+    write_manifest([Case("P1", "A", tmp_path / "ct.nii.gz", role="unlabelled")], tmp_path / "link" / "m.csv")
+    assert read_manifest(tmp_path / "link" / "m.csv").cases[0].image.exists()
+
+
 def test_every_problem_of_every_row_is_listed_at_once(tmp_path: Path) -> None:
     _scan(tmp_path, "there.nii")
     (tmp_path / "m.csv").write_text(

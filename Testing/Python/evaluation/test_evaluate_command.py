@@ -23,6 +23,7 @@ from PESemiSegLib.volumes.write import write_nifti
 
 DEMO = Path(__file__).resolve().parents[3] / "Resources" / "Models" / "demo"
 SPACING_MM = 3.0
+CHOOSE = ("--choose", "--model", str(DEMO), "-o", "choice")
 
 
 def _chest(clots: bool, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -54,7 +55,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
         role = "labelled" if split == "test" else "unlabelled"
         cases.append(
             Case(
-                f"Doe-Jane-{number}",
+                f"Doe-$Jane_{number}_$",  # to matplotlib a formula, and a wrong one
                 "A",
                 folder / f"ct{number}.nii.gz",
                 folder / f"mask{number}.nii.gz" if role == "labelled" else None,
@@ -118,6 +119,10 @@ def test_page_and_tables_are_there_and_name_nobody(finished: Path) -> None:
 def test_the_operating_point_that_is_chosen_gives_the_figures_it_was_chosen_for(
     manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert main(["evaluate", *CHOOSE, "--manifest", str(manifest), "--split", "test"]) == 2
+    held_out = [replace(case, split="val") for case in read_manifest(manifest).select("test")]
+    manifest = tmp_path / "val.csv"
+    write_manifest(held_out, manifest)
     hulls: list[object] = []
     monkeypatch.setattr(
         lung_filter, "_hull", lambda lungs, hull=lung_filter._hull: hulls.append(1) or hull(lungs)
@@ -133,7 +138,7 @@ def test_the_operating_point_that_is_chosen_gives_the_figures_it_was_chosen_for(
     rows = list(csv.DictReader((tmp_path / "choice" / "operating_points.csv").open()))
     assert len(rows) == 238
     cored = next(row for row in rows if (row["threshold"], row["core_threshold"]) == ("0.3", "0.95"))
-    cases = read_manifest(manifest).select("test")
+    cases = read_manifest(manifest).select("val")
     for row in (chosen, cored):
         point = {name: float(row[name]) for name in ("threshold", "core_threshold", "min_lesion_mm3")}
         with_pe, without = evaluate_cases(cases, read_package(DEMO), threads=1, **point)
@@ -159,7 +164,8 @@ def test_stored_results_are_reused_until_something_changes(
     monkeypatch.setattr(segment_module, "segment", refuse)
     evaluate([str(DEMO), str(eager)], folder, manifest=manifest, threads=2, identify=True)
     assert calls == []
-    assert (folder / "evaluation.json").read_text().count("Doe-Jane-0") == 2
+    assert (folder / "evaluation.json").read_text().count("Doe-$Jane_0_$") == 2
+    assert "<!-- Doe-$Jane_0_$ -->" in (folder / "patients.svg").read_text()
     with pytest.raises(
         InputError,
         match=r"2 of 2 cases cannot be measured. case 1: segmented anew; case 2.*not computed anew",

@@ -9,7 +9,7 @@ from monai.metrics import compute_fp_tp_probs, compute_froc_curve_data
 from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
-from PESemiSegLib.evaluation.froc import froc
+from PESemiSegLib.evaluation.froc import froc, sensitivity_at
 from PESemiSegLib.evaluation.lesions import match_lesions
 from PESemiSegLib.evaluation.marks import TOUCHING, Emboli
 from PESemiSegLib.evaluation.scans import auc, roc
@@ -100,6 +100,14 @@ def test_froc_is_monais_for_marks_that_stand_apart(make_result) -> None:  # type
             np.isclose(rate, r) and np.isclose(share, s) for r, s in zip(rates, shares, strict=True)
         ) or (rate == 0 and share == 0)
     assert (ours.false_marks[-1], ours.sensitivity[-1]) == pytest.approx((2.0, 6 / 12))
+
+
+@pytest.mark.parametrize(("others", "known"), [([], False), ([0], False), ([2], True)])
+def test_emboli_of_one_patient_give_no_interval(make_result, others: list[int], known: bool) -> None:  # type: ignore[no-untyped-def]
+    results = [make_result(f"p{n}", emboli, emboli // 2, 2) for n, emboli in enumerate([4, *others])]
+    interval = sensitivity_at(results)["1 false marks per scan"]
+    assert interval.value == pytest.approx(0.5)
+    assert np.isfinite([interval.low, interval.high]).tolist() == [known, known]
 
 
 def test_areas_are_scikit_learns() -> None:

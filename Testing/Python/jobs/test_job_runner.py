@@ -18,6 +18,7 @@ import pytest
 from PESemiSegLib.errors import JobError
 from PESemiSegLib.jobs import folder as names
 from PESemiSegLib.jobs import runner
+from PESemiSegLib.jobs.context import Context
 from PESemiSegLib.jobs.folder import Job
 from PESemiSegLib.jobs.process import identify, is_alive
 from PESemiSegLib.jobs.status import read_status
@@ -135,6 +136,10 @@ def test_a_cancel_needs_no_watcher(submit: Submit, until: Until) -> None:
     assert status is not None
     assert (status.state, status.exit_code) == ("cancelled", 130)
     assert watch.wait(30).state == "cancelled"
+    context = Context(watch.job)  # of a worker that a scheduler starts, to go on
+    context.begin()
+    assert not watch.job.asked(names.CANCEL)
+    context.finish("done", 0, "", [])
 
 
 @pytest.mark.parametrize(

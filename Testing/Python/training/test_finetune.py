@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -258,8 +259,21 @@ def test_a_scan_in_both_cohorts_is_a_leak(cohort: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_a_labelled_patient_is_known_again_among_unlabelled_folders(cohort: Path, tmp_path: Path) -> None:
+    """With another scan, of which no voxel is the same; and patients of two folders are not taken for one."""
+    known = next(case for case in read_manifest(cohort / "m.csv") if case.split == "test")
+    for source, patient in (("one", known.patient), ("two", "P9")):
+        (tmp_path / source / patient).mkdir(parents=True)
+        shutil.copy(cohort / "new" / "scan10.nii.gz", tmp_path / source / patient)
+    folders = [tmp_path / "one", tmp_path / "two"]
+    with pytest.raises(InputError, match="one patient is in the splits test, train"):
+        gather([cohort / "m.csv"], folders, tmp_path / "run", site=known.site, fingerprints=False)
+    path = gather([cohort / "m.csv"], folders, tmp_path / "run", site="B", fingerprints=False)
+    assert read_manifest(path).counts()["B/train/unlabelled"] == 2
+
+
 def test_a_folder_of_scans_is_read_as_cohort_make_reads_it(cohort: Path, tmp_path: Path) -> None:
-    """Patients by number, masks left out, and what cannot be read told rather than trained on."""
+    """Patients by a hash, masks left out, and what cannot be read told rather than trained on."""
     for number, name in enumerate(("SECRET/1.nii.gz", "SECRET/2.nii.gz", "other.nii.gz")):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes((cohort / f"ct{number}.nii.gz").read_bytes())
@@ -268,12 +282,16 @@ def test_a_folder_of_scans_is_read_as_cohort_make_reads_it(cohort: Path, tmp_pat
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / "empty").mkdir()
     found = with_fingerprints(unlabelled_scans(tmp_path, "B"))
-    assert [(c.patient, c.image.name, c.role) for c in found] == [
-        ("0001", "broken.nrrd", "excluded"),
-        ("0002", "other.nii.gz", "unlabelled"),
-        ("0003", "1.nii.gz", "unlabelled"),
-        ("0003", "2.nii.gz", "unlabelled"),
+    assert [(c.image.name, c.role) for c in found] == [
+        ("broken.nrrd", "excluded"),
+        ("other.nii.gz", "unlabelled"),
+        ("1.nii.gz", "unlabelled"),
+        ("2.nii.gz", "unlabelled"),
     ]
+    broken, other, one, two = (case.patient for case in found)
+    assert one == two
+    assert len({broken, other, one}) == 3
+    assert not any(name in case.patient for case in found for name in ("SECRET", "broken", "other"))
     assert {(case.site, case.split, case.mask) for case in found} == {("B", "train", None)}
     for wrong in ("empty", "nowhere"):
         with pytest.raises(InputError, match=wrong):

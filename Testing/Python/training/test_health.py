@@ -143,6 +143,20 @@ def test_a_model_that_marks_nothing_any_more_is_warned_of() -> None:
     assert any("0-fold" in warning for warning in monitor.report().warnings)
 
 
+def test_lessons_after_the_training_leave_what_was_said_of_it() -> None:
+    monitor = HealthMonitor(patience=1)
+    monitor.add({"trusted_share": 0.0, "L_D_near": 0.3})
+    monitor.report()
+    monitor.restore(json.loads(json.dumps(monitor.state())))
+    monitor.add({"L_D_near": 0.1})
+    told = monitor.report(lessons=True)
+    assert told.figures == {"trusted_share": 0.0, "L_D_near": 0.1}
+    assert "trusts nothing" in told.warnings[0]
+    assert "last lessons" in told.warnings[1]
+    assert "the discriminator wins" in told.warnings[1]
+    assert not monitor.report(lessons=True).figures
+
+
 def test_the_monitor_goes_on_from_its_state() -> None:
     first, second = HealthMonitor(), HealthMonitor()
     for monitor in (first, second):

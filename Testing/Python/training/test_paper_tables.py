@@ -5,12 +5,16 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from PESemiSegLib.cohorts.manifest import Case
+from PESemiSegLib.phantom import patient
+from PESemiSegLib.phantom.recipe import Recipe
+from PESemiSegLib.phantom.write import MASKS
 from PESemiSegLib.volumes.grid import Grid
 from PESemiSegLib.volumes.write import write_nifti
 
@@ -86,6 +90,36 @@ def test_image_and_label_shift_are_told_apart(tables: Any) -> None:
     test, train = (tables["cohort"].patients(full, "C", split) for split in ("test", "train"))
     assert [recipe.pe for recipe in test] == [True] * 22 + [False] * 11
     assert not {recipe.name for recipe in test} & {recipe.name for recipe in train}
+
+
+def test_only_patients_of_the_plan_and_of_this_generator_are_used(
+    tables: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    def small(recipe: Recipe) -> SimpleNamespace:
+        made.append(recipe.patient)
+        hu = np.full((4, 8, 8), recipe.patient, np.int16)
+        masks = dict.fromkeys(MASKS, np.zeros(hu.shape, np.uint8))
+        grid = Grid(hu.shape, np.eye(4))
+        return SimpleNamespace(
+            recipe=recipe, hu=hu, grid=grid, opacities=None, facts={"lesions": []}, **masks
+        )
+
+    monkeypatch.setattr(patient, "make_case", small)
+    few = tables["scales"].MICRO
+    more = replace(few, counts={"A": replace(few.counts["A"], free=1)})
+    make, held_out = tables["cohort"].make, tables["cohort"].held_out
+    names = ["A-s3202-p0000", "A-s3202-p0001"]
+    home = make(few, "A", "test", tmp_path)
+    assert [case.patient for case in held_out(more, "A", tmp_path)] == names
+    assert [case.patient for case in held_out(few, "A", tmp_path)] == names[:1]
+    assert made == [0, 1]
+    recipe = home / names[0] / "recipe.json"
+    recipe.write_text(recipe.read_text().replace('"version": ', '"version": -'))
+    make(more, "A", "test", tmp_path)
+    assert made == [0, 1, 0]
+    assert '"version": -' not in recipe.read_text()
 
 
 def test_a_cell_is_run_once_and_stored_whole(

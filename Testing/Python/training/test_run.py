@@ -18,17 +18,18 @@ import torch
 
 from PESemiSegLib.cli.main import main
 from PESemiSegLib.cohorts.augment import AugmentConfig
-from PESemiSegLib.cohorts.manifest import Case, Manifest, write_manifest
+from PESemiSegLib.cohorts.manifest import Case, Manifest, read_manifest, write_manifest
 from PESemiSegLib.cohorts.sampling import SamplingConfig
-from PESemiSegLib.errors import InputError, OutputError
+from PESemiSegLib.errors import ConfigError, InputError, OutputError
 from PESemiSegLib.evaluation.evaluate import by_site, evaluate_cases, summary_rows
 from PESemiSegLib.evaluation.operating_point import choose_point, sweep
 from PESemiSegLib.evaluation.tables import to_json, to_markdown
 from PESemiSegLib.networks.config import NetworkConfig
-from PESemiSegLib.training.checkpoint import load_checkpoint
+from PESemiSegLib.training.checkpoint import load_checkpoint, save_checkpoint, settings_at
 from PESemiSegLib.training.config import TrainConfig, write_yaml
 from PESemiSegLib.training.parallel import launch
-from PESemiSegLib.training.run import RunOptions, export, prepare, train
+from PESemiSegLib.training.plain import to_plain
+from PESemiSegLib.training.run import RunOptions, export, prepare, source_of, train
 from PESemiSegLib.training.trainer import CHECKPOINT
 from PESemiSegLib.volumes.grid import Grid
 from PESemiSegLib.volumes.write import write_nifti
@@ -132,6 +133,8 @@ def test_a_dry_run_of_train_tells_what_it_takes_and_leaves_nothing(
     assert "it fits: " in said
     assert sorted(tmp_path.rglob("*")) == before
     assert main(["train", *words, "--processes", "2", "-o", str(tmp_path / "run")]) == 2
+    assert main(["train", *words, "--unlabelled", str(manifest.parent), "-o", str(tmp_path / "run")]) == 2
+    assert "supervised reads no unlabelled scans" in capsys.readouterr().err
 
 
 def test_finetune_is_no_work_for_several_processes(
@@ -153,9 +156,43 @@ def test_a_run_is_not_overwritten_nor_resumed_from_nothing(manifest: Path, tmp_p
         prepare(CONFIG, replace(options, resume=False))
 
 
-def test_a_manifest_without_training_cases_is_refused(manifest: Path, tmp_path: Path) -> None:
-    from PESemiSegLib.cohorts.manifest import read_manifest
+@pytest.mark.parametrize(
+    ("device", "words"),
+    [("auto", "none to train on"), ("mps", "none to train on"), ("cuda:99", "CUDA device")],
+)
+def test_a_device_that_is_not_there_is_refused_before_anything_is_read(
+    manifest: Path, tmp_path: Path, device: str, words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        prepare(CONFIG, RunOptions(manifest=manifest, folder=tmp_path / "run", device=device))
+    assert not (tmp_path / "run").exists()
 
+
+def test_copies_across_splits_are_found_in_a_manifest_without_fingerprints(
+    manifest: Path, tmp_path: Path
+) -> None:
+    cases = list(read_manifest(manifest))
+    copy = tmp_path / "again.nii.gz"
+    copy.write_bytes(cases[0].image.read_bytes())
+    cases[3] = replace(cases[3], image=copy)
+    write_manifest(Manifest(tuple(cases)), tmp_path / "m.csv")
+    with pytest.raises(InputError, match="copies of the same scan"):
+        prepare(CONFIG, RunOptions(manifest=tmp_path / "m.csv", folder=tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_goes_on_with_the_patients_it_began_with(manifest: Path, tmp_path: Path) -> None:
+    cases = read_manifest(manifest)
+    resplit = Manifest(tuple(replace(c, split="train" if c.split == "val" else c.split) for c in cases))
+    known = Manifest((*cases.select("train"), *cases.select("val")))  # test patients may come and go
+    path = tmp_path / "checkpoint.safetensors"
+    save_checkpoint(path, {}, {"config": to_plain(CONFIG), "source": source_of(cases)})
+    settings_at(path, CONFIG, source_of(known))
+    with pytest.raises(InputError, match="another cohort"):
+        settings_at(path, CONFIG, source_of(resplit))
+
+
+def test_a_manifest_without_training_cases_is_refused(manifest: Path, tmp_path: Path) -> None:
     write_manifest(read_manifest(manifest).select("val"), tmp_path / "val.csv")
     with pytest.raises(InputError, match="no labelled case in the split 'train'"):
         prepare(CONFIG, RunOptions(manifest=tmp_path / "val.csv", folder=tmp_path / "run"))

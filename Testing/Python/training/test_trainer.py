@@ -117,9 +117,9 @@ def test_one_batch_can_be_learnt_by_heart(tmp_path: Path) -> None:
     assert losses[-1] < 0.2, losses[::6]
 
 
-@pytest.mark.parametrize("kind", ["adamw", "sgd"])
+@pytest.mark.parametrize(("kind", "stop"), [("adamw", 3), ("sgd", 4)])  # 4: where hard spots are renewed
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
-    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, kind: str, stop: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trainer_room, "_STRETCH", 2)
     config = replace(
@@ -132,12 +132,12 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
     (tmp_path / "parts").mkdir()
     whole = Trainer(config, _crops(config), tmp_path / "whole")
     whole.run()
-    first = Trainer(config, _crops(config), tmp_path / "parts", cancelled=lambda: first.iteration >= 3)
+    first = Trainer(config, _crops(config), tmp_path / "parts", cancelled=lambda: first.iteration >= stop)
     with pytest.raises(Cancelled):
         first.run()
     second = Trainer(config, _crops(config), tmp_path / "parts")
     second.resume()
-    assert second.iteration == 3
+    assert second.iteration == stop
     second.run()
     assert len(whole.crops.train.hard) > 0
     np.testing.assert_array_equal(whole.crops.train.hard.state(), second.crops.train.hard.state())
@@ -234,6 +234,10 @@ def test_a_checkpoint_of_another_network_or_half_of_one_is_refused(tmp_path: Pat
     other = replace(CONFIG, network=NetworkConfig(width=4, context=3))
     with pytest.raises(InputError, match="another network"):
         Trainer(other, _crops(), tmp_path).resume()
+    sgd = replace(CONFIG, segmenter_optimiser=OptimiserConfig("sgd"))
+    for other, what in ((sgd, "optimiser"), (replace(CONFIG, ema_decay=0.0), "ema_decay")):
+        with pytest.raises(InputError, match=what):
+            Trainer(other, _crops(), tmp_path).resume()
     path = tmp_path / CHECKPOINT
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(InputError, match="cannot be read"):
@@ -274,9 +278,19 @@ def test_the_last_lessons_move_d_alone_and_resume_bit_for_bit(tmp_path: Path) ->
         (tmp_path / name).mkdir()
     plain = Trainer(CONFIG, _crops(), tmp_path / "plain")
     plain.run()
-    whole = Trainer(finishing, _crops(finishing), tmp_path / "whole")
+    told: list[Event] = []
+
+    def listen(event: Event) -> None:  # a picture is drawn with each report, within the lessons too
+        told.append(event)
+        with whole.average.applied() as segmenter:
+            assert not segmenter.training
+
+    whole = Trainer(finishing, _crops(finishing), tmp_path / "whole", listen=listen)
     whole.run()
     assert whole.taught["finish"] == 4
+    last = [event for event in told if event["kind"] == "health"][-1]
+    assert "L_seg" in last["figures"]  # of the training; the lessons' stand beside it
+    assert any("last lessons" in sentence for sentence in last["sentences"])
     for name, value in plain.average.state().items():
         assert torch.equal(value, whole.average.state()[name]), name
     moved = [
