@@ -65,15 +65,20 @@ def settings_for(
     config = preset(preset_name or (made_with if made_with in PRESETS else "cpu_demo"), stage, strategy)
     classes = info.what.classes
     sampling = replace(config.sampling, context=info.context, hu_window=info.hu_window, classes=classes)
-    free = not config.strategy.startswith("adversarial")  # D is only trained beside: the base's will do
-    kept = free or info.discriminator_config.kind == config.discriminator.kind
+    own, wanted = info.discriminator_config, config.discriminator
+    if not config.strategy.startswith("adversarial"):  # D is only trained beside: the base's will do
+        judge = own
+    elif own.kind == wanted.kind:  # its size, with mask and features as loud as the preset has them
+        judge = replace(own, mask_weight=wanted.mask_weight, feature_weight=wanted.feature_weight)
+    else:
+        judge = wanted
     config = replace(
         config,
         kind=info.what.name,
         network=info.network_config,
         sampling=sampling,
         spacing_mm=info.spacing_mm,
-        discriminator=info.discriminator_config if kept else config.discriminator,
+        discriminator=judge,
     )
     return config.with_overrides(**overrides)
 

@@ -211,9 +211,11 @@ def test_the_settings_are_the_bases_own(base: ModelPackage) -> None:
     config = settings_for(base.path, iterations=7, trust="q0.3")
     assert (config.name, config.network, config.spacing_mm) == ("modern", NETWORK, 3.0)
     assert (config.sampling.context, config.iterations, config.semi.adversarial.trust) == (1, 7, "q0.3")
-    assert config.discriminator == CONFIG.discriminator
+    loud = {"mask_weight": 20.0, "feature_weight": 0.1}  # the preset's: at the base's D would be blind
+    assert config.discriminator == replace(CONFIG.discriminator, **loud)
     assert config.needs_unlabelled
-    assert settings_for(base.path, "cpu_demo", "cps").semi.cps.second == "copy"
+    peer = settings_for(base.path, "cpu_demo", "cps")
+    assert (peer.semi.cps.second, peer.discriminator) == ("copy", CONFIG.discriminator)
 
 
 def test_a_dry_run_says_what_it_would_take_and_leaves_nothing(
