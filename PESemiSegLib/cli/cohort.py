@@ -82,11 +82,13 @@ def make(
 @app.command()
 def check(
     manifest: Annotated[Path, typer.Argument(help="The CSV.")],
-    deep: Annotated[bool, typer.Option("--deep", help="Also open every scan and mask.")] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also open every scan and mask; finds copies.")
+    ] = False,
 ) -> None:
     """List every problem of a manifest, row by row; exit code 2 if there is one."""
     from PESemiSegLib.cohorts.build import inspect
-    from PESemiSegLib.cohorts.manifest import ManifestError, read_manifest
+    from PESemiSegLib.cohorts.manifest import Manifest, ManifestError, read_manifest
 
     try:
         cases = read_manifest(manifest)
@@ -96,12 +98,19 @@ def check(
         raise
     wrong = []
     if deep:
-        used = [(row, case) for row, case in enumerate(cases, start=2) if case.role != "excluded"]
-        for done, (row, case) in enumerate(used, start=1):
-            found = [f"case {row - 1}: {text}" for text in inspect(case)]
+        opened = list(cases)
+        used = [n for n, case in enumerate(opened) if case.role != "excluded"]
+        for done, n in enumerate(used, start=1):
+            opened[n], texts = inspect(opened[n])
+            found = [f"case {n + 1}: {text}" for text in texts]
             print("\n".join(found), end="\n" if found else "")
             wrong += found
             console.say(f"opened {done}/{len(used)}")
+        try:
+            Manifest(tuple(opened), manifest.name)  # copies show by the fingerprints that are known now
+        except ManifestError as error:
+            print("\n".join(error.problems))
+            wrong += error.problems
     _summary(cases)
     if wrong:
         raise ManifestError(manifest.name, wrong)

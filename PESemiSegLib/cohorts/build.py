@@ -98,25 +98,32 @@ def with_fingerprints(
     return Manifest(tuple(without_copies(cases, ("unlabelled",))), manifest.source_name)
 
 
-def inspect(case: Case) -> list[str]:
-    """What is wrong with a case of a manifest once its files are opened; empty where nothing is."""
+def inspect(case: Case) -> tuple[Case, list[str]]:
+    """A case of a manifest with the fingerprint that its scan has now, and what is wrong with its files.
+
+    Nothing wrong is an empty list. A scan that cannot be read keeps the fingerprint of the manifest.
+    """
     try:
         volume = read(case.image)
+    except InputError as error:
+        return case, [str(error)]
+    wrong = []
+    opened = replace(case, fingerprint=voxel_fingerprint(volume.hu))
+    if case.fingerprint.startswith("v-") and case.fingerprint != opened.fingerprint:
+        wrong.append(f"{case.image.name} is another scan than when the manifest was made")
+    try:
         mask = None if case.mask is None else read_on_grid(case.mask, volume)
         if case.lesions is not None:
             read_on_grid(case.lesions, volume)
     except InputError as error:
-        return [str(error)]
-    wrong = []
-    if case.fingerprint.startswith("v-") and case.fingerprint != voxel_fingerprint(volume.hu):
-        wrong.append(f"{case.image.name} is another scan than when the manifest was made")
+        return opened, [*wrong, str(error)]
     if mask is None:
-        return wrong
+        return opened, wrong
     marked = bool((mask > 0).any())
     if case.marks == "emboli" and case.pe and marked != (case.pe == "yes"):
         wrong.append(f"pe is '{case.pe}', but the mask marks {'emboli' if marked else 'nothing'}")
     placement = _placed(volume, mask, case.marks)
-    return wrong + [text for text in (placement.misplaced, placement.doubt) if text]
+    return opened, wrong + [text for text in (placement.misplaced, placement.doubt) if text]
 
 
 def without_copies(cases: Iterable[Case], roles: tuple[str, ...] = ("labelled", "unlabelled")) -> list[Case]:

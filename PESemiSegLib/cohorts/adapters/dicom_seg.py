@@ -11,6 +11,7 @@ import numpy as np
 
 from PESemiSegLib.cohorts.adapters.base import Entry
 from PESemiSegLib.cohorts.adapters.pairing import looks_like_dicom
+from PESemiSegLib.cohorts.adapters.persons import joined
 from PESemiSegLib.cohorts.labelmap import resampled
 from PESemiSegLib.cohorts.marked import Marked, MaskReader
 from PESemiSegLib.cohorts.segment_choice import Segment, emboli
@@ -60,6 +61,7 @@ class DicomSeg:
         if not found.segs:
             raise InputError(f"{folder.name} holds no DICOM SEG.")
         crowded = {path for paths in found.series.values() for path in paths}
+        entries = []
         count = {path: sum(path in paths for paths in found.series.values()) for path in crowded}
         for uid, paths in sorted(found.series.items(), key=lambda item: sorted(item[1])):
             image = sorted(paths)[0]
@@ -72,7 +74,9 @@ class DicomSeg:
             elif len(segs) > 1:
                 problem = f"{len(segs)} DICOM SEG refer to this series; keep one"
             patient = image.relative_to(folder).parts[0] if image != folder else folder.name
-            yield Entry(patient, image, mask_reader(segs[0]) if len(segs) == 1 else None, problem=problem)
+            mask = mask_reader(segs[0]) if len(segs) == 1 else None
+            entries.append(Entry(patient, image, mask, problem=problem))
+        yield from joined(entries)
 
 
 def mask_reader(path: Path) -> MaskReader:

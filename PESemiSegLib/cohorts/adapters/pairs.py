@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from PESemiSegLib.cohorts.adapters.base import Entry
-from PESemiSegLib.cohorts.adapters.pairing import is_mask_file, pairs, two_folders
+from PESemiSegLib.cohorts.adapters.pairing import has_mask, is_mask_file, pairs, two_folders
+from PESemiSegLib.cohorts.adapters.persons import joined
 from PESemiSegLib.errors import InputError
 
 
@@ -23,15 +24,12 @@ class Pairs:
     label_style = ""
 
     def recognises(self, folder: Path) -> bool:
-        if two_folders(folder) is not None:
-            return True
-        near = [folder, *(p for p in sorted(folder.iterdir())[:20] if p.is_dir())]
-        return any(is_mask_file(path) for place in near for path in place.iterdir())
+        return two_folders(folder) is not None or has_mask(folder, is_mask_file)
 
     def entries(self, folder: Path) -> Iterator[Entry]:
         found = list(pairs(folder, is_mask_file, lambda path: path))
-        if not any(entry.mask for entry in found):
+        if not any(entry.mask or entry.problem for entry in found):
             raise InputError(
                 f"{folder.name} holds no scan beside a mask; see Docs/cohorts.md for the layouts."
             )
-        return iter(found)
+        return joined(found)

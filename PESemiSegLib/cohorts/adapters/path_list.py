@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from PESemiSegLib.cohorts.adapters.base import Entry, stem
+from PESemiSegLib.cohorts.adapters.persons import joined
 from PESemiSegLib.cohorts.adapters.seg_nrrd import mask_reader as read_seg_nrrd
 from PESemiSegLib.cohorts.manifest import meant
 from PESemiSegLib.errors import InputError
@@ -19,7 +20,7 @@ class PathList:
     """`list.txt` with a path on each line, or `list.csv` with a header; only `image` is needed.
 
     Paths are relative to the list. Without a column `patient`, the name of the file (or, for `ct.nii.gz` and
-    the like in a folder a patient, of the folder) is taken.
+    the like in a folder a patient, of the folder) is taken; see also `joined`.
     """
 
     name = "list"
@@ -44,6 +45,7 @@ class PathList:
         images = [_path(line.get("image", ""), folder.parent) for line in lines]
         names = [stem(image) for image in images]
         repeated = len(set(names)) < len(names)
+        entries = []
         for line, image, name in zip(lines, images, names, strict=True):
             mask = _path(line["mask"], folder.parent) if line.get("mask") else None
             wrong = [f"{p.name} is not there" for p in (image, mask) if p is not None and not p.exists()]
@@ -53,17 +55,21 @@ class PathList:
             slicer = mask is not None and mask.name.lower().endswith(".seg.nrrd")
             if slicer and marks != "emboli":
                 wrong.append("of a .seg.nrrd emboli alone are read; export the others as a label map")
-            yield Entry(
-                patient=line.get("patient") or (image.parent.name if repeated else name),
-                image=image,
-                mask=read_seg_nrrd(mask) if mask and slicer else mask,
-                pe=pe if pe in ("yes", "no") else "",
-                notes=() if pe in ("", "yes", "no") else (f"pe '{pe}' is not one of yes, no",),
-                site=line.get("site", ""),
-                label_style=line.get("label_style", ""),
-                marks=marks if marks in LABELS else "emboli",
-                problem=wrong[0] if wrong else "" if line.get("image") else "image is empty",
+            entries.append(
+                Entry(
+                    patient=line.get("patient") or (image.parent.name if repeated else name),
+                    image=image,
+                    mask=read_seg_nrrd(mask) if mask and slicer else mask,
+                    pe=pe if pe in ("yes", "no") else "",
+                    notes=() if pe in ("", "yes", "no") else (f"pe '{pe}' is not one of yes, no",),
+                    site=line.get("site", ""),
+                    label_style=line.get("label_style", ""),
+                    marks=marks if marks in LABELS else "emboli",
+                    problem=wrong[0] if wrong else "" if line.get("image") else "image is empty",
+                )
             )
+        named = any(line.get("patient") for line in lines)
+        yield from entries if named else joined(entries)
 
 
 def _path(text: str, folder: Path) -> Path:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from PESemiSegLib.cohorts.adapters.base import Entry
-from PESemiSegLib.cohorts.adapters.pairing import pairs
+from PESemiSegLib.cohorts.adapters.pairing import has_mask, is_mask_file, pairs
+from PESemiSegLib.cohorts.adapters.persons import joined
 from PESemiSegLib.cohorts.labelmap import resampled
 from PESemiSegLib.cohorts.marked import Marked, MaskReader
 from PESemiSegLib.cohorts.segment_choice import Segment, emboli
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 
 
 class SegNrrd:
-    """`p7.seg.nrrd` beside `p7.nrrd`, `p7.nii.gz` or the DICOM folder `p7`; or both in a folder a patient."""
+    """`p7.seg.nrrd` beside `p7.nrrd`, `p7.nii.gz` or the DICOM folder `p7`; or both in a folder a patient.
+
+    In a folder a patient they may lie at any depth. Masks of other formats are read as those of `Pairs`.
+    """
 
     name = "seg_nrrd"
     title = "3D Slicer segmentations"
@@ -31,13 +35,15 @@ class SegNrrd:
     label_style = ""
 
     def recognises(self, folder: Path) -> bool:
-        return any(_is_segmentation(p) for pattern in ("*", "*/*") for p in folder.glob(pattern))
+        return has_mask(folder, _is_segmentation)
 
     def entries(self, folder: Path) -> Iterator[Entry]:
-        found = list(pairs(folder, _is_segmentation, mask_reader))
-        if not any(entry.mask for entry in found):
+        found = list(
+            pairs(folder, _is_mask, lambda path: mask_reader(path) if _is_segmentation(path) else path)
+        )
+        if not any(entry.mask or entry.problem for entry in found):
             raise InputError(f"{folder.name} holds no scan beside a .seg.nrrd.")
-        return iter(found)
+        return joined(found)
 
 
 def mask_reader(path: Path) -> MaskReader:
@@ -65,6 +71,10 @@ def mask_reader(path: Path) -> MaskReader:
 
 def _is_segmentation(path: Path) -> bool:
     return path.name.lower().endswith(".seg.nrrd")
+
+
+def _is_mask(path: Path) -> bool:
+    return _is_segmentation(path) or is_mask_file(path)
 
 
 def _load(path: Path) -> sitk.Image:

@@ -114,6 +114,7 @@ def test_nnunet_and_decathlon(tmp_path, sets, decathlon):
         ("p7/ct.nii.gz", "p7/mask.nii.gz"),
         ("p7_ct.nrrd", "p7_seg.nrrd"),
         ("p7/series/", "p7/label.nii.gz"),
+        ("p7/study/ct.nii.gz", "p7/study/mask.nii.gz"),
     ],
 )
 def test_plain_pairs(tmp_path, sets, scan, mask):
@@ -166,14 +167,19 @@ def _slicer(path: Path, sets, volume, segments, labels) -> None:
     write_seg_nrrd(path, labels.astype(np.uint8), volume.grid, segments)
 
 
-def test_seg_nrrd_takes_the_embolus_by_its_terminology(tmp_path, sets):
+@pytest.mark.parametrize(
+    ("scan", "mask"),
+    [("ct", "p1"), ("study/ct", "study/a"), ("study/ct", "study/ct/a"), ("study/ct", "a")],
+)
+def test_seg_nrrd_takes_the_embolus_by_its_terminology(tmp_path, sets, scan, mask):
     root = tmp_path / "set"
-    volume = read(sets.dicom(root / "p1/ct", sets.hu))
+    volume = read(sets.dicom(root / "p1" / scan, sets.hu))
     renamed = SegmentInfo("Segment_2", (9, 9, 9), EMBOLUS.category, EMBOLUS.type, EMBOLUS.region)
     labels = sets.mask * 2
     labels[0, :5] = 1
-    _slicer(root / "p1/p1.seg.nrrd", sets, volume, (LIVER, renamed), labels)
+    _slicer(root / f"p1/{mask}.seg.nrrd", sets, volume, (LIVER, renamed), labels)
     (case,) = _build(root, "seg_nrrd")
+    assert (case.patient, case.image) == ("p1", root / "p1" / scan)
     assert _is_true(case, sets)
 
 
@@ -316,6 +322,35 @@ def test_scans_of_a_hospital_know_their_patients_without_naming_them(tmp_path, s
     write_manifest(manifest, tmp_path / "m.csv")
     assert "ID-" not in (tmp_path / "m.csv").read_text()
     assert read_manifest(tmp_path / "m.csv").counts() == manifest.counts()
+
+
+@pytest.mark.parametrize("layout", ["dicom_seg", "seg_nrrd", "pairs", "scans", "list"])
+def test_series_of_one_identifier_are_one_patient_in_every_layout(tmp_path, sets, layout):
+    root = tmp_path / "export"
+    for n, (name, identifier) in enumerate({"series1": "ID-1", "series2": "ID-1", "other": "ID-2"}.items()):
+        sets.dicom(root / name, sets.chest(n)[0], patient=identifier)
+    volume = read(root / "series1")
+    if layout == "dicom_seg":
+        (root / "segs").mkdir()
+        write_dicom_seg(root / "segs/seg.dcm", sets.mask, volume)
+    elif layout == "seg_nrrd":
+        _slicer(root / "series2.seg.nrrd", sets, volume, (EMBOLUS,), sets.mask)
+    elif layout == "pairs":
+        sets.image(root / "series1/mask.nii.gz", sets.mask)
+    elif layout == "list":
+        (tmp_path / "list.txt").write_text("export/series1\nexport/series2\nexport/other\n")
+        root = tmp_path / "list.txt"
+    patients = {case.image.name: case.patient for case in _build(root, layout, open_scans=False)}
+    assert patients["series1"] == patients["series2"] != patients["other"] == "other"
+
+
+def test_lists_that_name_patients_are_believed_and_sites_are_kept_apart(tmp_path, sets):
+    for n, (name, identifier) in enumerate({"A/p1": "7", "A/p2": "7", "B/p1": "7", "B/p2": "8"}.items()):
+        sets.dicom(tmp_path / name / "ct", sets.chest(n)[0], patient=identifier)
+    rows = [("image", "site", "patient"), *((f"{s}/{p}/ct", s, p) for s in "AB" for p in ("p1", "p2"))]
+    for columns, patients in ((3, ["p1", "p2", "p1", "p2"]), (2, ["p1", "p1", "p1", "p2"])):
+        (tmp_path / "list.csv").write_text("\n".join(",".join(row[:columns]) for row in rows))
+        assert [e.patient for e in ADAPTERS["list"].entries(tmp_path / "list.csv")] == patients
 
 
 def test_one_identifier_in_all_headers_is_a_dummy(tmp_path, sets):

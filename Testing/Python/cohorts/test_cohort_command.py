@@ -79,6 +79,19 @@ def test_a_deep_check_sees_what_changed_since(folder, tmp_path, sets):
         assert part in result.output
 
 
+def test_a_deep_check_finds_copies_that_no_fingerprint_tells(tmp_path, sets):
+    """The same scan as DICOM and as NIfTI; an excluded row does not count."""
+    sets.dicom(tmp_path / "d", sets.hu)
+    sets.image(tmp_path / "n.nii.gz", sets.hu)
+    rows = "patient,site,image,role,split\nP1,A,d,unlabelled,train\nP2,A,n.nii.gz,{},test\n"
+    (tmp_path / "m.csv").write_text(rows.format("unlabelled"))
+    assert "no problem found" in _run("check", tmp_path / "m.csv").output
+    result = _run("check", tmp_path / "m.csv", "--deep", fails="1 problem(s): rows 2, 3: copies of the same")
+    assert "rows 2, 3: copies of the same scan" in result.output.splitlines()
+    (tmp_path / "m.csv").write_text(rows.format("excluded"))
+    assert "no problem found" in _run("check", tmp_path / "m.csv", "--deep").output
+
+
 def test_check_prints_each_problem_on_its_own_line(folder, tmp_path):
     _run("make", folder, "-o", tmp_path / "a.csv")
     (folder / "p0/ct.nii.gz").unlink()
