@@ -258,7 +258,11 @@ def test_who_wants_to_stop_is_heard_while_a_pair_is_registered(tmp_path, monkeyp
         for _ in range(9):
             check()
 
-    monkeypatch.setattr(run, "read_manifest", lambda path: pairs(tmp_path))
+    known = (
+        replace(case, fingerprint=f"v-{n}") for n, case in enumerate(pairs(tmp_path))
+    )  # no scan is there
+    cohort = Manifest(tuple(known))
+    monkeypatch.setattr(run, "read_manifest", lambda path: cohort)
     monkeypatch.setattr(blocks, "on_one_grid", registering)
     options = RunOptions(manifest=tmp_path / "m.csv", folder=tmp_path / "run")
     with pytest.raises(Cancelled):
