@@ -61,7 +61,9 @@ def prepare(
     """
     manifest = read_manifest(options.manifest)
     check(config, options, manifest)
-    with_fingerprints(manifest, lambda done, total: _stop_if(cancelled)())  # copies that leak are refused
+    if not options.resume:  # copies that leak are refused; a run that goes on is held to its patients
+        look = _stop_if(cancelled)
+        with_fingerprints(manifest, lambda done, total: look())
     try:
         options.folder.mkdir(parents=True, exist_ok=True)
         write_yaml(config, options.folder / SETTINGS)

@@ -61,8 +61,8 @@ class DicomSeg:
         if not found.segs:
             raise InputError(f"{folder.name} holds no DICOM SEG.")
         crowded = {path for paths in found.series.values() for path in paths}
-        entries = []
         count = {path: sum(path in paths for paths in found.series.values()) for path in crowded}
+        entries = []
         for uid, paths in sorted(found.series.items(), key=lambda item: sorted(item[1])):
             image = sorted(paths)[0]
             segs = [path for path, series in found.segs if series == uid]
