@@ -30,6 +30,7 @@ PEERS = ("pseudo_label", "mean_teacher", "cps", "fixmatch", "unimatch", "bcp")
 MIXED = f"{FEATURE}+{MIX}"
 STRATEGIES = ("supervised", ADVERSARIAL, FEATURE, *PEERS, MIX, f"fixmatch+{MIX}", MIXED)
 ORACLE, CHAIN = "oracle", "adversarial_feature, by way of B"
+MORE_LABELLED = "adversarial_feature, three labelled crops to one"
 SHIFTS = {"B-image": "the scanner of B, drawn as in A", "B-label": "scanned as in A, the annotator of B"}
 _ADVERSARIAL = "adversarial"
 _BOTH_SURE = {"balance": "trust", "sure": 0.95, "strong_view": True, "weight_semi": 1.0}
@@ -151,8 +152,8 @@ def plan(scale: Scale) -> Plan:
         Table("T1", "Supervised on A: the ablation of the network", tuple(first)),
         Table("T2", "Semi-supervised with B's unlabelled scans, measured on A", tuple(semi)),
         Table("T3", "Supervised and semi-supervised on the source", (first[-1], *semi[-2:])),
-        _adaptation("T4", "Hospital B, many unlabelled scans", "B", STRATEGIES, main),
-        _adaptation("T5", "Hospital C, few unlabelled scans", "C", (*STRATEGIES, CHAIN), main),
+        _adaptation("T4", "Hospital B, many unlabelled scans", "B", (*STRATEGIES, MORE_LABELLED), main),
+        _adaptation("T5", "Hospital C, few unlabelled scans", "C", (*STRATEGIES, MORE_LABELLED, CHAIN), main),
     ]
     variants = [Row(label, _names("B", OURS, label, seeds=few), "B") for label in VARIANTS]
     rows = {row.label: row for row in tables[3].rows}
@@ -196,6 +197,10 @@ def _cells(scale: Scale) -> Iterator[Cell]:
             (name,) = _names("B", OURS, label, seeds=[seed])
             yield replace(_after(first[OURS, seed], OURS, strategy, "B", ("B",)), name=name, changes=changes)
     for seed in main:
+        for site in "BC":
+            (name,) = _names(site, OURS, MORE_LABELLED, seeds=[seed])
+            cell = _after(first[OURS, seed], OURS, FEATURE, site, (site,))
+            yield replace(cell, name=name, changes=scale.more_labelled)
         base = _after(first[OURS, seed], OURS, FEATURE, "B", ("A", "B"))
         yield replace(
             _after(base, OURS, FEATURE, "C", ("C",)), name=_names("C", OURS, CHAIN, seeds=[seed])[0]

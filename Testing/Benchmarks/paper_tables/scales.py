@@ -23,8 +23,8 @@ class Scale:
     phantom: size of the made-up scans. preset: the product's training preset. common, first, second: changes
     to it (see `TrainConfig.with_overrides`) for all runs, for training on A, and for what comes after.
     slices: of the 2.5D U-Net. seeds: of T4 and T5; others: of the other tables. matched: what all strategies
-    of a table have in common, their "iterations" or the "minutes" of `second`. device: where it trains and
-    segments.
+    of a table have in common, their "iterations" or the "minutes" of `second`. more_labelled: changes for
+    the rows with three labelled crops to one unlabelled. device: where it trains and segments.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Scale:
     second: Mapping[str, Any]
     unet_width: int
     deeplab_width: int
+    more_labelled: Mapping[str, Any]
     slices: int = 5
     seeds: int = 3
     others: int = 1
@@ -58,7 +59,8 @@ REDUCED = Scale(
     preset="cpu_demo",
     common={
         "network": _network(width=16, upsample="bilinear"),  # narrower ones take as long on a CPU
-        "sampling": {"context": 1, "crop": 64},
+        "sampling": {"context": 1, "crop": 64, "batch": 4},
+        "semi": {"batch": 4},
         "finish": {"iterations": 0},
         "spacing_mm": 1.2,
     },
@@ -71,6 +73,7 @@ REDUCED = Scale(
     },
     unet_width=8,
     deeplab_width=8,
+    more_labelled={"sampling": {"batch": 6}, "semi": {"batch": 2}},
     slices=3,
     threads=1,
     segmenting={"threshold": 0.5, "min_lesion_mm3": 20.0, "precision": "auto"},
@@ -83,12 +86,14 @@ FULL = Scale(
     common={
         "network": _network(width=32),
         "sampling": {"context": 1, "crop": 256, "batch": 8},
+        "semi": {"batch": 8},
         "spacing_mm": 0.9,
     },
     first={"iterations": 10_000},
     second={"iterations": 4_000},
     unet_width=32,
     deeplab_width=32,
+    more_labelled={"sampling": {"batch": 12}, "semi": {"batch": 4}},
     others=3,
     device="cuda",
 )
@@ -109,6 +114,7 @@ MICRO = Scale(
     second={"iterations": 2, "checkpoint_every": 2, "validate_every": 2},
     unet_width=2,
     deeplab_width=2,
+    more_labelled={},
     seeds=1,
     threads=1,
 )

@@ -52,6 +52,14 @@ def test_the_second_stage_of_the_paper_is_the_papers() -> None:
     assert preset("mask_only", "semi").semi.adversarial.remain
 
 
+@pytest.mark.parametrize("stage", ["semi", "finetune"])
+@pytest.mark.parametrize("name", ["modern", "cpu_demo"])
+def test_our_second_stage_reads_three_labelled_crops_to_one(name: str, stage: str) -> None:
+    first, config = preset(name), preset(name, stage)
+    assert config.sampling.batch == 3 * config.semi.batch
+    assert config.sampling.batch + config.semi.batch == 2 * first.sampling.batch  # the step costs the same
+
+
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("name", [name for name in PRESETS if preset(name).network.volume is None])
 def test_every_preset_of_a_segmenter_takes_every_strategy(name: str, stage: str) -> None:
