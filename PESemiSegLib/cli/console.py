@@ -5,6 +5,7 @@ Results go to stdout; everything else (progress, notes, errors) goes to stderr, 
 
 from __future__ import annotations
 
+import errno
 import logging
 import signal
 import sys
@@ -118,6 +119,9 @@ def explain(problem: BaseException, *, debug: bool = False) -> int:
         return EXIT_REFUSED
     if isinstance(problem, MemoryError):
         say("error: out of memory; close other programs or use a computer with more memory")
+        return EXIT_REFUSED
+    if isinstance(problem, OSError) and problem.errno == errno.ENAMETOOLONG:
+        say("error: a path that was given is longer than this computer allows; choose a shorter one")
         return EXIT_REFUSED
     hint = "" if debug else "; run again with --debug to see where, and please report it"
     say(f"error: unexpected {type(problem).__name__}: {_one_line(problem)}{hint}")

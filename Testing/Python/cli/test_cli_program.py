@@ -1,5 +1,6 @@
 """The program as a whole: start-up, help, and every failure as one line with the right exit code."""
 
+import errno
 import io
 import signal
 import subprocess
@@ -132,6 +133,7 @@ def test_a_device_that_is_not_there(
         (KeyboardInterrupt(), 130, "stopped\n"),
         (ModuleNotFoundError("x", name="torch"), 2, "pip install 'pesemiseg[train]'\n"),
         (MemoryError(), 2, "error: out of memory"),
+        (OSError(errno.ENAMETOOLONG, "File name too long"), 2, "error: a path that was given is longer"),
         (KeyError("tag"), 1, "error: unexpected KeyError: 'tag'; run again with --debug"),
         (ModuleNotFoundError("x", name="PESemiSegLib.oops"), 1, "error: unexpected ModuleNotFoundError"),
     ],
