@@ -37,7 +37,7 @@ def make(
     layout: Annotated[
         str,
         typer.Option(
-            help="fumpe, read, cad_pe, rspect, nnunet, pairs, seg_nrrd, dicom_seg, scans, list, auto."
+            help="fumpe, read, cad_pe, rspect, nnunet, pairs, seg_nrrd, dicom_seg, scans, phantom, list, auto."
         ),
     ] = "auto",
     site: Annotated[str, typer.Option(help="Name of the site. Default: the data set's.")] = "",
@@ -234,7 +234,7 @@ def register(
 def picture(
     output: Annotated[Path, typer.Option("-o", "--output", help="The PNG to write.")],
     scan: Annotated[Path | None, typer.Option(help="A scan. Default: a made-up patient.")] = None,
-    seed: SeedOption = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, another patient and other changes.")] = 0,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Draw a picture sheet of what each augmentation does to a slice, in HU."""

@@ -71,6 +71,8 @@ def finetune(
     settings = settings_for(
         start, preset, strategy, iterations=iterations, max_minutes=minutes, seed=seed, trust=trust
     )
+    if not settings.takes_unlabelled:
+        console.say(f"note: the strategy {settings.strategy} does not learn from unlabelled scans")
     options = RunOptions(
         manifest=output / MANIFEST,
         folder=output,

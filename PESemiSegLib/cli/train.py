@@ -50,7 +50,7 @@ def train(
             help="cpu_demo, modern, paper, mask_only; rows of the paper's Table 1 such as unet2d; tan2022 "
             "(aorta and pulmonary artery); unet_pl, stitchnet_seed and stitchnet_beta (lung opacities); cpmn "
             "(pairs of scans, for those without contrast agent); with _small for two CPU cores. "
-            "Docs/systems.md has them all."
+            "Docs/training.md has them all."
         ),
     ] = "cpu_demo",
     config: Annotated[Path | None, typer.Option(help="YAML settings, in place of a preset.")] = None,

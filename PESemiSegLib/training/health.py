@@ -122,7 +122,7 @@ class HealthMonitor:
             what = "nothing" if share < 0.5 else "everything"
             yield True, f"The discriminator trusts {what}; set the threshold as a quantile, such as q0.5."
         elif marked is not None and marked < _MIN_TRUSTED:
-            advice = "balance='positive_fraction' with a quantile lets marks be learnt from"
+            advice = "balance='trust' with a quantile lets marks be learnt from"
             yield True, f"The discriminator trusts no marked pixel, background alone; {advice}."
 
     def _judge_positives(self, means: Mapping[str, float]) -> Iterator[Told]:
