@@ -37,7 +37,8 @@ def make(
     layout: Annotated[
         str,
         typer.Option(
-            help="fumpe, read, cad_pe, rspect, nnunet, pairs, seg_nrrd, dicom_seg, scans, phantom, list, auto."
+            help="fumpe, read, cad_pe, rspect, nnunet, pairs, seg_nrrd, dicom_seg, scans, phantom, list or "
+            "auto."
         ),
     ] = "auto",
     site: Annotated[str, typer.Option(help="Name of the site. Default: the data set's.")] = "",

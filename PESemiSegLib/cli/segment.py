@@ -66,7 +66,7 @@ def segment(
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="An artery model: what is marked off the arteries is cut off, and the clot told as their share.",
+            help="An artery model: marks are cut to the arteries, and the clot is told as their share.",
         ),
     ] = None,
     device: DeviceOption = "auto",

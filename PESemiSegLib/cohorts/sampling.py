@@ -123,7 +123,7 @@ class _Crops:
         return np.random.default_rng([self.seed, iteration])
 
     def _draw(self, kind: int, rng: np.random.Generator) -> tuple[int, np.ndarray]:
-        """A volume's number and the (z, y, x) of an anchor: emboli by their anchors, others each patient alike."""
+        """A volume's number and the (z, y, x) of an anchor: all emboli's alike, others each patient alike."""
         kind = next(k for k in (kind, VESSEL, LUNG) if any(map(len, self._points[k])))
         points = self._points[kind]
         counts = np.array([len(p) for p in points], float)
