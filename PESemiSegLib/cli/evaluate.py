@@ -89,6 +89,7 @@ def evaluate(
         if choose:
             _choose(cohort.select(split_wanted), packages, output, settings)
             return
+        _spare(manifest, output)
     outcome = Evaluation(
         cohort,
         models,
@@ -134,6 +135,15 @@ def _cohort(
         cohorts = [from_phantom(folder, validation=0.0, marks=marks) for folder in phantoms]
         return reduce(Manifest.merged, cohorts), None
     return read_manifest(manifest), None if split == "all" else split
+
+
+def _spare(manifest: Path | None, output: Path) -> None:
+    """Raise InputError where the evaluation would write over its own manifest, or remove it."""
+    from PESemiSegLib.errors import InputError
+    from PESemiSegLib.evaluation.tables import NAMES
+
+    if manifest and manifest.name in NAMES and manifest.parent.resolve() == output.resolve():
+        raise InputError(f"{manifest.name} is the name of a table in the folder {output.name}: give another.")
 
 
 def _choose(manifest: Manifest, packages: list[ModelPackage], output: Path, settings: dict[str, Any]) -> None:

@@ -37,6 +37,14 @@ class Agreement:
     second_ml: float
 
 
+def in_use(cases: Iterable[Case]) -> list[Case]:
+    """The cases that models can be compared on; raises InputError where there is none."""
+    chosen = [case for case in cases if case.role != "excluded"]
+    if not chosen:
+        raise InputError("There is no scan to compare the models on; check role and split in the manifest.")
+    return chosen
+
+
 def agreements(
     cases: Iterable[Case],
     first: ModelPackage,
@@ -48,9 +56,7 @@ def agreements(
     **settings: Any,
 ) -> list[Agreement]:
     """Segment every scan with both models, labels unread; raises InputError without scans, Cancelled."""
-    chosen = [case for case in cases if case.role != "excluded"]
-    if not chosen:
-        raise InputError("There is no scan to compare the models on; check role and split in the manifest.")
+    chosen = in_use(cases)
     found: dict[int, Agreement] = {}
     for index, agreement in outcomes(_Work((first, second), settings), chosen, jobs, cancelled):
         found[index] = agreement

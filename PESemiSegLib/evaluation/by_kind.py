@@ -14,15 +14,13 @@ from PESemiSegLib.evaluation.drawing import require_plotting
 from PESemiSegLib.evaluation.folds import CrossValidated
 from PESemiSegLib.evaluation.parallel import CancelCheck, CaseDone
 from PESemiSegLib.evaluation.store import CASES
-from PESemiSegLib.evaluation.wording import written
+from PESemiSegLib.evaluation.wording import model_names, written
 
 if TYPE_CHECKING:
     from PESemiSegLib.evaluation.case import CaseResult
     from PESemiSegLib.evaluation.folds import Model
     from PESemiSegLib.models.kinds import Kind
     from PESemiSegLib.models.package import ModelPackage
-
-AGREEMENT = "agreement.json"
 
 
 @dataclass(frozen=True)
@@ -166,15 +164,21 @@ class Evaluation:
         return Outcome(summary, (self.output / tables.PAGE,))
 
     def _agreement(self, before: ModelPackage, after: ModelPackage) -> Outcome:
+        from PESemiSegLib.evaluation.agreement import in_use
         from PESemiSegLib.evaluation.verdict import compare
 
         def count(done: int, total: int) -> None:
             self.progress(Step(done, total))
 
-        verdict = compare(before, after, self._cases, progress=count, **self._how)
+        cases = in_use(self._cases)
         tables.make_folder(self.output)
-        tables.write_text(self.output / AGREEMENT, tables.to_json(verdict.to_dict()))
-        return Outcome(str(verdict), (self.output / AGREEMENT,))
+        one, other = model_names([before, after])
+        verdict = compare(before, after, cases, progress=count, names=(one, other), **self._how)
+        record = tables.heading() | {
+            "models": [{"name": one, "sha256": before.sha256}, {"name": other, "sha256": after.sha256}]
+        }
+        tables.write_all(self.output, {tables.AGREEMENT: tables.to_json(record | verdict.to_dict())})
+        return Outcome(str(verdict), (self.output / tables.AGREEMENT,))
 
 
 def kind_of(packages: Sequence[Model]) -> Kind:

@@ -71,8 +71,20 @@ def read_folds(folder: Path) -> dict[int, Manifest]:
 
 
 def held_out(folds: Mapping[int, Manifest]) -> Manifest:
-    """The test rows of all folds as one cohort; raises InputError where a patient is in two of them."""
-    return Manifest(tuple(case for fold in folds.values() for case in fold if case.split == "test"), "folds")
+    """All rows of the patients that each fold tests, as one cohort; InputError where one is in two folds.
+
+    Excluded rows too: a scan without contrast medium is one, and belongs to the pair of a tested patient.
+    """
+    rows: list[Case] = []
+    for fold in folds.values():
+        tested = _tested(fold)
+        rows += [case for case in fold if case.key in tested]
+    return Manifest(tuple(rows), "folds")
+
+
+def _tested(fold: Manifest) -> set[str]:
+    """The patients that a fold tests, by key; excluded rows do not tell, whose split no fold draws."""
+    return {case.key for case in fold.select("test")}
 
 
 def cross_validated(packages: Sequence[ModelPackage], folds: Mapping[int, Manifest]) -> CrossValidated:
@@ -81,6 +93,5 @@ def cross_validated(packages: Sequence[ModelPackage], folds: Mapping[int, Manife
     for other in others:
         if (other.info.what, other.info.network) != (first.info.what, first.info.network):
             raise ConfigError("The folds' models have different networks: one method has one.")
-    places = enumerate(folds.values())
-    fold_of = {case.key: n for n, fold in places for case in fold if case.split == "test"}
+    fold_of = {key: n for n, fold in enumerate(folds.values()) for key in _tested(fold)}
     return CrossValidated(tuple(packages), fold_of)

@@ -55,8 +55,7 @@ def facts_of(package: Model) -> dict[str, Any]:
     return facts | {"data_origin": info.data_origin}
 
 
-def write_pictures(folder: Path, pictures: Sequence[Picture]) -> None:
-    """Write the pictures beside the page, as SVG and PNG; raises OutputError."""
-    for picture in pictures:
-        tables.write_bytes(folder / f"{picture.name}.svg", picture.svg)
-        tables.write_bytes(folder / f"{picture.name}.png", picture.png)
+def picture_files(pictures: Sequence[Picture]) -> dict[str, bytes]:
+    """The pictures as files beside the page, SVG and PNG, by name."""
+    svg = {f"{picture.name}.svg": picture.svg for picture in pictures}
+    return svg | {f"{picture.name}.png": picture.png for picture in pictures}

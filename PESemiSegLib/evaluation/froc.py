@@ -19,20 +19,26 @@ class Froc:
     """Points in the order of falling threshold: threshold, false marks per scan, share of emboli found.
 
     The curve ends where false marks are most: at lower thresholds marks grow together, and counting them
-    says nothing any more. grid, low, high: the 95 % band of the share at given false marks per scan, NaN
-    where fewer than two patients have emboli.
+    says nothing any more. resampled: false marks and share of the curves of resampled patients; none where
+    fewer than two patients have emboli.
     """
 
     thresholds: np.ndarray
     false_marks: np.ndarray
     sensitivity: np.ndarray
-    grid: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
+    resampled: tuple[tuple[np.ndarray, np.ndarray], ...]
 
     def at(self, rate: float) -> float:
         """The share found at no more than `rate` false marks per scan, interpolated."""
         return float(_at(self.false_marks, self.sensitivity, np.array([rate]))[0])
+
+    def band(self, rates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Both ends of the 95 % band of the share at these false marks per scan; NaN where there is none."""
+        # Asked where it is needed: between points kept once, a long curve's steep beginning would be lost.
+        if not self.resampled:
+            return np.full(len(rates), np.nan), np.full(len(rates), np.nan)
+        low, high = np.percentile([_at(*curve, rates) for curve in self.resampled], [2.5, 97.5], axis=0)
+        return low, high
 
 
 def froc(results: Sequence[CaseResult], resamples: int = 500, seed: int = 0) -> Froc | None:
@@ -54,14 +60,11 @@ def froc(results: Sequence[CaseResult], resamples: int = 500, seed: int = 0) -> 
     there = np.array([sum(len(r.lesions.lesions) for r in group) for group in groups], float)
     scans = np.array([len(group) for group in groups], float)
     rate, share = _curve(found.sum(0), false.sum(0), there.sum(), scans.sum())
-    grid = np.linspace(0.0, rate[-1], 101)
-    low = high = np.full(len(grid), np.nan)
-    if np.count_nonzero(there) > 1:  # one patient's emboli, drawn again and again, are the same emboli
-        drawn = draw_counts(len(groups), resamples, seed)
-        totals = zip(drawn @ found, drawn @ false, drawn @ there, drawn @ scans, strict=True)
-        band = [_at(*_curve(*total), grid) for total in totals if total[2]]
-        low, high = np.percentile(band, [2.5, 97.5], axis=0)
-    return Froc(thresholds[: len(rate)], rate, share, grid, low, high)
+    # One patient's emboli, drawn again and again, are the same emboli.
+    drawn = draw_counts(len(groups), resamples if np.count_nonzero(there) > 1 else 0, seed)
+    totals = zip(drawn @ found, drawn @ false, drawn @ there, drawn @ scans, strict=True)
+    resampled = tuple(_curve(*total) for total in totals if total[2])
+    return Froc(thresholds[: len(rate)], rate, share, resampled)
 
 
 def sensitivity_at(
@@ -73,13 +76,8 @@ def sensitivity_at(
         return {}
     patients = len(by_patient(results))
     return {
-        f"{rate:g} false marks per scan": Interval(
-            curve.at(rate),
-            float(np.interp(rate, curve.grid, curve.low)),
-            float(np.interp(rate, curve.grid, curve.high)),
-            patients,
-        )
-        for rate in rates
+        f"{rate:g} false marks per scan": Interval(curve.at(rate), float(low), float(high), patients)
+        for rate, low, high in zip(rates, *curve.band(np.array(rates)), strict=True)
         if rate <= curve.false_marks[-1]
     }
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from PESemiSegLib.cohorts.labelmap import known_pe
 from PESemiSegLib.cohorts.manifest import Case, Manifest
-from PESemiSegLib.cohorts.phases import phase_pairs
+from PESemiSegLib.cohorts.phases import REGISTERED, phase_pairs
 from PESemiSegLib.errors import InputError
 from PESemiSegLib.evaluation import tables
 from PESemiSegLib.evaluation.folds import Model
@@ -112,6 +112,7 @@ class _Work(OfModels):
     def do(self, case: Case, cancelled: CancelCheck | None) -> tuple[tuple[IdentifiedScan, ...], bool]:
         """The outcome of one patient, per model; and whether all were stored."""
         others = [self.plain[case.key]] if case.key in self.plain else []
+        registered = any(REGISTERED in other.problems for other in others)
 
         def how(package: ModelPackage) -> dict[str, Any]:
             from PESemiSegLib.inference.identify import WINDOW_RULE
@@ -119,7 +120,7 @@ class _Work(OfModels):
             own = {name: value for name, value in self.settings.items() if name not in _OF_IDENTIFY}
             settings = segmenting(package, own) | {name: self.settings.get(name) for name in _OF_IDENTIFY}
             seen = {"network": asdict(package.info.network_config), "windows": WINDOW_RULE}
-            return seen | {"settings": settings}
+            return seen | {"settings": settings, "registered": registered}
 
         def measured(packages: Sequence[ModelPackage]) -> Iterator[IdentifiedScan]:
             return (self._identified(case, package, cancelled) for package in packages)
@@ -143,12 +144,19 @@ class _Work(OfModels):
         return IdentifiedScan(
             case.patient,
             case.site,
-            pe_free=known_pe(case) == "no",  # by the mask as it was drawn, wherever the other scan ends
+            pe_free=_pe_free(case),
             score=said.pe_probability,
             dice=mask_metrics(said.mask > 0, truth.mask, voxel_mm3).dice if marked else math.nan,
             seconds=seconds,
         )
 
 
+def _pe_free(case: Case) -> bool:
+    """By the manifest or the mask as it was drawn, wherever the other scan ends."""
+    return known_pe(case) == "no"
+
+
 def _read(record: dict[str, Any], case: Case) -> IdentifiedScan:
-    return IdentifiedScan(patient=case.patient, site=case.site, **floats(record))
+    # The manifest may have been corrected since: what it says is no part of the stored result.
+    known = {"patient": case.patient, "site": case.site, "pe_free": _pe_free(case)}
+    return IdentifiedScan(**floats(record) | known)

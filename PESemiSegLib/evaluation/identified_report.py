@@ -34,7 +34,8 @@ CONVENTIONS = (
     f"A scan counts as positive from a probability of {POSITIVE_FROM} on; the paper gives no threshold. The "
     "probability is the network's own figure, not calibrated.",
     "95 % intervals: patients are resampled 2,000 times (percentile bootstrap); Wilson's where a rate is 0 "
-    "or 1. With few patients (below some ten) such intervals are too short.",
+    "or 1, and none for an area that every resample repeats, as that of perfectly separated scans. With few "
+    "patients (below some ten) such intervals are too short.",
     "Dice: mean over the scans with PE, whole scans; of scans without contrast agent the truth is the mask "
     "of the contrast scan, laid onto it.",
     "Differences are to the first model, on the same patients; p is two-sided, of areas by DeLong, of the "
@@ -121,12 +122,8 @@ def write_identified(
         "summary": rows,
         "comparisons": against,
     }
-    tables.write_text(folder / "scans.csv", tables.to_csv(flat))
-    tables.write_text(folder / "summary.csv", tables.to_csv(rows))
-    tables.write_text(folder / "summary.md", markdown)
-    tables.write_text(folder / "evaluation.json", tables.to_json(record))
     models = {name: scans for name, _, scans in entries}
-    PlainPage(
+    page = PlainPage(
         models={name: package for name, package, _ in entries},
         scans=len(results[0]),
         sites=sorted({scan.site for scan in results[0]}),
@@ -146,7 +143,14 @@ def write_identified(
         conventions=CONVENTIONS,
         warning=IDENTIFICATION.warning,
         facts={name: {"reads": _reads(package)} for name, package, _ in entries},
-    ).write(folder)
+    )
+    files: dict[str, str | bytes] = {
+        "scans.csv": tables.to_csv(flat),
+        "summary.csv": tables.to_csv(rows),
+        "summary.md": markdown,
+        "evaluation.json": tables.to_json(record),
+    }
+    tables.write_all(folder, files | page.files())
     return markdown
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from PESemiSegLib.cohorts.manifest import Case
 from PESemiSegLib.errors import InputError
-from PESemiSegLib.evaluation.by_image import image_figures
+from PESemiSegLib.evaluation.by_image import TITLES, image_figures
 from PESemiSegLib.evaluation.classes import ClassMetrics, LabelResult, label_metrics
 from PESemiSegLib.evaluation.evaluate import labelled
 from PESemiSegLib.evaluation.folds import Model
@@ -93,11 +93,16 @@ class _Work(OfModels):
         return LabelResult(case.patient, case.site, metrics, seconds, images)
 
 
+def _images(entry: Sequence[Sequence[Any]]) -> np.ndarray:
+    """(images, TITLES); of a map without any label there is no image, and JSON keeps no shape of that."""
+    return np.array(entry, dtype=float).reshape(-1, len(TITLES))
+
+
 def _read(record: dict[str, Any], case: Case) -> LabelResult:
     return LabelResult(
         patient=case.patient,
         site=case.site,
         classes={name: ClassMetrics(**floats(entry)) for name, entry in record["classes"].items()},
         seconds=float(record["seconds"]),
-        images={name: np.array(entry, dtype=float) for name, entry in record["images"].items()},
+        images={name: _images(entry) for name, entry in record["images"].items()},
     )

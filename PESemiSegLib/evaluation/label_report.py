@@ -74,19 +74,14 @@ def write_label_report(
                 for name, package in zip(names, packages, strict=True)
             ],
             "scans": len(results[0]),
-            "patients": len(set(called.values())),
+            "patients": len(called),
             "seconds_per_scan": [float(np.mean([r.seconds for r in entry])) for entry in results],
             "summary": summaries,
         }
         | ({"comparisons": against} if against else {})
         | ({"images": by_image} if images else {})
     )
-    for name, table in (("classes", rows), ("summary", flat), ("comparisons", compared), ("images", images)):
-        if table:
-            tables.write_text(folder / f"{name}.csv", tables.to_csv(table))
-    tables.write_text(folder / "summary.md", markdown)
-    tables.write_text(folder / "evaluation.json", tables.to_json(record))
-    PlainPage(
+    page = PlainPage(
         models=dict(zip(names, packages, strict=True)),
         scans=len(results[0]),
         sites=sorted({result.site for result in results[0]}),
@@ -102,7 +97,16 @@ def write_label_report(
         ],
         verdicts={f"{name} against {names[0]}": verdict for name, verdict in verdicts.items()},
         conventions=[*CONVENTIONS, *([_BY_IMAGE] if images else [])],
-    ).write(folder)
+    )
+    files: dict[str, str | bytes] = {
+        "classes.csv": tables.to_csv(rows),
+        "summary.csv": tables.to_csv(flat),
+        "comparisons.csv": tables.to_csv(compared),
+        "images.csv": tables.to_csv(images),
+        "summary.md": markdown,
+        "evaluation.json": tables.to_json(record),
+    }
+    tables.write_all(folder, files | page.files())
     return markdown
 
 

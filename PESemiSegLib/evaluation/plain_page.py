@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from PESemiSegLib.evaluation import tables
 from PESemiSegLib.evaluation.by_image import ImageMean
 from PESemiSegLib.evaluation.drawing import Picture
-from PESemiSegLib.evaluation.frame import Frame, facts_of, write_pictures
+from PESemiSegLib.evaluation.frame import Frame, facts_of, picture_files
 from PESemiSegLib.evaluation.verdict import Verdict, p_in_words
 from PESemiSegLib.evaluation.wording import written
 
@@ -58,10 +57,9 @@ class PlainPage:
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    def write(self, folder: Path) -> None:
-        """Write the page, and its pictures beside it; raises OutputError."""
-        write_pictures(folder, self.pictures)
-        tables.write_text(folder / tables.PAGE, self.render())
+    def files(self) -> dict[str, str | bytes]:
+        """The pictures and, at last, the page, by name."""
+        return {**picture_files(self.pictures), tables.PAGE: self.render()}
 
     def render(self) -> str:
         """The page, without outside references."""

@@ -14,6 +14,7 @@ from PESemiSegLib.evaluation.froc import froc
 from PESemiSegLib.evaluation.lesions import size_bin
 from PESemiSegLib.evaluation.scans import Scored, auc_interval, roc
 from PESemiSegLib.evaluation.summary import SIZE_BINS, Wanted, lesion_sensitivity
+from PESemiSegLib.evaluation.wording import written
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,19 +39,22 @@ def _froc(models: Models) -> Picture | None:
     if not known:
         return None
 
+    operating = {name: _operating(models[name]) for name in known}
+    reach = max(4.0, *(2.5 * rate for rate, _ in operating.values()))
+    reach = min(reach, max(1.0, *(curve.false_marks[-1] for curve in known.values())))
+
     def draw(axes: Axes) -> None:
-        reach = 1.0
         for n, (name, curve) in enumerate(known.items()):
-            rate, share = _operating(models[name])
-            reach = max(reach, 2.5 * rate, 4.0)
+            rate, share = operating[name]
             x, y = (np.concatenate([[0.0], values]) for values in (curve.false_marks, curve.sensitivity))
             axes.plot(x, y, color=COLOURS[n % 6])
-            axes.fill_between(curve.grid, curve.low, curve.high, color=COLOURS[n % 6], alpha=0.13, lw=0)
+            shown = np.linspace(0.0, min(reach, curve.false_marks[-1]), 301)
+            axes.fill_between(shown, *curve.band(shown), color=COLOURS[n % 6], alpha=0.13, lw=0)
             axes.plot(rate, share, MARKERS[n % 6], color=COLOURS[n % 6], ms=8, mec="white", clip_on=False)
             # For the legend, line and symbol in one.
             axes.plot([], [], MARKERS[n % 6] + "-", color=COLOURS[n % 6], ms=8, mec="white", label=name)
         axes.set(
-            xlim=(0, min(reach, max(1.0, *(c.false_marks[-1] for c in known.values())))),
+            xlim=(0, reach),
             ylim=(0, 1.02),
             xlabel="False marks per scan",
             ylabel="Share of emboli found",
@@ -95,7 +99,7 @@ def roc_picture(
         axes.plot([0, 1], [0, 1], color="#9aa5b1", lw=1, ls=":")
         for n, (name, (false_rate, true_rate, _)) in enumerate(known.items()):
             area = auc_interval(models[name], resamples=500)
-            label = f"{name}\nAUC {area.value:.2f} [{area.low:.2f}, {area.high:.2f}]"
+            label = f"{name}\nAUC {written(area)}"
             axes.plot(false_rate, true_rate, color=COLOURS[n % 6], label=label, clip_on=False)
             x, y = called(models[name])
             axes.plot(x, y, MARKERS[n % 6], color=COLOURS[n % 6], ms=8, mec="white", clip_on=False)

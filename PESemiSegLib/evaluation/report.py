@@ -11,7 +11,7 @@ from PESemiSegLib.evaluation import tables
 from PESemiSegLib.evaluation.case import CaseResult
 from PESemiSegLib.evaluation.figures import pseudonyms
 from PESemiSegLib.evaluation.folds import CrossValidated
-from PESemiSegLib.evaluation.frame import facts_of, write_pictures
+from PESemiSegLib.evaluation.frame import facts_of, picture_files
 from PESemiSegLib.evaluation.froc import froc, sensitivity_at
 from PESemiSegLib.evaluation.page import Comparison, render
 from PESemiSegLib.evaluation.plots import pictures
@@ -52,15 +52,6 @@ def write_report(
     groups = {name: by_site(entry) for name, entry in models.items()}
     paper = {name: by_site(entry, summarise_paper) for name, entry in models.items()}
     markdown = _summary_markdown(groups, comparisons)
-    write = _Writer(folder)
-    write.rows("patients.csv", _patient_rows(models, called))
-    write.rows("emboli.csv", _embolus_rows(models, called))
-    write.rows("summary.csv", _long_rows(groups))
-    write.rows("paper_compat.csv", _long_rows(paper))
-    write.rows("comparisons.csv", _comparison_rows(comparisons))
-    write.rows("froc.csv", list(_froc_rows(models)))
-    write.rows("roc.csv", list(_roc_rows(models)))
-    write.text("summary.md", markdown)
     record = tables.heading() | {
         "models": facts,
         "sites": groups,
@@ -69,28 +60,22 @@ def write_report(
         "comparisons": [{"first": c.first, "second": c.second} | c.verdict.to_dict() for c in comparisons],
         "patients": _patient_rows(models, called),
     }
-    write.text("evaluation.json", tables.to_json(record))
     made = pictures(models, called)
-    write_pictures(folder, made)
-    page = render(models, facts, made, comparisons, min_overlap=min_overlap, identify=identify)
-    write.text(tables.PAGE, page)
+    files: dict[str, str | bytes] = {
+        "patients.csv": tables.to_csv(_patient_rows(models, called)),
+        "emboli.csv": tables.to_csv(_embolus_rows(models, called)),
+        "summary.csv": tables.to_csv(_long_rows(groups)),
+        "paper_compat.csv": tables.to_csv(_long_rows(paper)),
+        "comparisons.csv": tables.to_csv(_comparison_rows(comparisons)),
+        "froc.csv": tables.to_csv(list(_froc_rows(models))),
+        "roc.csv": tables.to_csv(list(_roc_rows(models))),
+        "summary.md": markdown,
+        "evaluation.json": tables.to_json(record),
+        **picture_files(made),
+        tables.PAGE: render(models, facts, made, comparisons, min_overlap=min_overlap, identify=identify),
+    }
+    tables.write_all(folder, files)
     return markdown
-
-
-class _Writer:
-    """Writes into one folder; a table without rows is not written, and an older one of its name removed."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def rows(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        if rows:
-            self.text(name, tables.to_csv(rows))
-        else:
-            (self._folder / name).unlink(missing_ok=True)
-
-    def text(self, name: str, text: str) -> None:
-        tables.write_text(self._folder / name, text)
 
 
 def _facts(package: Model, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,10 @@ class Scored(Protocol):
 
 
 def auc_interval(results: Sequence[Scored], resamples: int = 2000) -> Interval:
-    """Area under the ROC curve of the scan score, ties counted half; NaN without both kinds of scans."""
+    """Area under the ROC curve of the scan score, ties counted half; NaN without both kinds of scans.
+
+    Where resampling gives one area alone, as for perfectly separated scans, it tells no interval: NaN.
+    """
     positive = np.array([not r.pe_free for r in results], bool)
     score = np.array([r.score for r in results], float)
     value = auc(positive, score)
@@ -41,6 +44,8 @@ def auc_interval(results: Sequence[Scored], resamples: int = 2000) -> Interval:
     pairs = with_pe.sum(1) * without.sum(1)
     wins = ((with_pe @ pair_wins(positive, score)) * without).sum(1)
     low, high = tails(wins[pairs > 0] / pairs[pairs > 0])
+    if low == high:
+        low = high = math.nan
     return Interval(value, low, high, len(patients))
 
 

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -17,6 +18,15 @@ from PESemiSegLib.errors import OutputError
 from PESemiSegLib.models.info import INTENDED_USE
 
 PAGE = "evaluation.html"  # beside the tables, and shows them
+AGREEMENT = "agreement.json"  # instead of all others, where there are no labels
+_TABLES = ("classes", "comparisons", "emboli", "froc", "images", "paper_compat", "patients", "roc", "scans")
+_PICTURES = ("classes", "froc", "patients", "probabilities", "roc", "sizes")
+NAMES = frozenset(
+    {PAGE, AGREEMENT, "evaluation.json", "summary.csv", "summary.md"}
+    | {f"{name}.csv" for name in _TABLES}
+    | {f"{name}.{form}" for name in _PICTURES for form in ("svg", "png")}
+)
+"""The files that an evaluation of any kind leaves in its folder."""
 Row = Mapping[str, Any]
 
 
@@ -67,6 +77,23 @@ def plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
+def write_all(folder: Path, files: Mapping[str, str | bytes]) -> None:
+    """Write the files of one evaluation in their order; an empty one is none.
+
+    Those of NAMES that are not made now are removed: they are an earlier evaluation's. Raises OutputError.
+    """
+    made = {name: content for name, content in files.items() if content}
+    if unknown := made.keys() - NAMES:
+        raise ValueError(f"not among the names of an evaluation's files: {sorted(unknown)}")
+    for name in NAMES - made.keys():
+        try:
+            (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"{name} of before cannot be removed: {error.strerror}.") from error
+    for name, content in made.items():
+        write_bytes(folder / name, content.encode("utf-8") if isinstance(content, str) else content)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a table, aside first, then moved into place; raises OutputError."""
     write_bytes(path, text.encode("utf-8"))
@@ -82,11 +109,13 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder of the tables where it is missing; raises OutputError."""
+    """Make the folder of the tables where it is missing; raises OutputError, also where it takes no file."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"The folder {folder.name} cannot be made: {error.strerror}.") from error
+    if not os.access(folder, os.W_OK):  # told now, and not after hours of work
+        raise OutputError(f"The folder {folder.name} cannot be written to; give another.")
 
 
 def _in_full(row: Row) -> dict[str, Any]:

@@ -25,6 +25,10 @@ BEFORE_AFTER = ("the model before", "the model after")
 Word = Literal["better", "no difference shown", "worse", "no labels"]
 _TITLES = {figure.key: figure.title for figure in COMPARED}
 _GUARDS = ("lesion_sensitivity", "false_marks_per_scan")
+_NO_EMBOLI = (
+    "No held-out patient has an annotated embolus; false marks alone decide, and a model that marks nothing "
+    "makes none."
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ def compare(
     jobs: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
     cancelled: CancelCheck | None = None,
+    names: tuple[str, str] = BEFORE_AFTER,
     **settings: Any,
 ) -> Verdict:
     """Measure two models on the same held-out scans and judge the second against the first.
@@ -72,6 +77,7 @@ def compare(
         manifest: the held-out cases, chosen by the caller (`manifest.select("test")`). Labelled ones decide;
             where there are none, the models' agreement is told and no verdict given.
         folder: where results of single scans are stored, see `evaluate_models`.
+        names: what the two are called in the sentences.
         settings: for `inference.segment`.
 
     Raises InputError without any scan, Cancelled, and what reading and segmenting raise.
@@ -82,7 +88,7 @@ def compare(
             cases, before, after, jobs=jobs, progress=progress, cancelled=cancelled, **settings
         )
         summary = summarise_agreement(found)
-        return Verdict("no labels", agreement_sentences(summary), agreement=summary)
+        return Verdict("no labels", agreement_sentences(summary, names), agreement=summary)
 
     def tell(step: CaseDone[Any]) -> None:
         progress(step.done, step.total)
@@ -96,9 +102,9 @@ def compare(
     }
     if before.info.what.classes > 2:
         label_maps, others = evaluate_labels(cases, [before, after], **how)
-        return judge_labels(label_maps, others)
+        return judge_labels(label_maps, others, names)
     first, second = evaluate_models(cases, [before, after], measuring=Measuring(), **how)
-    return judge(first, second)
+    return judge(first, second, names)
 
 
 def judge(
@@ -112,9 +118,12 @@ def judge(
     test at the 5 % level. Emboli found and false marks are told too, and the deciding figure of each site.
     """
     tests = compare_figures(before, after)
-    primary = tests["dice"] if tests["dice"].patients else tests["false_marks_per_scan"]
+    emboli = tests["dice"].patients > 0
+    primary = tests["dice" if emboli else "false_marks_per_scan"]
     word = _word(primary)
-    sentences = [_opening(word, names), _evidence(primary, names), *_too_few(word, primary)]
+    sentences = [_opening(word, names, emboli), _evidence(primary, names), *_too_few(word, primary)]
+    if not emboli:
+        sentences.append(_NO_EMBOLI)
     sentences += _of_emboli(before, after, names)
     for key in _GUARDS:
         test = tests[key]
@@ -181,9 +190,10 @@ def _of_sites(
             yield f"Site {site} alone: {_evidence(test, names)}"
 
 
-def agreement_sentences(summary: Mapping[str, Any]) -> tuple[str, ...]:
+def agreement_sentences(summary: Mapping[str, Any], names: tuple[str, str] = BEFORE_AFTER) -> tuple[str, ...]:
     """The figures without labels, in words, and what they cannot say."""
     dice = summary["dice_between_models"]
+    first, second = _when(names)
     overlap = (
         "Neither model marks anything on any scan."
         if math.isnan(dice.value)
@@ -194,10 +204,10 @@ def agreement_sentences(summary: Mapping[str, Any]) -> tuple[str, ...]:
         "There are no labels, so there is no verdict: the figures say how far the two models agree, not "
         "which is right.",
         f"Over {_counted(summary['scans'], 'scan')} of {_counted(summary['patients'], 'patient')}: "
-        f"{summary['marks_per_scan_first'].value:.1f} marks per scan before, "
-        f"{summary['marks_per_scan_second'].value:.1f} after; "
-        f"{summary['marked_ml_first'].value:.2f} ml marked before, "
-        f"{summary['marked_ml_second'].value:.2f} ml after.",
+        f"{summary['marks_per_scan_first'].value:.1f} marks per scan {first}, "
+        f"{summary['marks_per_scan_second'].value:.1f} {second}; "
+        f"{summary['marked_ml_first'].value:.2f} ml marked {first}, "
+        f"{summary['marked_ml_second'].value:.2f} ml {second}.",
         overlap,
     )
 
@@ -214,11 +224,14 @@ def _word(test: Paired) -> Literal["better", "no difference shown", "worse"]:
     return "better" if _gain(test) > 0 else "worse"
 
 
-def _opening(word: str, names: tuple[str, str]) -> str:
+def _opening(word: str, names: tuple[str, str], emboli: bool = True) -> str:
+    """The word in a sentence. Without emboli to be found, no model is called better for marking less."""
     first, second = names
     if word == "no difference shown":
-        return f"No difference was shown between {first} and {second}."
+        return f"No difference{'' if emboli else ' in false marks'} was shown between {first} and {second}."
     second = "The" + second[3:] if second.startswith("the ") else second
+    if not emboli:
+        return f"{second} makes {'fewer' if word == 'better' else 'more'} false marks than {first}."
     return f"{second} is {word} than {first}."
 
 

@@ -61,7 +61,7 @@ CONVENTIONS = (
     "95th percentiles of surface distances. Volume error: marked minus true, all scans.",
     "A scan is called positive as soon as it holds one mark. Its score, for the AUC, is the highest "
     "threshold (the core's, where marks are kept for one) at which a mark of at least the smallest size "
-    "remains.",
+    "remains. An AUC that every resample repeats, as that of perfectly separated scans, has no interval.",
 )
 
 

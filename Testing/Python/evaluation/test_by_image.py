@@ -1,13 +1,17 @@
 """StitchNet's tables: figures of images by hand and by scikit-learn, means and errors, the report's files."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_fscore_support
 
+from PESemiSegLib.cohorts.manifest import Case
 from PESemiSegLib.evaluation.by_image import BACKGROUND, TITLES, ImageMean, image_figures, summarise_images
 from PESemiSegLib.evaluation.classes import LabelResult
+from PESemiSegLib.evaluation.label_cases import _read
+from PESemiSegLib.evaluation.store import ResultStore
 from PESemiSegLib.models.kinds import KINDS
 from PESemiSegLib.phantom.opacities import CONSOLIDATION, GROUND_GLASS, HEALTHY_LUNG
 
@@ -66,6 +70,18 @@ def test_means_and_errors_over_images_and_classes() -> None:
     assert str(ImageMean(0.25, 0.04, 9)) == "0.250 ± 0.040"
     assert str(ImageMean(0.25, math.nan, 1)) == "0.250"
     assert str(ImageMean(math.nan, math.nan, 0)) == "n/a"
+
+
+def test_a_stored_scan_without_any_label_joins_the_others(tmp_path: Path) -> None:
+    empty, full = np.zeros((2, 3, 4, 4), np.uint8)
+    full[1, 1:3, 1:3] = 1
+    store = ResultStore(tmp_path, _read)
+    for name, truth in (("empty", empty), ("full", full)):
+        store._save(name, _result(image_figures(truth, truth, NAMES, HEALTHY)))
+    read = [store._load(name, Case("p", "A", Path("p.nii.gz"))) for name in ("empty", "full")]
+    assert [result.images[BACKGROUND].shape for result in read if result] == [(0, 4), (1, 4)]
+    row = summarise_images([result for result in read if result])[0]
+    assert (row["class"], row["IoU"].mean, row["IoU"].images) == (NAMES[0], 1.0, 1)
 
 
 def test_the_reports_overall_rows_are_the_means_of_its_classes() -> None:

@@ -12,7 +12,9 @@ import pytest
 from PESemiSegLib.cli.evaluate import evaluate
 from PESemiSegLib.cli.main import main
 from PESemiSegLib.cohorts.manifest import Case, Manifest, read_manifest, write_manifest
-from PESemiSegLib.errors import Cancelled, ConfigError, InputError
+from PESemiSegLib.errors import Cancelled, ConfigError, InputError, OutputError
+from PESemiSegLib.evaluation import tables, verdict
+from PESemiSegLib.evaluation.agreement import agreement_of
 from PESemiSegLib.evaluation.evaluate import evaluate_cases, evaluate_models
 from PESemiSegLib.evaluation.verdict import compare
 from PESemiSegLib.inference import lung_filter
@@ -193,10 +195,55 @@ def test_several_at_once_give_the_same(finished: Path, manifest: Path, tmp_path:
 
 def test_without_labels_agreement_is_told_and_no_verdict(manifest: Path, eager: Path) -> None:
     cases = read_manifest(manifest).select("val")
-    verdict = compare(read_package(DEMO), read_package(eager), cases, threads=1)
-    assert verdict.word == "no labels"
-    assert "no verdict" in str(verdict)
-    assert json.dumps(verdict.to_dict(), default=str).count("Doe") == 0
+    told = compare(read_package(DEMO), read_package(eager), cases, threads=1)
+    assert told.word == "no labels"
+    assert "no verdict" in str(told)
+    assert json.dumps(told.to_dict(), default=str).count("Doe") == 0
+
+
+def test_two_models_without_labels_are_named_and_the_page_of_before_goes(
+    manifest: Path, eager: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scans themselves are compared by the test above."""
+    marks = np.zeros((2, 4, 4))
+    marks[0, 1:3, 1:3] = 1
+    found = [agreement_of(marks, marks * 0, 10.0, ("Doe", "A"))]
+    monkeypatch.setattr(verdict, "agreements", lambda *_, **__: found)
+    folder = tmp_path / "out"
+    folder.mkdir()
+    for name in ("evaluation.html", "patients.csv", "froc.svg", "notes.html"):
+        (folder / name).write_text("of before")
+    evaluate([str(DEMO), str(eager)], folder, manifest=manifest, split="val")
+    assert {path.name for path in folder.iterdir()} == {"agreement.json", "notes.html"}
+    record = json.loads((folder / "agreement.json").read_text())
+    shas = [read_package(path).sha256 for path in (DEMO, eager)]
+    models = zip(("demo", "eager"), shas, strict=True)
+    assert record["models"] == [{"name": name, "sha256": sha} for name, sha in models]
+    assert "1.0 marks per scan with demo, 0.0 with eager; 0.04 ml marked with demo" in record["sentences"][1]
+    assert "before" not in " ".join(record["sentences"])
+
+
+def test_a_folder_that_takes_no_file_is_refused_before_the_work(
+    manifest: Path, eager: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verdict, "agreements", lambda *_, **__: pytest.fail("the work was done"))
+    (tmp_path / "file").write_text("")
+    (tmp_path / "locked").mkdir()
+    models = [str(DEMO), str(eager)]
+    with pytest.raises(OutputError, match="file cannot be made"):
+        evaluate(models, tmp_path / "file", manifest=manifest, split="val")
+    monkeypatch.setattr(tables.os, "access", lambda path, mode: Path(path).name != "locked")
+    with pytest.raises(OutputError, match="locked cannot be written to"):
+        evaluate(models, tmp_path / "locked", manifest=manifest, split="val")
+
+
+def test_the_manifest_is_not_taken_for_a_table_of_before(manifest: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "patients.csv"
+    write_manifest(read_manifest(manifest), copy)
+    text = copy.read_text()
+    with pytest.raises(InputError, match=r"patients.csv is the name of a table"):
+        evaluate([str(DEMO)], tmp_path, manifest=copy, split="val")
+    assert copy.read_text() == text
 
 
 def test_in_a_cross_validation_each_patient_is_read_by_the_model_that_has_not_seen_him(

@@ -263,6 +263,26 @@ def test_the_command_measures_a_model_that_identifies_once(twins, identifier, tm
     assert "probability of 0.5" in capsys.readouterr().err
 
 
+def test_a_corrected_label_counts_at_once_without_a_second_look(twins, identifier, tmp_path, monkeypatch):
+    first, second, clot = twins
+    asked = []
+    said = SimpleNamespace(pe_probability=0.2, mask=clot)
+    laid = SimpleNamespace(plain=replace(second, mask=first.mask))
+    monkeypatch.setattr(identify_module, "identify", lambda *_, **__: asked.append(1) or said)
+    monkeypatch.setattr(identified, "on_one_grid", lambda *_, **__: laid)
+
+    def pe_free(*cases):
+        ((scan,),) = evaluate_identified(Manifest(cases), [read_package(identifier)], tmp_path)
+        return scan.pe_free
+
+    assert not pe_free(replace(first, pe="yes"), second)
+    assert pe_free(replace(first, pe="no"), second)
+    assert not pe_free(first, second)  # as the mask shows
+    assert len(asked) == 1
+    assert not pe_free(first, replace(second, problems=(NO_CONTRAST, REGISTERED)))
+    assert len(asked) == 2  # the scans lie otherwise now
+
+
 def test_masks_of_emboli_are_those_of_made_up_pairs(tmp_path):
     for name, contrast in (("a", True), ("b", False)):
         folder = tmp_path / name

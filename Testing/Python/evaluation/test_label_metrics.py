@@ -1,11 +1,15 @@
 """Label maps of several classes: Tan et al.'s figures by hand and by scikit-learn; empty classes; tables."""
 
+import json
 import math
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, f1_score, jaccard_score, precision_score
 
+from PESemiSegLib.evaluation import label_report
 from PESemiSegLib.evaluation.before_after import case_lines
 from PESemiSegLib.evaluation.classes import (
     LabelResult,
@@ -15,6 +19,7 @@ from PESemiSegLib.evaluation.classes import (
     label_rows,
     summarise_labels,
 )
+from PESemiSegLib.evaluation.drawing import Picture
 from PESemiSegLib.evaluation.verdict import judge_labels
 
 NAMES = ("Aorta", "Pulmonary artery")
@@ -118,3 +123,42 @@ def test_the_verdict_follows_the_mean_of_the_classes() -> None:
     )
     assert judge_labels(weak, strong).word == "better"
     assert judge_labels(strong, weak).word == "worse"
+
+
+def _package(name: str) -> SimpleNamespace:
+    what = SimpleNamespace(name="arteries", marks="arteries")
+    return SimpleNamespace(sha256=name * 8, info=SimpleNamespace(name=name, what=what, data_origin="phantom"))
+
+
+@pytest.fixture
+def no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The picture is not drawn."""
+    monkeypatch.setattr(label_report, "_classes", lambda *_: Picture("classes", "", "", b"<svg/>", b"png"))
+
+
+def test_a_folder_holds_the_files_of_its_last_evaluation(tmp_path: Path, no_picture: None) -> None:
+    truth = np.array([[[0, 1, 1, 2]]])
+    scans = [LabelResult("p", "A", label_metrics(truth, truth, NAMES, 1.0), 1.0)]
+    for name in ("roc.svg", "roc.png", "patients.csv", "agreement.json", "mine.csv"):
+        (tmp_path / name).write_text("of before")
+    label_report.write_label_report(tmp_path, [_package("one"), _package("two")], [scans, scans])
+    assert (tmp_path / "comparisons.csv").exists()
+    label_report.write_label_report(tmp_path, [_package("one")], [scans])
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "mine.csv",
+        "classes.csv",
+        "summary.csv",
+        "summary.md",
+        "evaluation.json",
+        "evaluation.html",
+        "classes.svg",
+        "classes.png",
+    }
+
+
+def test_patients_of_two_sites_under_one_name_are_two(tmp_path: Path, no_picture: None) -> None:
+    truth = np.array([[[0, 1, 1, 2]]])
+    metrics = label_metrics(truth, truth, NAMES, 1.0)
+    scans = [LabelResult("001", site, metrics, 1.0) for site in "AB"]
+    label_report.write_label_report(tmp_path, [_package("one")], [scans], identify=True)
+    assert json.loads((tmp_path / "evaluation.json").read_text())["patients"] == 2

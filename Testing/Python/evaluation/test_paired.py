@@ -91,7 +91,13 @@ def test_scans_without_pe_are_judged_by_false_marks(make_result) -> None:  # typ
     quiet = [make_result(f"p{n}", 0, 0, n % 2) for n in range(7)]
     verdict = judge(noisy, quiet)
     assert verdict.word == "better"
+    assert verdict.sentences[0] == "The model after makes fewer false marks than the model before."
     assert "False marks per scan" in verdict.sentences[1]
+    assert verdict.sentences[2].startswith("No held-out patient has an annotated embolus; false marks alone")
+    assert judge(quiet, noisy).sentences[0].startswith("The model after makes more false marks")
+    assert judge(quiet, quiet).sentences[0].startswith("No difference in false marks was shown between")
+    with_one = judge([*noisy, make_result("p7", 1, 1)], [*quiet, make_result("p7", 1, 1)])
+    assert "No held-out patient" not in str(with_one)
     whole = summarise(quiet, resamples=50)
     assert (whole["scans_without_pe"], whole["scans_without_pe_and_marks"]) == (7, 4)
     assert np.isnan(whole["dice"].value)

@@ -2,6 +2,8 @@
 
 import math
 import tracemalloc
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,11 +11,13 @@ from monai.metrics import compute_fp_tp_probs, compute_froc_curve_data
 from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
-from PESemiSegLib.evaluation.froc import froc, sensitivity_at
+from PESemiSegLib.evaluation.bootstrap import draw_counts
+from PESemiSegLib.evaluation.froc import FALSE_MARK_RATES, froc, sensitivity_at
 from PESemiSegLib.evaluation.lesions import match_lesions
 from PESemiSegLib.evaluation.marks import TOUCHING, Emboli
-from PESemiSegLib.evaluation.scans import auc, roc
-from PESemiSegLib.evaluation.sweep import FROC_THRESHOLDS, cut_at, scan_score, sweep_counts
+from PESemiSegLib.evaluation.plots import _roc
+from PESemiSegLib.evaluation.scans import auc, auc_interval, roc
+from PESemiSegLib.evaluation.sweep import FROC_THRESHOLDS, CurvePoint, cut_at, scan_score, sweep_counts
 
 WHOLE = (slice(None),) * 3
 
@@ -108,6 +112,51 @@ def test_emboli_of_one_patient_give_no_interval(make_result, others: list[int], 
     interval = sensitivity_at(results)["1 false marks per scan"]
     assert interval.value == pytest.approx(0.5)
     assert np.isfinite([interval.low, interval.high]).tolist() == [known, known]
+
+
+def test_the_interval_of_a_long_curve_is_that_of_its_resamples(make_result) -> None:  # type: ignore[no-untyped-def]
+    """Hundreds of false marks a scan at the lowest threshold, and nearly all that matters below ten."""
+    rng = np.random.default_rng(0)
+    found = np.sort(rng.integers(0, 5, (15, 3)), axis=1)
+    false = np.cumsum(rng.integers([0, 1, 150], [2, 6, 400], (15, 3)), axis=1)
+    results = []
+    for n, counts in enumerate(zip(found, false, strict=True)):
+        points = zip((0.9, 0.5, 0.05), *(each.tolist() for each in counts), strict=True)
+        curve = tuple(CurvePoint(threshold, hits, marks, hits + marks) for threshold, hits, marks in points)
+        results.append(replace(make_result(f"p{n}", 4, 2), curve=curve))
+    told = list(sensitivity_at(results).values())
+    assert len(told) == 5
+    for rate, interval in zip(FALSE_MARK_RATES, told, strict=True):
+        shares = [
+            np.interp(rate, [0.0, *(drawn @ false / 15)], [0.0, *(drawn @ found / 60)])
+            for drawn in draw_counts(15, 500)
+        ]
+        assert [interval.low, interval.high] == pytest.approx(np.percentile(shares, [2.5, 97.5]).tolist())
+        assert interval.low < interval.value < interval.high
+
+
+def _scored(key: str, pe_free: bool, score: float) -> SimpleNamespace:
+    return SimpleNamespace(key=key, pe_free=pe_free, score=score)
+
+
+def test_an_area_that_every_resample_repeats_has_no_interval() -> None:
+    apart = [_scored(f"p{n}", n > 2, 0.9 - n / 10) for n in range(6)]
+    assert str(auc_interval(apart)) == "1.000"  # 3 of 3 on either side tell little
+    assert np.isnan(auc_interval([_with_score(scan, 1 - scan.score) for scan in apart]).low)
+    assert np.isnan(auc_interval([_with_score(scan, 0.0) for scan in apart]).high)
+    mixed = auc_interval([*apart, _scored("p6", True, 0.95)])
+    assert mixed.low < mixed.value < mixed.high == 1.0
+
+
+def _with_score(scan: SimpleNamespace, score: float) -> SimpleNamespace:
+    return _scored(scan.key, scan.pe_free, score)
+
+
+def test_the_legend_of_one_patient_tells_no_interval(make_result) -> None:  # type: ignore[no-untyped-def]
+    picture = _roc({"one": [make_result("a", 1, 1), make_result("a", 0, 0)]})
+    assert picture is not None
+    assert b"AUC 1.00 -->" in picture.svg
+    assert b"nan" not in picture.svg
 
 
 def test_areas_are_scikit_learns() -> None:
