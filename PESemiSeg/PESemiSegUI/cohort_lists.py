@@ -30,16 +30,18 @@ def newFolder() -> Path:
 
 
 def joined(before: Cases, new: Cases, replacing: bool) -> Manifest:
-    """Both in one. Raises PESemiSegError where a patient is in two splits, or a scan there twice.
+    """Both in one; all scans of a patient take the split that was there first, excluded ones too.
 
     replacing: a scan of `new` that is there already, by its voxels, keeps its row and gets the new mask.
+    Raises PESemiSegError where a scan is there twice.
     """
+    splits = {case.key: case.split for case in (*new, *before) if case.role != "excluded"}
     rows = {case.fingerprint: index for index, case in enumerate(before) if case.fingerprint}
     cases, rest = list(before), []
     for case in new:
         index = rows.get(case.fingerprint) if replacing else None
         if index is None:
-            rest.append(case)
+            rest.append(replace(case, split=splits.get(case.key, case.split)))
         else:
             old = before[index]
             cases[index] = replace(
@@ -50,12 +52,12 @@ def joined(before: Cases, new: Cases, replacing: bool) -> Manifest:
 
 def counts(cases: Cases) -> dict[str, int]:
     """Patients to train with labels, without labels, and held out with labels."""
-    groups: dict[str, set[str]] = {"labelled": set(), "unlabelled": set(), "held_out": set()}
-    for case in cases:
-        if case.role == "excluded":
-            continue
-        held = case.split == "test" and case.role == "labelled"
-        groups["held_out" if held else case.role].add(case.key)
+    labelled = [case for case in cases if case.role == "labelled"]
+    groups = {
+        "labelled": {case.key for case in labelled if case.split != "test"},
+        "unlabelled": {case.key for case in _bare(cases)},
+        "held_out": {case.key for case in labelled if case.split == "test"},
+    }
     return {name: len(patients) for name, patients in groups.items()}
 
 
@@ -66,9 +68,16 @@ def write(cases: Cases) -> tuple[Path, Path]:
     """
     folder = newFolder()
     labelled = [case for case in cases if case.role == "labelled"]
-    bare = [
-        replace(case, mask=None, lesions=None, split="train") for case in cases if case.role == "unlabelled"
-    ]
     write_manifest(Manifest(tuple(labelled)), folder / "labelled.csv")
-    write_manifest(Manifest(tuple(bare)), folder / "unlabelled.csv")
+    write_manifest(Manifest(_bare(cases)), folder / "unlabelled.csv")
     return folder / "labelled.csv", folder / "unlabelled.csv"
+
+
+def _bare(cases: Cases) -> Cases:
+    """The scans to learn from without labels: not those of patients who judge the result with a mask."""
+    judges = {case.key for case in cases if case.role == "labelled" and case.split != "train"}
+    return tuple(
+        replace(case, mask=None, lesions=None, split="train")
+        for case in cases
+        if case.role == "unlabelled" and case.key not in judges
+    )

@@ -91,7 +91,8 @@ class CohortPanel(Panel):
     def addFolder(self, path: str) -> None:
         """Look through a folder in a job; what it holds joins the table."""
         if path:
-            self._look({"path": path}, self.ui.testSpin.value / 100)
+            source = {"path": path, "fallback_site": self.ui.siteEdit.text.strip()}
+            self._look(source, self.ui.testSpin.value / 100)
 
     def addReviewed(self, folder: Path) -> None:
         """A scan that was reviewed, with its mask; it takes the place of the same scan without one."""
@@ -175,23 +176,24 @@ class CohortPanel(Panel):
             self.open(Path(text))
 
     def open(self, path: Path) -> None:
-        """Add the cases of a manifest, on a thread."""
-        before, replacing = self.cases, self._reviewed
+        """Add the cases of a manifest, which is read on a thread; the table can be edited meanwhile."""
+        replacing, self._reviewed = self._reviewed, False
 
-        def read() -> Manifest:
-            return cohort_lists.joined(before, read_manifest(path).cases, replacing)
+        def take(manifest: Manifest) -> None:
+            try:
+                self.cases = cohort_lists.joined(self.cases, manifest.cases, replacing).cases
+            except PESemiSegError as error:
+                failed(error)
+                return
+            self._show()
+            self._next()
 
         def failed(error: Exception) -> None:
             self._fail(_("The list cannot be used: {why}").format(why=error))
             self._next()
 
-        self._reviewed = False
-        self._task = Task(read, self._take, failed)
-
-    def _take(self, manifest: Manifest) -> None:
-        self.cases = manifest.cases
-        self._show()
-        self._next()
+        self._task = Task(lambda: read_manifest(path), take, failed)
+        self._updateButtons()
 
     def _onSave(self) -> None:
         title = _("Save the list")

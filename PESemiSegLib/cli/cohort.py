@@ -41,7 +41,12 @@ def make(
             "auto."
         ),
     ] = "auto",
-    site: Annotated[str, typer.Option(help="Name of the site. Default: the data set's.")] = "",
+    site: Annotated[
+        str,
+        typer.Option(
+            help="Name of the site; models and reports name it. Default: the data set's, else the folder's."
+        ),
+    ] = "",
     label_style: Annotated[str, typer.Option(help="How its annotators draw. Default: the data set's.")] = "",
     role: Annotated[Role, typer.Option(help="auto: labelled where there is a mask.")] = Role.auto,
     validation: Annotated[float, typer.Option(min=0, max=1, help="Share of the patients.")] = 0.0,

@@ -31,6 +31,7 @@ class BuildOptions:
     """How a data set becomes a manifest.
 
     masks: folder for the masks that must be written anew. site, label_style: empty takes the data set's own.
+    fallback_site: of a data set that names none; empty takes the folder's name, which may be a patient's.
     role: "auto" (labelled where there is a mask), "labelled" or "unlabelled" (masks are left out).
     open_scans: read every scan, for its fingerprint and to see that it can be used; off for large pools.
     """
@@ -40,6 +41,7 @@ class BuildOptions:
     label_style: str = ""
     role: str = "auto"
     open_scans: bool = True
+    fallback_site: str = ""
 
     def __post_init__(self) -> None:
         if self.role not in ("auto", "labelled", "unlabelled"):
@@ -152,7 +154,7 @@ def _case(entry: Entry, adapter: Adapter, source: Path, options: BuildOptions) -
     labelled = entry.mask is not None and options.role != "unlabelled"
     case = Case(
         patient=entry.patient,
-        site=options.site or entry.site or adapter.site or _name(source),
+        site=options.site or entry.site or adapter.site or options.fallback_site or _name(source),
         image=entry.image,
         role="labelled" if labelled else "unlabelled",
         label_style=(options.label_style or entry.label_style or adapter.label_style) if labelled else "",

@@ -41,6 +41,12 @@ class LungFilter:
         return mask
 
 
+def require_mode(mode: str) -> None:
+    """Raise ConfigError for a filter that there is not."""
+    if mode not in get_args(Mode):
+        raise ConfigError(f"lung filter {mode!r} is unknown; choose {', '.join(get_args(Mode))}")
+
+
 def make_filter(mode: Mode, hu: np.ndarray, lungs: LungField) -> LungFilter:
     """Build the lung filter for `hu` int16 (z, y, x), of which `lungs` is the lung field.
 
@@ -48,8 +54,7 @@ def make_filter(mode: Mode, hu: np.ndarray, lungs: LungField) -> LungFilter:
     down; it contains the hila and the mediastinal arteries. "paper": 1A.7 (a) and (b), see `_paper`. "none":
     all. Without lungs the filter lets everything stand. Raises ConfigError for another mode.
     """
-    if mode not in get_args(Mode):
-        raise ConfigError(f"lung filter {mode!r} is unknown; choose {', '.join(get_args(Mode))}")
+    require_mode(mode)
     if mode == "none" or not lungs.found:
         return LungFilter(mode, None, lungs.stride)
     allowed = _hull(lungs) if mode == "hull" else _paper(hu, lungs.stride)

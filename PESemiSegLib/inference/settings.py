@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from PESemiSegLib.errors import ConfigError
-from PESemiSegLib.inference.lung_filter import Mode
+from PESemiSegLib.inference.lung_filter import Mode, require_mode
 
 if TYPE_CHECKING:
     from PESemiSegLib.models.package import ModelPackage
@@ -47,6 +47,7 @@ class Settings:
         The package's core belongs to the package's threshold: a caller who names a threshold alone gets that
         one threshold.
         """
+        require_mode(self.lung_filter)
         threshold = package.info.threshold if self.threshold is None else self.threshold
         smallest = package.info.min_lesion_mm3 if self.min_lesion_mm3 is None else self.min_lesion_mm3
         if not 0.0 < threshold <= 1.0:

@@ -18,11 +18,21 @@ from PESemiSegLib.table import read_table, read_text
 
 _MAX_FILES = 200_000  # of one folder; names of folders are never left out, and `_SCAN` knows most of the rest
 _SHORTEST = 3  # shorter names would blot out ordinary words: they count as parts of paths and in quotes
+_SHORTEST_NUMBER = 6  # the same of names without a letter, such as 031 or 2.5, which may be any figure
 _COMMON = frozenset(
     {
         *("data", "home", "user", "users", "work", "tmp", "var", "mnt", "media", "root", "share"),
         *("image", "images", "mask", "masks", "scan", "scans", "label", "labels", "lesions", "clot"),
         *("series", "slice", "volume", "dicom", "input", "segmentation", "confidence"),
+    }
+)
+_OWN = frozenset(  # what the program's sentences say; written otherwise, Val say, it is a name
+    {
+        *("labelled", "unlabelled", "excluded", "train", "training", "val", "validation", "test", "split"),
+        *("manifest", "cohort", "cohorts", "site", "case", "cases", "patient", "patients", "scans", "crops"),
+        *("model", "models", "base", "before", "after", "adapted", "demo", "new", "run", "job", "jobs"),
+        *("result", "results", "evaluation", "report", "verdict", "cache", "pesemiseg"),
+        *("embolus", "emboli", "arteries", "opacities", "lung", "lungs", "plain", "contrast"),
     }
 )
 _A_FILE = "<a file of the input>"
@@ -118,16 +128,17 @@ def _words(text: str) -> list[str]:
 
 
 def _pattern(name: str) -> str:
-    """Matches the name as a whole; one of one or two letters only where it must be a name."""
+    """Matches the name as a whole; a short one, or a short number, only where it must be a name."""
     text = re.escape(name)
-    if len(name) >= _SHORTEST:
+    if len(name) >= (_SHORTEST if re.search(r"[^\W\d_]", name) else _SHORTEST_NUMBER):
         return rf"(?<!\w){text}(?!\w)"
     return rf"(?<=[/\\]){text}(?!\w)|(?<!\w){text}(?=[/\\])|(?<=['\"]){text}(?=['\"])"
 
 
 def _is_common(name: str) -> bool:
     """Whether a name says nothing of a patient: mask.nii.gz, or the home folder."""
-    return _EXTENSION.sub("", name).lower() in _COMMON
+    bare = _EXTENSION.sub("", name)
+    return bare in _OWN or bare.lower() in _COMMON
 
 
 def _of_path(path: Path) -> Iterator[str]:

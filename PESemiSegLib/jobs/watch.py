@@ -150,11 +150,12 @@ class Watch:
         self.job.ask(request)
 
     def _verdict(self) -> Verdict:
-        verdict = judge(self._evidence())
-        if not self._was_read and self._process is None and verdict.state == STARTING:
-            if not self._status_path.exists():
-                return Verdict(CREATED)
-        elif verdict.state == LOST or (verdict.state == CANCELLED and self._status.state not in ENDED):
+        seen = self._evidence()
+        if not self._was_read and self._process is None and not self._status_path.exists():
+            # nobody has started it yet: in a cluster's queue it may wait for days
+            return Verdict(CANCELLED, "stopped as asked") if seen.asked_to_cancel else Verdict(CREATED)
+        verdict = judge(seen)
+        if verdict.state == LOST or (verdict.state == CANCELLED and self._status.state not in ENDED):
             verdict = judge(self._evidence())  # it may have ended well between the two readings
         if verdict.state == DONE:
             return self._checked()

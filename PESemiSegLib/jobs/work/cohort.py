@@ -12,15 +12,16 @@ if TYPE_CHECKING:
     from PESemiSegLib.cohorts.manifest import Case
 
 MANIFEST, MASKS = "manifest.csv", "masks"
+_SITE = "ours"  # a folder may be called as a patient is, and models and reports name sites
 _KNOWN = {"sources", "validation", "test", "seed", "open_scans"}
 
 
 def work(context: Context) -> list[Path]:
     """Make one manifest of all sources.
 
-    Parameters: `sources`, a list of {`path`, and maybe `site`, `role`, `layout`}; `validation` and `test`
-    (shares of the patients held out), `seed`; `open_scans` (true: each scan is read, so that what cannot be
-    used is found now).
+    Parameters: `sources`, a list of {`path`, and maybe `site`, `fallback_site` ("ours", for scans whose data
+    set names no site), `role`, `layout`}; `validation` and `test` (shares of the patients held out), `seed`;
+    `open_scans` (true: each scan is read, so that what cannot be used is found now).
 
     Result: `manifest.csv`, with a mask folder beside it where a data set's masks had to be written anew.
     Raises what reading and splitting raise.
@@ -47,6 +48,7 @@ def work(context: Context) -> list[Path]:
             site=source.get("site", ""),
             role=source.get("role", "auto"),
             open_scans=params.get("open_scans", True),
+            fallback_site=source.get("fallback_site") or _SITE,
         )
         found = build_manifest(source["path"], options, layout=source.get("layout", "auto"), progress=tell)
         cohort = found if cohort is None else cohort.merged(found)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from PESemiSegLib.jobs.context import Context
 from PESemiSegLib.jobs.files import write_json
+from PESemiSegLib.jobs.work.evaluate import require_settings
 from PESemiSegLib.jobs.work.train import RUN, Listener, cached, files_of, require
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ def work(context: Context) -> list[Path]:
     """Adapt a model, or go on from the checkpoint in `run`.
 
     Parameters: `base` (a model's name or path), `labelled` (a manifest), `unlabelled` (folders or manifests);
-    `site`, `preset`, `strategy`, `overrides`, `device`, `threads`, `name`, `cache`, `command`; `settings` (of
-    `inference.segment`, for the verdict); `dry_run` (true: two batches, and what a run would take).
+    `site`, `preset`, `strategy`, `overrides`, `device`, `threads`, `name`, `cache`, `command`; `settings`
+    (for the verdict, see `require_settings`); `dry_run` (true: two batches, and what a run would take).
 
     Results: the package `run/model`, `verdict.json`, and `run/evaluation/*`, with a page where labelled
     patients were held out; of a dry run `rehearsal.json`. Raises what reading and training raise.
@@ -44,7 +45,9 @@ def work(context: Context) -> list[Path]:
     params = context.params
     require(context, _KNOWN, "base", "labelled", "unlabelled")
     context.progress("read")
-    base = Store().find(params["base"]).path
+    package = Store().find(params["base"])
+    require_settings(params.get("settings", {}), package)
+    base = package.path
     config = settings_for(base, params.get("preset"), params.get("strategy"), **params.get("overrides", {}))
     folder = context.folder / RUN
     begun = (folder / CHECKPOINT).exists()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from PESemiSegLib.inference.identification import IdentifyResult
 
 CAM, SUMMARY = "cam.npy", "identification.json"
-_SETTINGS = {
+SETTINGS = {
     *("scan_from", "any_phase", "device", "precision", "engine", "whole", "lung_filter", "threshold"),
     *("min_lesion_mm3", "threads", "strict"),
 }
@@ -35,7 +35,7 @@ def work(context: Context) -> list[Path]:
     from PESemiSegLib.inference.save_identification import save_identification
     from PESemiSegLib.models.store import Store
 
-    settings, walk = settings_of(context, _SETTINGS), told(context)
+    settings, walk = settings_of(context, SETTINGS), told(context)
     if not (model := context.params.get("model")):
         raise ConfigError("an identify job needs a `model`: none of this kind comes with the program")
     context.progress("read")

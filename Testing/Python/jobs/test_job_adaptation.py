@@ -75,6 +75,29 @@ def test_a_finetune_job_ends_with_a_verdict_and_a_page(home: Path, cohort: Path,
             assert b"Geheim" not in file.read_bytes(), file.name
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [({"strict": True}, "no setting strict"), ({"threads": "1"}, "threads: expected int")],
+)
+def test_settings_of_the_verdict_are_checked_before_the_training(
+    home: Path,
+    cohort: Path,
+    base: Path,
+    settings: dict[str, object],
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from PESemiSegLib.errors import ConfigError
+    from PESemiSegLib.jobs.context import Context
+    from PESemiSegLib.jobs.folder import Job
+    from PESemiSegLib.jobs.work.finetune import work
+
+    monkeypatch.setattr("PESemiSegLib.training.gather.gather", lambda *_, **__: pytest.fail("it has begun"))
+    params = {"base": base, "labelled": cohort / "m.csv", "unlabelled": cohort / "new", "settings": settings}
+    with pytest.raises(ConfigError, match=words):
+        work(Context(Job.create("finetune", params)))
+
+
 def test_an_evaluate_job_ends_with_a_page(home: Path, cohort: Path, base: Path) -> None:
     params = {"manifest": cohort / "m.csv", "split": "all", "model": base, "settings": {"threads": 1}}
     watch = runner.submit("evaluate", params)

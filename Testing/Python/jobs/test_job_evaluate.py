@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from PESemiSegLib.cli.main import main
+from PESemiSegLib.errors import ConfigError
 from PESemiSegLib.jobs.context import Context
 from PESemiSegLib.jobs.folder import Job
 from PESemiSegLib.jobs.work.evaluate import work
@@ -98,3 +99,38 @@ def test_other_kinds_get_the_tables_of_the_command(
     assert [event["stored"] for event in events if event["kind"] == "case"] == [False, True]
     kept = "".join(path.read_text(encoding="utf-8") for path in job.path("cases").iterdir())
     assert "Geheim" not in kept
+
+
+@pytest.mark.parametrize(
+    ("kind", "params", "words"),
+    [
+        ("arteries", {"settings": {"strict": True}}, "no setting strict; there are .*threshold"),
+        ("arteries", {"settings": {"thredas": 1}}, "no setting thredas"),
+        ("arteries", {"settings": {"threads": "1"}}, "threads: expected int"),
+        ("arteries", {"settings": {"threads": 0}}, "threads 0 must be at least 1"),
+        ("arteries", {"settings": {"lung_filter": "huul"}}, "lung filter 'huul' is unknown"),
+        ("arteries", {"settings": {"precision": "fp17"}}, "precision 'fp17' is unknown"),
+        ("arteries", {"settings": None}, "settings must be names with values, not None"),
+        ("identifier", {"settings": {"any_phase": True}}, "no setting any_phase; there are .*scan_from"),
+        ("identifier", {"settings": {"batch": 2}}, "no setting batch"),
+        ("arteries", {"min_overlap": "0.5"}, "min_overlap '0.5'"),
+        ("arteries", {"min_overlap": 2}, "min_overlap 2 "),
+        ("arteries", {"at_once": "2"}, "at_once '2'"),
+        ("arteries", {"at_once": 0}, "at_once 0"),
+    ],
+)
+def test_what_is_asked_is_checked_before_anything_is_read(
+    kind: str,
+    params: dict[str, object],
+    words: str,
+    request: pytest.FixtureRequest,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, table = request.getfixturevalue(kind)
+    monkeypatch.setattr(
+        "PESemiSegLib.cohorts.manifest.read_manifest", lambda path: pytest.fail("it has begun")
+    )
+    with pytest.raises(ConfigError, match=words) as refused:
+        work(Context(Job.create("evaluate", {"manifest": table, "model": model, **params})))
+    assert "\n" not in str(refused.value)

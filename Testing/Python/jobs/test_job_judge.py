@@ -169,6 +169,24 @@ def test_a_job_that_nobody_started(job: Job) -> None:
     assert look(job).state == "created"
 
 
+def test_a_job_waits_for_its_start_as_long_as_it_takes(job: Job) -> None:
+    """In the queue of a cluster, for days."""
+    clocks = Clocks()
+    watch = watched(job, None, clocks)
+    clocks.pass_by(100, watch)
+    assert watch.poll().state == "created"
+    assert not watch.poll().ended
+    write_json(job.path(names.STATUS), AT_WORK.with_changes(heartbeat_s=5e9).to_dict())
+    assert watch.poll().state == "running"
+
+
+def test_a_job_that_is_cancelled_before_its_start_is_over(job: Job) -> None:
+    watch = watched(job, None, Clocks())
+    assert watch.poll().state == "created"
+    job.ask(names.CANCEL)
+    assert watch.poll().state == "cancelled"
+
+
 def test_a_list_reads_no_results(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     """Gigabytes on a slow disk, and files that Windows then could not remove."""
     from PESemiSegLib.jobs import status as status_module

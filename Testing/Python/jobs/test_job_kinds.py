@@ -141,6 +141,30 @@ def test_a_bad_description_is_one_line(
         work(Context(Job.create("segment", {"model": model} | params)))
 
 
+def test_a_cohort_job_takes_no_folders_name_for_a_site(home: Path, tmp_path: Path) -> None:
+    """A folder of one patient is called as the patient is, and sites are named in models and reports."""
+    from PESemiSegLib.cohorts.manifest import read_manifest
+    from PESemiSegLib.jobs.context import Context
+    from PESemiSegLib.jobs.work.cohort import work
+    from PESemiSegLib.volumes.grid import Grid
+    from PESemiSegLib.volumes.write import write_nifti
+
+    def sites(folder: str, **source: str) -> set[str]:
+        source["path"] = str(tmp_path / folder / "MILLER_Anna")
+        (table,) = work(Context(Job.create("cohort", {"sources": [source], "open_scans": False})))
+        return {case.site for case in read_manifest(table)}
+
+    grid = Grid(chest().shape, np.diag([3.0, 3.0, 5.0, 1.0]))
+    for name in ("scans/MILLER_Anna/p1", "named/MILLER_Anna/images/001", "named/MILLER_Anna/rs/9RefStd"):
+        path = tmp_path / f"{name}.nii.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_nifti(path, chest(), grid)
+    assert sites("scans") == {"ours"}
+    assert sites("scans", fallback_site="B") == {"B"}
+    assert sites("named", fallback_site="B") == {"CAD-PE"}
+    assert sites("named", site="C") == {"C"}
+
+
 def test_the_probe_tells_what_runs_here(home: Path) -> None:
     watch = runner.submit("probe", {})
     seen = done(watch.wait(200))
@@ -244,6 +268,27 @@ def test_redaction_leaves_the_words_of_a_model_alone(tmp_path: Path, model: Path
     redact = Redactor({"base": str(model), "input": str(tmp_path / "Meier_Hans")})
     sentence = "No difference was shown between the model before and the model after"
     assert redact(f"{sentence}, Meier_Hans.") == f"{sentence}, <input>."
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "L_seg on labelled crops, L_semi on unlabelled crops: 0.01 of the model before, val and test",
+        "Dice: 0.22 before, 0.31 after; permutation p = 0.031, Wilcoxon p = 0.001, 1.25 false marks",
+        "iteration 100: checkpoint of the run; 31 patients, 12345 slices",
+    ],
+)
+def test_redaction_leaves_sentences_and_figures_alone(tmp_path: Path, said: str) -> None:
+    """Of a fine-tuning as the panel starts it, on patients that are numbers, as those of CAD-PE are."""
+    lists = {name: tmp_path / "run" / "val" / f"{name}.csv" for name in ("labelled", "unlabelled")}
+    lists["labelled"].parent.mkdir(parents=True)
+    for path in lists.values():
+        path.write_text("patient,image\n001,a/001.nrrd\n031,1.25/031\n100,12345/100\n0047111,Val/VAL.nrrd\n")
+    params = {**lists, "base": tmp_path / "run" / "model"}
+    redact = Redactor({name: str(path) for name, path in params.items()})
+    assert redact(said) == said
+    real = "CAD-PE/031 and a/001.nrrd, '100', 0047111, Val"
+    assert redact(real) == "CAD-PE/<row 3> and <row 2>, '<row 4>', <row 5>, <row 5>"
 
 
 def test_redaction_of_what_is_written_in_pieces(tmp_path: Path) -> None:
