@@ -5,7 +5,7 @@ from slicer.i18n import tr as _
 
 from PESemiSegLib.errors import PESemiSegError
 
-from . import export, identified, models, scan_run, scene, segment_texts, views
+from . import devices, export, identified, machine, models, scan_run, scene, segment_texts, views
 from .base import AMBER, Panel, setEnabled
 from .identify_run import IdentifyRun
 from .scan_run import News, Request
@@ -20,6 +20,7 @@ class IdentifyPanel(Panel):
         super().__init__(path, page)
         self._run = IdentifyRun(self.show)
         self._entries: list[models.Entry] = []
+        self._probe = machine.rememberedProbe()
         ui = self.ui
         ui.warningLabel.setStyleSheet(AMBER)
         ui.plainSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._onInput)
@@ -55,6 +56,11 @@ class IdentifyPanel(Panel):
         """It belongs to this Slicer: it stops with it."""
         self._run.abandon()
         super().cleanup()
+
+    def setDevices(self, probe: dict) -> None:
+        """What a look at this computer found."""
+        self._probe = probe
+        self._update()
 
     @property
     def running(self) -> bool:
@@ -96,7 +102,7 @@ class IdentifyPanel(Panel):
             setEnabled(button, "", _("Stop within two seconds"))
             return
         button.text = _("Identify PE")
-        why = segment_texts.whyNot(volume, self._entry(), "")
+        why = segment_texts.whyNot(volume, self._entry(), devices.whyNothing(self._probe))
         setEnabled(button, why, _("Tell the probability of embolism of the whole scan"))
 
     # running

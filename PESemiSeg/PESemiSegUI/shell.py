@@ -104,4 +104,5 @@ class Shell:
     def _onProbe(self, facts: dict) -> None:
         """This computer was looked at."""
         self.segment.setDevices(facts)
+        self.identify.setDevices(facts)
         self.train.setDevices(facts)

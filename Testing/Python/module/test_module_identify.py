@@ -49,6 +49,18 @@ def test_it_warns_in_words_and_says_what_is_missing(shell: Any, plain: np.ndarra
     assert panel.ui.identifierCombo.findData("demo") < 0  # it marks slices
 
 
+def test_a_computer_on_which_nothing_computes_is_named(
+    identifier: Any, shell: Any, plain: np.ndarray
+) -> None:
+    add(plain)
+    assert identifier.ui.identifyButton.enabled
+    shell._onProbe({"devices": [{"device": "cpu", "usable": False, "why": "no openvino"}]})
+    assert not identifier.ui.identifyButton.enabled
+    assert "install the small set" in identifier.ui.identifyButton.toolTip
+    shell._onProbe({})
+    assert identifier.ui.identifyButton.enabled
+
+
 def test_the_probability_the_marks_and_the_map_come_into_the_scene(
     identifier: Any, shell: Any, until: Until, plain: np.ndarray
 ) -> None:
