@@ -52,17 +52,18 @@ def write_report(
     groups = {name: by_site(entry) for name, entry in models.items()}
     paper = {name: by_site(entry, summarise_paper) for name, entry in models.items()}
     markdown = _summary_markdown(groups, comparisons)
+    patients = _patient_rows(models, called)
     record = tables.heading() | {
         "models": facts,
         "sites": groups,
         "sensitivity_at": {name: sensitivity_at(entry) for name, entry in models.items()},
         "paper_compat": paper,
         "comparisons": [{"first": c.first, "second": c.second} | c.verdict.to_dict() for c in comparisons],
-        "patients": _patient_rows(models, called),
+        "patients": patients,
     }
     made = pictures(models, called)
     files: dict[str, str | bytes] = {
-        "patients.csv": tables.to_csv(_patient_rows(models, called)),
+        "patients.csv": tables.to_csv(patients),
         "emboli.csv": tables.to_csv(_embolus_rows(models, called)),
         "summary.csv": tables.to_csv(_long_rows(groups)),
         "paper_compat.csv": tables.to_csv(_long_rows(paper)),

@@ -129,9 +129,7 @@ def _modern_semi() -> TrainConfig:
     return replace(
         first,
         strategy="adversarial_feature+cross_site_mix",
-        sampling=replace(
-            first.sampling, batch=12
-        ),  # three to one: fewer labelled crops leave more false marks
+        sampling=replace(first.sampling, batch=12),  # three to one: fewer leave more false marks
         semi=SemiConfig(batch=4, adversarial=_BALANCED, cross_site_mix=CrossSiteMixConfig(start=0.05)),
         head_start=LessonsConfig(iterations=500, batch=8),
         segmenter_optimiser=OptimiserConfig("adamw", lr=1e-4, warmup_iterations=200),

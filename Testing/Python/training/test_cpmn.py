@@ -258,9 +258,8 @@ def test_who_wants_to_stop_is_heard_while_a_pair_is_registered(tmp_path, monkeyp
         for _ in range(9):
             check()
 
-    known = (
-        replace(case, fingerprint=f"v-{n}") for n, case in enumerate(pairs(tmp_path))
-    )  # no scan is there
+    # No scan is there to take a fingerprint of.
+    known = (replace(case, fingerprint=f"v-{n}") for n, case in enumerate(pairs(tmp_path)))
     cohort = Manifest(tuple(known))
     monkeypatch.setattr(run, "read_manifest", lambda path: cohort)
     monkeypatch.setattr(blocks, "on_one_grid", registering)
