@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from PESemiSegLib.cohorts.adapters import adapter_for
 from PESemiSegLib.cohorts.adapters.base import Adapter, Entry
+from PESemiSegLib.cohorts.copies import EMPTY, one_patient, without_copies
 from PESemiSegLib.cohorts.fingerprint import voxel_fingerprint
 from PESemiSegLib.cohorts.labelmap import read_on_grid
 from PESemiSegLib.cohorts.manifest import Case, Manifest
@@ -54,10 +55,22 @@ def build_manifest(
     """The manifest of a data set, everything in the split `train`.
 
     A scan that cannot be used is kept, excluded, with the reason in `problems`; so are copies of a scan.
+    Patients of a site who have a scan in common are one.
 
     Raises InputError (no data set there, or no scan of it can be used), ConfigError, OutputError.
     """
-    source = Path(source)
+    cases = cases_of(source, options, layout=layout, progress=progress)
+    return Manifest(tuple(without_copies(one_patient(cases))), Path(os.path.abspath(source)).name)
+
+
+def cases_of(
+    source: Path | str, options: BuildOptions, *, layout: str = "auto", progress: Progress | None = None
+) -> list[Case]:
+    """The rows of a data set before `one_patient` and `without_copies`, for several that become one manifest.
+
+    Raises as `build_manifest` does.
+    """
+    source = Path(os.path.abspath(source))  # "." has no name, and a patient may get the folder's
     adapter = adapter_for(source, layout)
     try:
         entries = list(adapter.entries(source))
@@ -68,10 +81,9 @@ def build_manifest(
         cases.append(_case(entry, adapter, source, options))
         if progress is not None:
             progress(done, len(entries), cases[-1])
-    cases = without_copies(cases)
     if all(case.role == "excluded" for case in cases):
         raise InputError(f"No scan of {source.name} can be used; the first: {cases[0].problems[0]}")
-    return Manifest(tuple(cases), source.name)
+    return cases
 
 
 def with_fingerprints(
@@ -121,32 +133,9 @@ def inspect(case: Case) -> tuple[Case, list[str]]:
         return opened, [*wrong, str(error)]
     if mask is None:
         return opened, wrong
-    marked = bool((mask > 0).any())
-    if case.marks == "emboli" and case.pe and marked != (case.pe == "yes"):
-        wrong.append(f"pe is '{case.pe}', but the mask marks {'emboli' if marked else 'nothing'}")
     placement = _placed(volume, mask, case.marks)
-    return opened, wrong + [text for text in (placement.misplaced, placement.doubt) if text]
-
-
-def without_copies(cases: Iterable[Case], roles: tuple[str, ...] = ("labelled", "unlabelled")) -> list[Case]:
-    """The cases with every further copy of a scan excluded; a labelled one is kept before an unlabelled.
-
-    Within each split; only cases of these roles are looked at.
-    """
-    cases = list(cases)
-    kept: dict[tuple[str, str], int] = {}
-    result = list(cases)
-    for index in sorted(range(len(cases)), key=lambda i: (cases[i].role != "labelled", i)):
-        case = cases[index]
-        if case.role not in roles:
-            continue
-        for mark in filter(None, (os.path.normpath(case.image), case.fingerprint)):
-            first = kept.setdefault((case.split, mark), index)
-            if first != index:
-                original = f"a copy of the scan of row {first + 2}"
-                result[index] = replace(case, role="excluded", problems=(*case.problems, original))
-                break
-    return result
+    found = (_contradiction(case, mask), placement.misplaced, placement.doubt)
+    return opened, wrong + [text for text in found if text]
 
 
 def _case(entry: Entry, adapter: Adapter, source: Path, options: BuildOptions) -> Case:
@@ -182,6 +171,8 @@ def _opened(case: Case, entry: Entry, options: BuildOptions, labelled: bool) -> 
         fingerprint=voxel_fingerprint(volume.hu),
         problems=(*case.problems, *(text.rstrip(".") for text in volume.facts.warnings)),
     )
+    if volume.hu.min() == volume.hu.max():
+        case = replace(case, problems=(*case.problems, EMPTY))
     if not labelled or entry.mask is None:
         return case
     read_mask = (
@@ -193,6 +184,9 @@ def _opened(case: Case, entry: Entry, options: BuildOptions, labelled: bool) -> 
     placement = _placed(volume, mask, case.marks)
     if placement.misplaced:
         raise InputError(f"{placement.misplaced}; the mask is refused")
+    # where the lesions are known apart from the mask, its annotator may have missed them all
+    if entry.lesions is None and (wrong := _contradiction(case, mask)):
+        raise InputError(wrong)
     path = entry.mask if isinstance(entry.mask, Path) else _written(mask, volume, case, options.masks)
     said = tuple(filter(None, (read_mask.note, placement.doubt)))
     if case.marks != "emboli":
@@ -207,6 +201,14 @@ def _opened(case: Case, entry: Entry, options: BuildOptions, labelled: bool) -> 
         pe="yes" if (mask > 0).any() else "no",
         problems=(*case.problems, *said),
     )
+
+
+def _contradiction(case: Case, mask: np.ndarray) -> str:
+    """What is wrong where a mask of emboli says otherwise than `pe`, which may be empty: then nothing."""
+    marked = bool((mask > 0).any())
+    if case.marks != "emboli" or not case.pe or marked == (case.pe == "yes"):
+        return ""
+    return f"pe is '{case.pe}', but the mask marks {'emboli' if marked else 'nothing'}"
 
 
 def _placed(volume: Volume, mask: np.ndarray, marks: str) -> Placement:

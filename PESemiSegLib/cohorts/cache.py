@@ -16,6 +16,7 @@ import numpy as np
 
 from PESemiSegLib.atomic import whole_folder
 from PESemiSegLib.cohorts.anchors import find_anchors
+from PESemiSegLib.cohorts.fingerprint import scan_files
 from PESemiSegLib.cohorts.labelmap import read_on_grid
 from PESemiSegLib.cohorts.manifest import Case
 from PESemiSegLib.cohorts.warp import cut
@@ -23,7 +24,7 @@ from PESemiSegLib.errors import InputError, OutputError
 from PESemiSegLib.volumes.preprocess import resample_matrix, spacing_differs
 
 _LOG = logging.getLogger(__name__)
-_VERSION = 4
+_VERSION = 5
 _WHOLE = np.int16(10_000)  # of a voxel's share, as int16
 _FILES = ("image.npy", "mask.npy", "anchors.npy")
 
@@ -211,9 +212,8 @@ def source_stamp(case: Case) -> str:
     parts = []
     for path in (case.image, case.mask):
         if path is not None:
-            files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
             try:
-                parts += [f"{s.st_size}:{s.st_mtime_ns}" for s in (file.stat() for file in files)]
+                parts += [f"{s.st_size}:{s.st_mtime_ns}" for s in (p.stat() for p in scan_files(path))]
             except OSError as error:
                 raise InputError(f"{path.name} of the manifest cannot be read: {error.strerror}.") from error
     return hashlib.sha256("|".join(parts).encode()).hexdigest()

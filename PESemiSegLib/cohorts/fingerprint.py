@@ -7,12 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
+from PESemiSegLib.volumes.files import files_of
+
+
+def scan_files(path: Path) -> list[Path]:
+    """All files of a scan or a mask: those of its folder, or it and what its header names; raises OSError."""
+    return sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else files_of(path)
+
 
 def fingerprint_of(path: Path) -> str:
-    """SHA-256 (16 hex digits) of a file's bytes, or of a folder's files whatever their names and order."""
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    """SHA-256 (16 hex digits) of a file's bytes, or of a scan's files whatever their names and order."""
     digests = []
-    for file in files:
+    for file in scan_files(path):
         with file.open("rb") as stream:
             digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
     return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()[:16]

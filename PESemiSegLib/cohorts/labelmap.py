@@ -31,7 +31,7 @@ def stored_on_same_grid(first: Path, second: Path) -> bool:
 
 def read_on_grid(path: Path, scan: Volume) -> np.ndarray:
     """The values of an image file, int16 (z, y, x); raises InputError where it lies on another grid."""
-    stored = read(path)
+    stored = read(path, labels=True)
     if not on_same_grid(stored, scan):
         raise _elsewhere(path)
     return stored.hu
@@ -41,7 +41,7 @@ def known_pe(case: Case) -> str:
     """ "yes" or "no" as the manifest says, or else as the case's mask shows; empty where neither is there."""
     if case.pe or case.mask is None:
         return case.pe
-    return "yes" if (read(case.mask).hu > 0).any() else "no"
+    return "yes" if (read(case.mask, labels=True).hu > 0).any() else "no"
 
 
 def file_mask(
@@ -54,7 +54,7 @@ def file_mask(
     """
 
     def mask_of(scan: Volume) -> Marked:
-        stored = read(path)
+        stored = read(path, labels=True)
         if on_same_grid(stored, scan):
             labels, note = stored.hu, ""
         elif by_index and stored.source_grid.shape == scan.source_grid.shape:

@@ -17,8 +17,8 @@ from .volume import SeriesFacts, Volume, build_volume
 from .wording import counted, some
 
 
-def read_dicom(path: Path, series: str | int | None = None) -> Volume:
-    """Read one CT series of a folder, or of a file.
+def read_dicom(path: Path, series: str | int | None = None, *, labels: bool = False) -> Volume:
+    """Read one CT series of a folder, or of a file; labels: as in `read`.
 
     Raises:
         InputError: if there is no usable series, several to choose from, or nothing that can be decoded.
@@ -44,7 +44,7 @@ def read_dicom(path: Path, series: str | int | None = None) -> Volume:
     positions = geometry.positions
     if positions is not None:  # bring the irregular slices onto the regular stack
         wanted = np.interp(np.arange(geometry.count), positions, np.arange(len(planes)))
-        hu = interpolated_slices(hu, wanted)
+        hu = hu[np.rint(wanted).astype(int)] if labels else interpolated_slices(hu, wanted)
     planes, positions = _source_order(planes, positions)
     warnings += [*_problem_warnings(found), *([] if series else _choice_warnings(stack, stacks))]
     warnings += [*_header_warnings(planes), *geometry.warnings, *pixel_warnings]
@@ -54,6 +54,7 @@ def read_dicom(path: Path, series: str | int | None = None) -> Volume:
         _facts(path, stack, stacks, planes, warnings, found),
         writes_stack=geometry.positions is None,
         slice_positions=positions,
+        labels=labels,
     )
 
 

@@ -14,6 +14,7 @@ from .wording import counted
 
 HIGHEST_HU = np.iinfo(np.int16).max
 NORMALISED_RANGE = 4.0  # fractional values within so few units are normalised intensities, not HU
+ROUNDED_OFF = 0.01  # no fraction: whole numbers of that range that were kept in 8 bits with a slope
 
 
 def hu_from_slabs(
@@ -42,11 +43,13 @@ def hu_from_slabs(
             if bad:
                 no_numbers += bad
                 slab = np.where(finite, slab, AIR_HU)
-            rounded = np.rint(slab)
-            fractions = fractions or bool((rounded != slab).any())
-            slab, values = rounded, slab[finite] if bad else slab
+            values = slab[finite] if bad else slab
             if values.size:
                 low, high = min(low, float(values.min())), max(high, float(values.max()))
+            rounded = np.rint(slab)
+            if not fractions and high - low <= NORMALISED_RANGE:  # beyond it they say nothing
+                fractions = bool((np.abs(rounded - slab) > ROUNDED_OFF).any())
+            slab = rounded
         elif slab.dtype.itemsize != 2 or slab.dtype.kind == "u":  # their own type cannot hold both limits
             slab = slab.astype(np.int64)
         out[...] = np.clip(slab, AIR_HU, HIGHEST_HU)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from glob import glob
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,13 @@ from .volume import SeriesFacts, Volume, build_volume
 
 PATIENT_SPACES = ("left-posterior-superior", "right-anterior-superior", "left-anterior-superior")
 PLAUSIBLE_SPACING_MM = (0.05, 25.0)
+_HEADERS = (".mhd", ".nhdr")  # their voxels lie in files of their own
+_DATA_FILE = re.compile(r"(?im)^(?:ElementDataFile|data ?file)[ \t]*[=:][ \t]*(.+?)\s*$")
+_HEADER_BYTES = 1 << 20
 
 
-def read_file(path: Path, kind: str) -> Volume:
-    """Read a volume of `kind` nifti, nrrd or metaimage.
+def read_file(path: Path, kind: str, *, labels: bool = False) -> Volume:
+    """Read a volume of `kind` nifti, nrrd or metaimage; labels: as in `read`.
 
     Raises:
         InputError: if it is damaged, does not say how the patient lies, or is no single grey volume.
@@ -37,7 +41,28 @@ def read_file(path: Path, kind: str) -> Volume:
             "was brought to a straight grid by interpolation, and results are written on that grid."
         )
     facts = SeriesFacts(kind=kind, source_name=path.name, warnings=tuple(warnings))
-    return build_volume(stack, affine, facts)
+    return build_volume(stack, affine, facts, labels=labels)
+
+
+def files_of(path: Path) -> list[Path]:
+    """An image file, and after a header (.mhd, .nhdr) the files beside it that its voxels lie in.
+
+    Those that are there: what is missing, reading says. Raises OSError.
+    """
+    if not path.name.lower().endswith(_HEADERS):
+        return [path]
+    with path.open("rb") as file:
+        text = file.read(_HEADER_BYTES).decode("utf-8", "replace")
+    named = _DATA_FILE.search(text)
+    if named is None or named[1].upper() == "LOCAL":
+        return [path]
+    names = [named[1]]
+    if named[1].upper().split()[0] == "LIST":  # one a line, to the end
+        names = [line.strip() for line in text[named.end() :].splitlines()]
+    elif "%" in named[1]:  # slice%03d.raw 1 300 1
+        pattern = re.sub(r"%\d*[a-z]", "*", named[1].split()[0])
+        names = sorted(glob(pattern, root_dir=path.parent))
+    return [path, *(path.parent / name for name in names if name and (path.parent / name).is_file())]
 
 
 def _require_readable(path: Path) -> None:

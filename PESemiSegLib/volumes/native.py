@@ -117,6 +117,7 @@ def arrange(
     *,
     writes_stack: bool = True,
     slice_positions: FloatArray | None = None,
+    labels: bool = False,
 ) -> tuple[npt.NDArray[np.int16], NativeGrid]:
     """Bring a stack of HU onto an axial grid (x to patient left, y to posterior, z to superior).
 
@@ -124,6 +125,7 @@ def arrange(
         array: (slices, rows, columns) int16 HU. May be turned over in place: the caller gives it away.
         affine: 4x4 (column, row, slice) -> LPS mm, possibly sheared.
         writes_stack, slice_positions: as in `NativeGrid`.
+        labels: values must not be mixed, and 0 is what lies beyond the stack, not air.
 
     Returns:
         hu (z, y, x) int16, C-contiguous, and the way back.
@@ -142,7 +144,7 @@ def arrange(
             writes_stack=writes_stack and not sheared,
             slice_positions=slice_positions,
         )
-        return native.to_working(array, linear=True, fill=AIR_HU), native
+        return native.to_working(array, linear=not labels, fill=0 if labels else AIR_HU), native
 
     flips_xyz = [bool(stack.direction[lps, order[lps]] < 0) for lps in range(3)]
     to_stack_ijk = np.zeros((4, 4))

@@ -21,13 +21,15 @@ FILE_KINDS = {
 }
 
 
-def read(path: str | Path, series: str | int | None = None) -> Volume:
+def read(path: str | Path, series: str | int | None = None, *, labels: bool = False) -> Volume:
     """Read a CT.
 
     Args:
         path: DICOM folder (searched with its subfolders) or file, .nii(.gz), .nrrd/.nhdr or .mha/.mhd.
         series: which DICOM series, where there are several: a series number, a SeriesInstanceUID, or
             "index:N" of the list that the error for an unclear choice prints.
+        labels: it is a mask. Where it must be brought to a straight grid its values are never mixed, and
+            beyond its own grid there is 0, not air.
 
     Raises:
         InputError: one line that says what is wrong, with which file, and what to do.
@@ -44,12 +46,12 @@ def read(path: str | Path, series: str | int | None = None) -> Volume:
     if kind and stat.S_ISREG(mode):
         from .files import read_file
 
-        return read_file(path, kind)
+        return read_file(path, kind, labels=labels)
     from .dicom import read_dicom
 
     with warnings.catch_warnings():  # pydicom warns of each odd value in each file
         warnings.simplefilter("ignore")
-        return read_dicom(path, series)
+        return read_dicom(path, series, labels=labels)
 
 
 def stored_grid(path: Path) -> Grid | None:

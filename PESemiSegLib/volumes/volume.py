@@ -146,7 +146,10 @@ def build_volume(
     *,
     writes_stack: bool = True,
     slice_positions: FloatArray | None = None,
+    labels: bool = False,
 ) -> Volume:
-    """Turn a stack (slices, rows, columns) of HU into an axial `Volume`; the stack is given away."""
-    hu, native = arrange(stack, affine, writes_stack=writes_stack, slice_positions=slice_positions)
+    """Turn a stack (slices, rows, columns) of HU, or labels, into an axial `Volume`; it is given away."""
+    hu, native = arrange(
+        stack, affine, writes_stack=writes_stack, slice_positions=slice_positions, labels=labels
+    )
     return Volume(hu, native.working.affine, facts, native)

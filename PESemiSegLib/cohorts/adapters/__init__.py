@@ -38,6 +38,8 @@ ADAPTERS: dict[str, Adapter] = {adapter.name: adapter for adapter in _ALL}
 def adapter_for(source: Path | str, name: str = "auto") -> Adapter:
     """The adapter of that name, or with "auto" the first that recognises the folder (or the list).
 
+    One that is named is believed: what it misses there its `entries` say.
+
     Raises InputError for a source that is not there or not recognised, ConfigError for an unknown name.
     """
     source = Path(source)
@@ -45,12 +47,12 @@ def adapter_for(source: Path | str, name: str = "auto") -> Adapter:
         raise ConfigError(f"There is no layout '{name}'; there are {', '.join(ADAPTERS)}.")
     if not source.is_dir() and not PathList().recognises(source):
         raise InputError(f"{source.name} is neither a folder nor a list (.csv, .tsv or .txt) of scans.")
+    if name != "auto":
+        return ADAPTERS[name]
     try:
-        candidates = _ALL if name == "auto" else (ADAPTERS[name],)
-        found = next((adapter for adapter in candidates if adapter.recognises(source)), None)
+        found = next((adapter for adapter in _ALL if adapter.recognises(source)), None)
     except OSError as error:
         raise InputError(f"{source.name} cannot be looked into: {error.strerror}.") from error
     if found is None:
-        layout = "any layout that is known" if name == "auto" else f"the layout of {ADAPTERS[name].title}"
-        raise InputError(f"{source.name} does not have {layout}; see Docs/cohorts.md.")
+        raise InputError(f"{source.name} does not have any layout that is known; see Docs/cohorts.md.")
     return found

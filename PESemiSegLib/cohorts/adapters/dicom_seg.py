@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from PESemiSegLib.atomic import is_system_litter
 from PESemiSegLib.cohorts.adapters.base import Entry
 from PESemiSegLib.cohorts.adapters.pairing import looks_like_dicom
 from PESemiSegLib.cohorts.adapters.persons import joined
@@ -25,6 +27,16 @@ _SEG_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 _HALF = 0.5  # of a fractional SEG, probability or occupancy alike
 _FRACTIONAL = "the DICOM SEG is fractional: voxels of at least one half were taken for marked"
 _TAGS = ("SOPClassUID", "SeriesInstanceUID", "ReferencedSeriesSequence", "Modality")
+_FEW = 8  # files of a folder whose headers are read to recognise it
+
+
+class _Header(NamedTuple):
+    """What a DICOM file is, the series that it belongs to, and the one that it refers to."""
+
+    is_seg: bool
+    is_ct: bool
+    series: str
+    refers_to: str
 
 
 @dataclass
@@ -47,12 +59,10 @@ class DicomSeg:
     label_style = ""
 
     def recognises(self, folder: Path) -> bool:
-        # a SEG is a single file: small folders are looked into, those full of slices are not
-        small = (p for p in folder.rglob("*") if p.is_dir() and sum(1 for _ in p.iterdir()) <= 8)
         return any(
-            _header(path).get("SOPClassUID", "") in _SEG_CLASSES
-            for place in [folder, *small]
-            for path in sorted(place.iterdir())[:8]
+            (header := _header(path)) is not None and header.is_seg
+            for place, _, names in os.walk(folder)
+            for path in _standing_out([Path(place, name) for name in sorted(names)])
             if path.is_file() and looks_like_dicom(path)
         )
 
@@ -73,10 +83,13 @@ class DicomSeg:
                 problem = f"{count[image]} CT series in one folder; put each in its own"
             elif len(segs) > 1:
                 problem = f"{len(segs)} DICOM SEG refer to this series; keep one"
-            patient = image.relative_to(folder).parts[0] if image != folder else folder.name
             mask = mask_reader(segs[0]) if len(segs) == 1 else None
-            entries.append(Entry(patient, image, mask, problem=problem))
+            entries.append(Entry(_patient(image, folder), image, mask, problem=problem))
         yield from joined(entries)
+        for path, series in found.segs:
+            if series not in found.series:
+                lost = f"{path.name} is a DICOM SEG without its series"
+                yield Entry(_patient(path.parent, folder), path, problem=lost)
 
 
 def mask_reader(path: Path) -> MaskReader:
@@ -147,21 +160,48 @@ def _by_place(seg: Segmentation, numbers: Sequence[int], scan: Volume) -> np.nda
 
 def _scan(folder: Path) -> _Found:
     found = _Found()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and looks_like_dicom(p)):
+    damaged: set[Path] = set()
+    files = (p for p in folder.rglob("*") if p.is_file() and not is_system_litter(p.name))
+    for path in sorted(filter(looks_like_dicom, files)):
         header = _header(path)
-        if header.get("SOPClassUID", "") in _SEG_CLASSES:
-            refers = header.get("ReferencedSeriesSequence") or [{}]
-            found.segs.append((path, str(refers[0].get("SeriesInstanceUID", ""))))
-        elif header.get("Modality", "CT") == "CT":
-            found.series.setdefault(str(header.get("SeriesInstanceUID", "")), set()).add(path.parent)
+        if header is None:
+            damaged.add(path.parent)
+        elif header.is_seg:
+            found.segs.append((path, header.refers_to))
+        elif header.is_ct:
+            found.series.setdefault(header.series, set()).add(path.parent)
+    known = {path.parent for path, _ in found.segs}.union(*found.series.values())
+    for place in damaged - known.union(*(path.parents for path in known)):
+        found.series[str(place)] = {place}  # nothing there or below can be read: opening it says why
     return found
 
 
-def _header(path: Path):  # type: ignore[no-untyped-def]
+def _standing_out(files: list[Path]) -> list[Path]:
+    """The files of a folder; of many the first and last by name and by size, where a SEG among slices is."""
+    if len(files) <= _FEW:
+        return files
+    end = _FEW // 4
+    sized = sorted(files, key=lambda path: path.lstat().st_size)
+    return list(dict.fromkeys([*files[:end], *files[-end:], *sized[:end], *sized[-end:]]))
+
+
+def _patient(place: Path, folder: Path) -> str:
+    """The topmost folder that a file or a series lies in."""
+    return folder.name if place == folder else place.relative_to(folder).parts[0]
+
+
+def _header(path: Path) -> _Header | None:
+    """None for a file that cannot be read as DICOM."""
     from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
 
     try:
-        return dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
-    except (OSError, InvalidDicomError, ValueError, EOFError):
-        return {}
+        ds = dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+        referred = ds.get("ReferencedSeriesSequence") or [{}]
+        return _Header(
+            is_seg=ds.get("SOPClassUID", "") in _SEG_CLASSES,
+            is_ct=ds.get("Modality", "CT") == "CT",
+            series=str(ds.get("SeriesInstanceUID", "")),
+            refers_to=str(referred[0].get("SeriesInstanceUID", "")),
+        )
+    except Exception:  # a damaged header makes pydicom raise almost anything
+        return None

@@ -35,15 +35,17 @@ class NnUNet:
     def entries(self, folder: Path) -> Iterator[Entry]:
         need(child(folder, "imagesTr"), folder, "imagesTr")
         value = _label_value(folder / "dataset.json")
-        empty = True
-        for part in ("Tr", "Ts"):
-            images = child(folder, f"images{part}")
-            truths = child(folder, f"labels{part}")
-            masks = {stem(path): path for path in image_files(truths)} if truths else {}
-            for case, channels in _cases(images).items():
-                empty = False
-                mask = masks.get(case)
-                lost = part == "Tr" and truths is not None and mask is None
+        images = {part: _files(folder, f"images{part}") for part in ("Tr", "Ts")}
+        masks = {part: {stem(path): path for path in _files(folder, f"labels{part}")} for part in images}
+        if not any(images.values()):
+            raise InputError(f"{folder.name} holds no images in imagesTr.")
+        drawn = {name for part in masks.values() for name in part}
+        # where masks are called as images are, four digits at the end are a case's, in imagesTs as well
+        plain = any(stem(path) in drawn for part in images.values() for path in part)
+        for part, files in images.items():
+            for case, channels in _cases(files, drawn, plain=plain).items():
+                mask = masks[part].get(case)
+                lost = part == "Tr" and mask is None and child(folder, "labelsTr") is not None
                 problem = f"{len(channels)} channels; a CT has one" if len(channels) > 1 else ""
                 yield Entry(
                     case,
@@ -52,14 +54,23 @@ class NnUNet:
                     notes=(f"no mask in labels{part}",) if lost else (),
                     problem=problem,
                 )
-        if empty:
-            raise InputError(f"{folder.name} holds no images in imagesTr.")
 
 
-def _cases(images: Path | None) -> dict[str, list[Path]]:
-    """Case -> its channels. Names carry a channel (_0000) only where all of the folder's do."""
-    files = image_files(images) if images else []
-    channelled = bool(files) and all(re.search(r"_\d{4}$", stem(path)) for path in files)
+def _files(folder: Path, name: str) -> list[Path]:
+    """The image files of a sub-folder, if it is there."""
+    found = child(folder, name)
+    return image_files(found) if found else []
+
+
+def _cases(files: list[Path], drawn: set[str], *, plain: bool) -> dict[str, list[Path]]:
+    """Case -> its channels. drawn: the masks' names. plain: names carry no channel.
+
+    Else they do (_0000) where all of the folder end in one, and each case has a mask or its first channel.
+    """
+    names = {stem(path) for path in files}
+    channelled = not plain and all(
+        re.search(r"_\d{4}$", name) and (name[:-5] in drawn or f"{name[:-5]}_0000" in names) for name in names
+    )
     cases: dict[str, list[Path]] = {}
     for path in files:
         cases.setdefault(stem(path)[:-5] if channelled else stem(path), []).append(path)

@@ -30,6 +30,7 @@ class Pairs:
         found = list(pairs(folder, is_mask_file, lambda path: path))
         if not any(entry.mask or entry.problem for entry in found):
             raise InputError(
-                f"{folder.name} holds no scan beside a mask; see Docs/cohorts.md for the layouts."
+                f"{folder.name} holds no scan beside a mask; masks in DICOM SEG need the layout "
+                "dicom_seg, for the others see Docs/cohorts.md."
             )
         return joined(found)

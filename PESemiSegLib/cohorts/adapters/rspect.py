@@ -61,12 +61,18 @@ def _studies(path: Path) -> dict[tuple[str, str], tuple[str, tuple[str, ...]]]:
     marks: dict[tuple[str, str], set[str]] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            for row in csv.DictReader(file):
+            rows = csv.DictReader(file)
+            for row in rows:
                 key = (row["StudyInstanceUID"], row["SeriesInstanceUID"])
+                if not all(key) or row["pe_present_on_image"] is None:  # what is missing would make a "no"
+                    line = rows.line_num
+                    raise InputError(f"{path.name} is cut off in line {line}; download it again.")
                 marks.setdefault(key, set()).update(name for name in _NOTES if row.get(name) == "1")
                 if row["pe_present_on_image"] == "1":
                     positive.add(key)
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
+    except OSError as error:
+        raise InputError(f"{path.name} of RSPECT cannot be read: {error.strerror}.") from error
+    except (UnicodeDecodeError, csv.Error, KeyError) as error:
         raise InputError(f"{path.name} is not the table of RSPECT; download it again ({error}).") from error
     result = {}
     for key, names in marks.items():

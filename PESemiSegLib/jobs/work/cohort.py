@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PESemiSegLib.errors import ConfigError
+from PESemiSegLib.errors import ConfigError, InputError
 from PESemiSegLib.jobs.context import Context
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ _KNOWN = {"sources", "validation", "test", "seed", "open_scans"}
 
 
 def work(context: Context) -> list[Path]:
-    """Make one manifest of all sources.
+    """Make one manifest of all sources; a scan that several hold counts once, where they are of one site.
 
     Parameters: `sources`, a list of {`path`, and maybe `site`, `fallback_site` ("ours", for scans whose data
     set names no site), `role`, `layout`}; `validation` and `test` (shares of the patients held out), `seed`;
@@ -26,7 +26,8 @@ def work(context: Context) -> list[Path]:
     Result: `manifest.csv`, with a mask folder beside it where a data set's masks had to be written anew.
     Raises what reading and splitting raise.
     """
-    from PESemiSegLib.cohorts.build import BuildOptions, build_manifest
+    from PESemiSegLib.cohorts.build import BuildOptions, cases_of
+    from PESemiSegLib.cohorts.copies import at_other_sites, one_patient, without_copies
     from PESemiSegLib.cohorts.manifest import Manifest, write_manifest
     from PESemiSegLib.cohorts.splits import split_by_patient
 
@@ -40,7 +41,7 @@ def work(context: Context) -> list[Path]:
         context.check()
         context.progress("scans", done, total)
 
-    cohort: Manifest | None = None
+    cases: list[Case] = []
     for number, source in enumerate(params["sources"], start=1):
         context.progress("scans")
         options = BuildOptions(
@@ -50,11 +51,13 @@ def work(context: Context) -> list[Path]:
             open_scans=params.get("open_scans", True),
             fallback_site=source.get("fallback_site") or _SITE,
         )
-        found = build_manifest(source["path"], options, layout=source.get("layout", "auto"), progress=tell)
-        cohort = found if cohort is None else cohort.merged(found)
-    assert cohort is not None
+        found = cases_of(source["path"], options, layout=source.get("layout", "auto"), progress=tell)
+        if at_other_sites(cases, found):  # left out here, its patient's other scans would stay: a leak
+            name = Path(source["path"]).name
+            raise InputError(f"{name} has a scan of another site here; leave it out, or give both one site.")
+        cases += found
     drawn = split_by_patient(
-        cohort,
+        Manifest(tuple(without_copies(one_patient(cases))), MANIFEST),
         validation=params.get("validation", 0.0),
         test=params.get("test", 0.0),
         seed=params.get("seed", 0),

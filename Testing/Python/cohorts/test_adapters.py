@@ -81,6 +81,17 @@ def test_rspect_studies_become_the_unlabelled_pool(tmp_path, sets):
     assert manifest.cases[1].problems == ("poor contrast",)
 
 
+@pytest.mark.parametrize("last", ["s", "s1", "s1,", "s1,x", "s1,xs1,i3"])
+def test_rspect_refuses_a_table_that_is_cut_off(tmp_path, last):
+    (tmp_path / "train/s1/xs1").mkdir(parents=True)
+    header = "StudyInstanceUID,SeriesInstanceUID,SOPInstanceUID,pe_present_on_image"
+    (tmp_path / "train.csv").write_text(f"{header}\ns1,xs1,i1,1\n{last}")
+    with pytest.raises(InputError, match=r"train\.csv is cut off in line 3; download it again"):
+        list(ADAPTERS["rspect"].entries(tmp_path))
+    with pytest.raises(InputError, match=r"^train\.csv of RSPECT cannot be read: No such file"):
+        list(ADAPTERS["rspect"].entries(tmp_path / "train"))  # no path of the machine
+
+
 @pytest.mark.parametrize("decathlon", [False, True])
 def test_nnunet_and_decathlon(tmp_path, sets, decathlon):
     root, channel = tmp_path / "Dataset501_PE", "" if decathlon else "_0000"
@@ -104,6 +115,28 @@ def test_nnunet_and_decathlon(tmp_path, sets, decathlon):
     (root / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "left": 1, "right": 2}}))
     with pytest.raises(InputError, match="call the one for emboli"):
         build_manifest(root, BuildOptions(tmp_path / "masks"))
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "cases"),
+    [
+        ("Tr/PE_0001 Tr/PE_0002 Ts/PE_0003", "Tr/PE_0001 Tr/PE_0002", "PE_0001* PE_0002* PE_0003"),
+        ("Tr/PE_0000 Tr/PE_0001 Ts/PE_0000", "Tr/PE_0001", "PE_0000 PE_0001* PE_0000"),
+        ("Tr/PE1_2019 Tr/PE2_2020", "", "PE1_2019 PE2_2020"),
+        ("Tr/a_0000 Tr/b_0000 Ts/c_0000", "Tr/a Tr/b", "a* b* c"),
+        ("Tr/a_0001 Ts/c_0000", "Tr/a", "a* c"),
+        ("Tr/a_0000 Ts/PE_2019", "Tr/a", "a* PE_2019"),
+    ],
+)
+def test_nnunet_tells_a_channel_from_a_case_that_ends_in_digits(tmp_path, images, masks, cases):
+    """cases: those found, in order, with a star where there is a mask; none is unclear."""
+    for kind, names in (("images", images), ("labels", masks)):
+        for name in names.split():
+            (tmp_path / f"{kind}{name}.nii.gz").parent.mkdir(exist_ok=True)
+            (tmp_path / f"{kind}{name}.nii.gz").touch()
+    entries = list(adapter_for(tmp_path).entries(tmp_path))
+    assert " ".join(entry.patient + "*" * bool(entry.mask) for entry in entries) == cases
+    assert not any(entry.problem for entry in entries)
 
 
 @pytest.mark.parametrize(
@@ -234,6 +267,76 @@ def test_dicom_seg_is_read_by_the_slices_it_refers_to(tmp_path, sets, descending
     assert "SECRET" not in "".join(p.read_text("latin-1") for p in (tmp_path / "masks").iterdir())
 
 
+def _with_seg(folder: Path, sets, seg: Path, n: int = 0) -> Path:
+    """A CT in a folder, its DICOM SEG elsewhere; both of the same patient."""
+    volume = read(sets.dicom(folder, sets.chest(n)[0], patient=f"ID-{n}"))
+    seg.parent.mkdir(parents=True, exist_ok=True)
+    assert write_dicom_seg(seg, sets.mask, volume).written
+    return seg
+
+
+@pytest.mark.parametrize("name", ["SEG.dcm", "D0004a.dcm", "1.2.826.0.1.9"])
+def test_a_dicom_seg_among_the_slices_is_found(tmp_path, sets, name):
+    root = tmp_path / "set"
+    for n, patient in enumerate(("p1", "p2")):
+        _with_seg(root / patient, sets, root / patient / name, n)
+    cases = _build(root, "dicom_seg")
+    assert [(case.patient, case.role) for case in cases] == [("p1", "labelled"), ("p2", "labelled")]
+    assert all(_is_true(case, sets) for case in cases)
+
+
+def test_recognising_a_dicom_seg_reads_few_headers(tmp_path, sets, monkeypatch):
+    from PESemiSegLib.cohorts.adapters import dicom_seg
+
+    seen: list[Path] = []
+    monkeypatch.setattr(dicom_seg, "_header", lambda path: seen.append(path))
+    (tmp_path / "p1" / "ct").mkdir(parents=True)
+    for n in range(300):
+        (tmp_path / "p1" / "ct" / f"{n}.dcm").write_bytes(bytes(n))
+    assert not ADAPTERS["dicom_seg"].recognises(tmp_path)
+    assert 0 < len(seen) <= 8
+
+
+def test_one_patient_with_a_folder_of_dicom_seg_is_told_of_its_layout(tmp_path, sets):
+    """Folders called CT and SEG look like pairs of files; the layout can be named."""
+    _with_seg(tmp_path / "set/CT", sets, tmp_path / "set/SEG/seg.dcm")
+    options = BuildOptions(tmp_path / "masks")
+    with pytest.raises(InputError, match=r"no scan beside a mask; .*dicom_seg"):
+        build_manifest(tmp_path / "set", options)
+    (case,) = build_manifest(tmp_path / "set", options, layout="dicom_seg")
+    assert _is_true(case, sets)
+
+
+def test_a_dicom_seg_without_its_series_is_listed(tmp_path, sets):
+    root = tmp_path / "set"
+    _with_seg(root / "p1/ct", sets, root / "p1/seg/seg.dcm", 1)
+    lost = _with_seg(tmp_path / "elsewhere", sets, root / "p2/seg/lost.dcm", 2)
+    first, second = _build(root, "dicom_seg")
+    assert (first.patient, first.role, second.patient, second.role) == ("p1", "labelled", "p2", "excluded")
+    assert (second.image, second.problems) == (lost, ("lost.dcm is a DICOM SEG without its series",))
+    with pytest.raises(InputError, match=r"No scan of p2 can be used; .*without its series"):
+        build_manifest(root / "p2", BuildOptions(tmp_path / "masks"))
+
+
+@pytest.mark.parametrize("kept", [0, 153])
+def test_a_damaged_file_beside_a_dicom_seg_costs_no_scan(tmp_path, sets, kept):
+    """An empty file, and one cut within its header, where pydicom raises an error of `struct`."""
+    root = tmp_path / "set"
+    _with_seg(root / "p1/ct", sets, root / "p1/seg/seg.dcm", 1)
+    sets.dicom(root / "p2", sets.chest(2)[0], patient="ID-2")
+    part = (root / "p2/D0001.dcm").read_bytes()[:kept]
+    for name in ("p1/ct/D0000.dcm", "p1/ct/D9999.dcm", "p1/seg/9999.dcm", "p3/D0001.dcm"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_bytes(part)
+    cases = _build(root, "dicom_seg")
+    assert [(case.patient, case.role) for case in cases] == [
+        ("p1", "labelled"),
+        ("p2", "unlabelled"),
+        ("p3", "excluded"),
+    ]
+    assert _is_true(cases.cases[0], sets)
+
+
 def test_dicom_seg_by_place_agrees_with_by_source(tmp_path, sets):
     import highdicom as hd
 
@@ -344,6 +447,17 @@ def test_series_of_one_identifier_are_one_patient_in_every_layout(tmp_path, sets
     assert patients["series1"] == patients["series2"] != patients["other"] == "other"
 
 
+def test_a_first_file_without_a_header_hides_no_patient(tmp_path, sets):
+    root = tmp_path / "set"
+    for n, (name, identifier) in enumerate({"a": "ID-1", "b": "ID-1", "c": "ID-2"}.items()):
+        sets.dicom(root / name, sets.chest(n)[0], patient=identifier)
+    whole = (root / "b/D0001.dcm").read_bytes()
+    cuts = [whole[:size] for size in (0, 141, 153, 400)]  # pydicom has an error of its own for each
+    for name, content in (("._D0001.dcm", b"\0\5\x16\7" + bytes(200)), *(("D0000.dcm", cut) for cut in cuts)):
+        (root / "b" / name).write_bytes(content)
+        assert [case.patient for case in _build(root, "scans", open_scans=False)] == ["a", "a", "c"]
+
+
 def test_lists_that_name_patients_are_believed_and_sites_are_kept_apart(tmp_path, sets):
     for n, (name, identifier) in enumerate({"A/p1": "7", "A/p2": "7", "B/p1": "7", "B/p2": "8"}.items()):
         sets.dicom(tmp_path / name / "ct", sets.chest(n)[0], patient=identifier)
@@ -383,6 +497,22 @@ def test_a_scan_kept_twice_is_found_whatever_its_format(tmp_path, sets):
     assert "a copy of the scan of row 2" in folder.problems
 
 
+def test_a_copy_shows_that_two_patients_of_a_site_are_one(tmp_path, sets):
+    """Else his other scans might be in two splits; another site and empty scans say nothing of it."""
+    empty = np.full_like(sets.hu, -1000)
+    scans = {"p1/s1": 0, "p1/s2": 1, "p2/copy": 0, "p2/s3": 2, "p3/s1": 3, "p4/s1": None, "p5/s1": None}
+    for name, seed in scans.items():
+        sets.image(tmp_path / f"{name}.nii.gz", empty if seed is None else sets.chest(seed)[0])
+    rows = [f"{name}.nii.gz,{name[:2]},A" for name in scans]
+    (tmp_path / "list.csv").write_text("\n".join(["image,patient,site", *rows, "p2/s3.nii.gz,p3,B"]))
+    cases = build_manifest(tmp_path / "list.csv", BuildOptions(tmp_path / "masks")).cases
+    assert [case.patient for case in cases] == ["p1", "p1", "p1", "p1", "p3", "p4", "p5", "p3"]
+    assert [n for n, case in enumerate(cases) if case.role == "excluded"] == [2, 6, 7]
+    assert cases[3].problems == ("taken for the patient of row 2, who has a scan in common",)
+    assert cases[2].problems == (*cases[3].problems, "a copy of the scan of row 2")
+    assert cases[1].problems == cases[4].problems == ()
+
+
 @pytest.mark.parametrize(
     "text", ["set/a.nii.gz\nset/b.nii.gz\n", "image;patient\nset\\a.nii.gz;7\nset\\b.nii.gz;8\n"]
 )
@@ -393,6 +523,28 @@ def test_lists_with_and_without_a_header(tmp_path, sets, text):
     manifest = build_manifest(tmp_path / "list.txt", BuildOptions(tmp_path / "masks"))
     assert [case.patient for case in manifest] == (["7", "8"] if "patient" in text else ["a", "b"])
     assert {case.site for case in manifest} == {"list"}
+
+
+@pytest.mark.parametrize(
+    ("images", "patients"),
+    [
+        ("p1/s1/ct.nii p1/s2/ct.nii p2/s1/ct.nii", "p1 p1 p2"),  # a patient in two splits, if by s1 and s2
+        ("p1/ct.nii p2/ct.nii ../gone/x.nii p3/ct.nii", "p1 p2 x p3"),
+        ("1.2.826.0/ 1.2.826.1/ 1.2.826.2/", "1.2.826.0 1.2.826.1 1.2.826.2"),
+        ("p1/1.2.826.0/ p2/1.2.826.0/ p2.nii", "p1 p2 p2"),
+        ("a.nii a.nii b.nii", "a a b"),
+    ],
+)
+def test_lists_without_patients_take_the_name_or_where_the_paths_part(tmp_path, images, patients):
+    for name in images.split():
+        path = tmp_path / "data" / name
+        if "gone" not in name:
+            (path if name.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
+        if path.parent.is_dir() and not path.is_dir():
+            path.touch()
+    (tmp_path / "list.csv").write_text("\n".join(["image", *(f"data/{name}" for name in images.split())]))
+    entries = ADAPTERS["list"].entries(tmp_path / "list.csv")
+    assert [entry.patient for entry in entries] == patients.split()
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "cp1252", "utf-16"])
@@ -418,6 +570,31 @@ def test_lists_understand_pe_as_manifests_do_and_short_rows_are_said(tmp_path):
     assert [entry.problem for entry in entries] == [""] * 7 + ["image is empty"]
 
 
+def test_a_list_whose_pe_the_mask_contradicts_leaves_the_scan_out(tmp_path, sets):
+    rows = ["image,mask,pe"]
+    for n, pe in enumerate(("yes", "no", "", "no")):
+        marked = n in (1, 2)
+        sets.image(tmp_path / f"{n}.nii.gz", sets.chest(n)[0])
+        sets.image(tmp_path / f"{n}m.nii.gz", sets.mask * marked)
+        rows.append(f"{n}.nii.gz,{n}m.nii.gz,{pe}")
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+    cases = build_manifest(tmp_path / "list.csv", BuildOptions(tmp_path / "masks")).cases
+    assert [(case.role, case.pe) for case in cases] == [
+        ("excluded", "yes"),
+        ("excluded", "no"),
+        ("labelled", "yes"),
+        ("labelled", "no"),
+    ]
+    assert cases[0].problems == ("pe is 'yes', but the mask marks nothing",)
+    assert cases[1].problems == ("pe is 'no', but the mask marks emboli",)
+
+
+def test_a_folder_given_as_a_dot_has_its_name(tmp_path, sets, monkeypatch):
+    monkeypatch.chdir(sets.dicom(tmp_path / "export", sets.hu))
+    (case,) = build_manifest(".", BuildOptions(tmp_path / "masks"))
+    assert (case.patient, case.site) == ("export", "export")
+
+
 def test_folders_that_hold_nothing_and_wrong_names_are_refused(tmp_path):
     with pytest.raises(InputError, match="neither a folder nor a list"):
         adapter_for(tmp_path / "gone")
@@ -425,6 +602,6 @@ def test_folders_that_hold_nothing_and_wrong_names_are_refused(tmp_path):
         adapter_for(tmp_path)
     with pytest.raises(ConfigError, match="no layout 'bids'"):
         adapter_for(tmp_path, "bids")
-    for name in ADAPTERS:
+    for name in ADAPTERS:  # a layout that is named is looked for, and says what it misses
         with pytest.raises(InputError):
-            adapter_for(tmp_path, name)
+            build_manifest(tmp_path, BuildOptions(tmp_path / "masks"), layout=name)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PESemiSegLib.cohorts import cache as cache_room
 from PESemiSegLib.cohorts.cache import SliceCache, resample_mask, resample_slices
 from PESemiSegLib.cohorts.manifest import Case
 from PESemiSegLib.errors import InputError, OutputError
+from PESemiSegLib.evaluation.store import data_fingerprint
 
 
 def _write(path: Path, array: np.ndarray, spacing: tuple[float, float, float] = (1.8, 1.8, 3.0)) -> Path:
@@ -139,6 +141,31 @@ def test_a_changed_mask_and_a_slice_less_are_noticed(case: Case, tmp_path: Path,
     assert len(cache.open(scan).image) == 8
     (scan.image / "D0008.dcm").unlink()
     assert len(cache.open(scan).image) == 7
+
+
+@pytest.mark.parametrize("header", ["m.mhd", "m.nhdr"])
+@pytest.mark.parametrize("data", ["", "voxels 1.raw"])
+def test_voxels_beside_their_header_are_noticed_when_they_change(
+    case: Case, tmp_path: Path, header: str, data: str
+) -> None:
+    """By the cache and by the stored results of an evaluation, whatever the file of the voxels is called."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder, value in ((first, 1), (second, 0)):
+        folder.mkdir()
+        _write(folder / header, np.full((6, 40, 48), value, np.uint8))
+    voxels = next(path for path in first.iterdir() if path.suffix != Path(header).suffix)
+    assert (first / header).read_bytes() == (second / header).read_bytes()
+    if data:
+        text = (first / header).read_text().replace(voxels.name, data)
+        (first / header).write_text(text)
+        voxels.rename(first / data)
+    changed = replace(case, mask=first / header)
+    cache = SliceCache(tmp_path / "cache", 1.8)
+    assert cache.open(changed).mask.all()
+    before = data_fingerprint(changed)
+    shutil.copy(second / voxels.name, first / (data or voxels.name))
+    assert not cache.open(changed).mask.any()
+    assert data_fingerprint(changed) != before
 
 
 def test_a_mask_on_another_grid_is_refused(case: Case, tmp_path: Path) -> None:

@@ -108,13 +108,13 @@ def test_made_up_patients_make_a_manifest_like_any_others(tmp_path, sets):
     for n in range(2):
         patient = tmp_path / f"A/A-s0-p{n:04d}"
         hu, mask = sets.chest(n)
-        for name, array in (("ct", hu), ("clot", mask), ("clot_exact", mask), ("lesions", mask)):
+        for name, array in (("ct", hu), ("clot", mask * (n == 0)), ("clot_exact", mask), ("lesions", mask)):
             sets.image(patient / f"{name}.nii.gz", array)
         (patient / "recipe.json").write_text(f'{{"site": "A", "seed": 0, "patient": {n}}}')
         (patient / "facts.json").write_text('{"lesions": [{"id": 1}], "label_style": "strict"}')
     _run("make", tmp_path / "A", "-o", tmp_path / "m.csv")
-    for case in read_manifest(tmp_path / "m.csv"):
-        assert (case.site, case.label_style, case.role, case.pe) == ("A", "strict", "labelled", "yes")
+    for case, pe in zip(read_manifest(tmp_path / "m.csv"), ("yes", "no"), strict=True):  # p1's is missed
+        assert (case.site, case.label_style, case.role, case.pe) == ("A", "strict", "labelled", pe)
         assert case.lesions.name == "lesions.nii.gz"
     write_manifest(read_manifest(tmp_path / "m.csv"), tmp_path / "again.csv")
     assert (tmp_path / "again.csv").read_text() == (tmp_path / "m.csv").read_text()

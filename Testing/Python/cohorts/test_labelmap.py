@@ -1,15 +1,18 @@
 """Masks lie on their scan's grid to the last corner, whoever reads them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from PESemiSegLib.cohorts import labelmap
 from PESemiSegLib.cohorts.build import inspect
 from PESemiSegLib.cohorts.cache import SliceCache
-from PESemiSegLib.cohorts.labelmap import file_mask, on_same_grid, stored_on_same_grid
+from PESemiSegLib.cohorts.labelmap import file_mask, known_pe, on_same_grid, stored_on_same_grid
 from PESemiSegLib.cohorts.manifest import Case
 from PESemiSegLib.errors import InputError
-from PESemiSegLib.evaluation.truth import read_case
+from PESemiSegLib.evaluation.truth import read_case, read_labels
 from PESemiSegLib.volumes.grid import Grid
 from PESemiSegLib.volumes.reader import read
 from PESemiSegLib.volumes.write import write_nifti
@@ -35,6 +38,26 @@ def test_a_mask_of_nearly_the_scans_spacing_is_refused_by_every_reader(case, tmp
     with pytest.raises(InputError, match=words):
         file_mask(case.mask)(scan)
     assert any("does not lie on the scan's grid" in text for text in inspect(case)[1])
+
+
+def test_every_reader_keeps_the_labels_of_a_turned_mask_whole(tmp_path, sets):
+    """Turned by 8 degrees both are brought to a straight grid: 5 and 0 must not become 1 to 4, nor air."""
+    turn = np.diag([0.8, 0.8, 2.0, 1.0])
+    turn[:3, :3] = Rotation.from_euler("x", 8, degrees=True).as_matrix() @ turn[:3, :3]
+    grid = Grid(sets.hu.shape, turn)
+    for name, array in (("ct", sets.hu), ("mask", sets.mask * 2), ("lesions", sets.mask * 5)):
+        write_nifti(tmp_path / f"{name}.nii.gz", array, grid)
+    case = Case("p", "A", *(tmp_path / f"{name}.nii.gz" for name in ("ct", "mask")), marks="arteries")
+    case = replace(case, lesions=tmp_path / "lesions.nii.gz")
+    scan, truth = read_case(case)
+    assert np.unique(truth.instances).tolist() == [0, 5]
+    assert np.unique(read_labels(case)[1]).tolist() == [0, 2]
+    assert np.unique(file_mask(case.lesions)(scan).labels).tolist() == [0, 5]
+    assert np.unique(SliceCache(tmp_path / "cache", 0.8, classes=3).open(case).mask).tolist() == [0, 2]
+    assert inspect(case)[1] == []
+    assert known_pe(replace(case, pe="")) == "yes"
+    assert abs((truth.instances > 0).sum() - (sets.mask > 0).sum()) < 0.1 * (sets.mask > 0).sum()
+    assert scan.hu.min() == -1024  # air about the scan itself, as ever
 
 
 def test_what_a_header_rounds_off_is_let_pass(case, tmp_path, sets):

@@ -165,6 +165,38 @@ def test_a_cohort_job_takes_no_folders_name_for_a_site(home: Path, tmp_path: Pat
     assert sites("named", site="C") == {"C"}
 
 
+def test_a_cohort_job_takes_what_two_sources_share_once(home: Path, tmp_path: Path) -> None:
+    from PESemiSegLib.cohorts.manifest import read_manifest
+    from PESemiSegLib.errors import InputError
+    from PESemiSegLib.jobs.context import Context
+    from PESemiSegLib.jobs.work.cohort import work
+    from PESemiSegLib.volumes.grid import Grid
+    from PESemiSegLib.volumes.write import write_nifti
+
+    grid = Grid(chest().shape, np.diag([3.0, 3.0, 5.0, 1.0]))
+    for name, seed in {"one/p1": 0, "two/q1": 0, "two/q2": 1, "two/r/copy": 1}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        write_nifti(tmp_path / f"{name}.nii.gz", chest(seed), grid)
+
+    def made(*sites: str) -> list[tuple[str, ...]]:
+        found = [
+            {"path": str(tmp_path / name), "site": site}
+            for name, site in zip(("one", "two"), sites, strict=True)
+        ]
+        (table,) = work(Context(Job.create("cohort", {"sources": found})))
+        return [(case.patient, case.role, *case.problems) for case in read_manifest(table)]
+
+    taken = "taken for the patient of row {n}, who has a scan in common"
+    assert made("A", "A") == [
+        ("p1", "unlabelled"),
+        ("p1", "excluded", taken.format(n=2), "a copy of the scan of row 2"),
+        ("q2", "unlabelled"),
+        ("q2", "excluded", taken.format(n=4), "a copy of the scan of row 4"),
+    ]
+    with pytest.raises(InputError, match="two has a scan of another site here; leave it out"):
+        made("A", "B")
+
+
 def test_the_probe_tells_what_runs_here(home: Path) -> None:
     watch = runner.submit("probe", {})
     seen = done(watch.wait(200))

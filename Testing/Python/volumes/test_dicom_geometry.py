@@ -102,6 +102,9 @@ def test_interpolated_values_are_rounded_not_cut(dicom, tmp_path):
     for k, value in ((0, 10), (3, 13), (4, -10), (6, -13), (7, 0)):
         dicom.save(dicom.plane((0, 0, k), hu=np.full((8, 9), value)), tmp_path / str(k))
     assert read(tmp_path).hu[:, 0, 0].tolist() == [10, 11, 12, 13, -10, -12, -13, 0]
+    labels = read(tmp_path, labels=True).hu[:, 0, 0]
+    assert labels[[0, 3, 4, 6, 7]].tolist() == [10, 13, -10, -13, 0]
+    assert set(labels.tolist()) == {10, 13, -10, -13, 0}  # of a mask none is mixed
 
 
 def test_uneven_spacing_is_resampled_with_a_warning(dicom, tmp_path):

@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from PESemiSegLib.errors import InputError
 from PESemiSegLib.volumes import read
+from PESemiSegLib.volumes.files import files_of
 
 AFFINE_RAS = np.array([[-0.7, 0, 0, 100.0], [0, -0.8, 0, 120.0], [0, 0, 1.5, -300.0], [0, 0, 0, 1]])
 TO_LPS = np.diag([-1.0, -1, 1, 1])
@@ -87,6 +88,19 @@ def test_scaling_of_the_header_is_applied(tmp_path):
     image.header.set_slope_inter(0.5, -100)
     nib.save(image, tmp_path / "a.nii.gz")
     assert_as_nibabel(tmp_path / "a.nii.gz", read(tmp_path / "a.nii.gz"))
+
+
+@pytest.mark.parametrize("dtype", ["int16", "uint8"])
+@pytest.mark.parametrize("labels", [1, 2, 3])
+def test_whole_numbers_that_a_slope_rounds_off_are_no_fractions(tmp_path, dtype, labels):
+    """nibabel keeps floats as integers with a slope: a label comes back as 1.00000006, of 8 bits as 1.004."""
+    data = voxels() % (labels + 1)
+    image = nib.Nifti1Image(data.astype(np.float64), AFFINE_RAS)
+    image.set_data_dtype(dtype)
+    nib.save(image, tmp_path / "a.nii.gz")
+    assert nib.load(tmp_path / "a.nii.gz").dataobj.slope != 1
+    volume = read(tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(volume.to_output(volume.hu), data.T)
 
 
 def test_oblique_nifti_goes_back_to_its_grid(tmp_path):
@@ -279,6 +293,30 @@ def test_a_metaimage_that_does_not_say_how_the_patient_lies_is_warned_of(tmp_pat
     volume = read(tmp_path / "a.mha")
     np.testing.assert_array_equal(volume.hu, voxels((4, 5, 6)))
     assert "does not say how the patient lies" in volume.facts.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("a.mhd", "NDims = 3\r\nElementDataFile = two words.raw\r\n"),
+        ("a.MHD", "ElementDataFile=LIST\nsub/1.raw\nsub/2.raw\n"),
+        ("a.mhd", "ElementDataFile = sub/%d.raw 1 2 1"),
+        ("a.nhdr", "NRRD0004\nencoding: raw\ndata file: ./two words.raw\n"),
+        ("a.nhdr", "datafile: sub/%d.raw 1 2 1\n"),
+        ("a.nhdr", "data file: LIST 2\nsub/1.raw\nsub/2.raw\n"),
+        ("a.mhd", "ElementDataFile = LOCAL\nsub/1.raw"),
+        ("a.nhdr", "data file: gone.raw\n"),
+        ("a.nrrd", "data file: two words.raw\n"),
+    ],
+)
+def test_the_files_of_a_header_are_those_that_it_names(tmp_path, name, said):
+    (tmp_path / "sub").mkdir()
+    for path in ("two words.raw", "sub/1.raw", "sub/2.raw", "other.raw"):
+        (tmp_path / path).touch()
+    (tmp_path / name).write_text(said, newline="")
+    named = ["two words.raw"] if "words" in said else ["sub/1.raw", "sub/2.raw"] if "sub" in said else []
+    expected = [] if "LOCAL" in said or name == "a.nrrd" else named
+    assert files_of(tmp_path / name) == [tmp_path / path for path in (name, *expected)]
 
 
 def test_a_header_without_its_data_file_is_refused(tmp_path):
