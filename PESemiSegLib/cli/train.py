@@ -196,7 +196,9 @@ def tell_rehearsal(found: Rehearsal) -> None:
         console.say(f"patients {group}: {patients}")
     memory = "" if found.memory_mb is None else f", {found.memory_mb:,.0f} MB of memory at most"
     spoken = console.spoken_time(3600 * found.hours)
-    console.say(f"it fits: {found.seconds_per_iteration:.2f} s per iteration, about {spoken} in all{memory}")
+    console.say(
+        f"it fits: {found.seconds_per_iteration:.2f} s per iteration, about {spoken} for all of them{memory}"
+    )
 
 
 def tell_cache(done: int, total: int, what: str = "slice cache") -> None:

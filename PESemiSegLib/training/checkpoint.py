@@ -43,12 +43,12 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return {name: file.get_tensor(name) for name in file.keys()}, scalars  # noqa: SIM118 - not a dict
 
 
-def settings_at(path: Path, config: TrainConfig, source: str = "") -> TrainConfig:
+def settings_at(path: Path, config: TrainConfig, source: str = "", base: str = "") -> TrainConfig:
     """The settings that a checkpoint was written with.
 
-    source: of the run that would go on, see `Crops`. Raises InputError where `config` tells of another run:
-    of another kind, network, discriminator, strategy or optimiser, or of other patients; and what
-    `load_checkpoint` raises.
+    source, base: of the run that would go on, see `Crops` and `Trainer`. Raises InputError where `config`
+    tells of another run: of another kind, network, discriminator, strategy or optimiser, of images drawn
+    otherwise, of other patients or from another model; and what `load_checkpoint` raises.
     """
     with _opened(path) as (_, scalars):
         then = from_plain(TrainConfig, scalars["config"])
@@ -56,6 +56,8 @@ def settings_at(path: Path, config: TrainConfig, source: str = "") -> TrainConfi
     other = [what for what in now if earlier[what] != now[what]]
     if source and scalars.get("source") and scalars["source"] != source:
         other.append("cohort (patients, splits or scans)")
+    if scalars.get("base", base) != base:
+        other.append("model to start from (base)")
     if other:
         raise InputError(f"The checkpoint in {path.parent.name} is of another {other[0]}; start a new run.")
     return then
@@ -65,7 +67,12 @@ def _bound(config: TrainConfig) -> dict[str, Any]:
     """What a run cannot change on its way."""
     optimisers = config.segmenter_optimiser.kind, config.discriminator_optimiser.kind
     fixed = {what: getattr(config, what) for what in ("kind", "network", "discriminator", "strategy")}
-    return fixed | {"optimiser": optimisers, "averaging of weights (ema_decay)": config.ema_decay > 0}
+    return fixed | {
+        "optimiser": optimisers,
+        "averaging of weights (ema_decay)": config.ema_decay > 0,
+        "in-plane spacing": config.spacing_mm,
+        "HU window": config.sampling.hu_window,
+    }
 
 
 @contextmanager

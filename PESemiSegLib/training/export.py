@@ -33,7 +33,8 @@ def export(trainer: Trainer, options: RunOptions, folder: Path, **changes: Any) 
     """
     config = trainer.config
     manifest = read_manifest(options.manifest)
-    best, kind = trainer.best.load(config), kind_named(config.kind)
+    best = trainer.best.load(config) if config.keep == "best" else None
+    kind = kind_named(config.kind)
     info = PackageInfo(
         name=options.name,
         network=config.network.to_dict(),
@@ -49,7 +50,7 @@ def export(trainer: Trainer, options: RunOptions, folder: Path, **changes: Any) 
             "command": options.command,
             "seed": config.seed,
             "iterations": trainer.iteration,
-            "hours": round(trainer.seconds / 3600, 3),
+            "hours": round(trainer.spent_s / 3600, 3),
             "processes": parallel.size(),
             "machine": describe_machine(options.device),
             "pesemiseg": __version__,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -124,7 +125,8 @@ def finetune(
         min_lesion_mm3=base.info.min_lesion_mm3,
         metrics=notes.training | {"note": _NOT_JUDGED},
     )
-    del trainer  # its memory, and the maps of the cache
+    del trainer
+    gc.collect()  # its memory, and the maps of the cache: who listens to it holds it in a circle
     settings = dict(segmenting or {})
     verdict = _judged(base, package, options, judging, cancelled, settings)
     if verdict.before:

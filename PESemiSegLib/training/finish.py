@@ -9,8 +9,7 @@ that starts fresh, or has had few lessons, gets a head start on the segmenter th
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -71,7 +70,8 @@ def teach(
     pixels = float(near.sum())
     if pixels:
         real, fake = real.detach(), fake[:count].detach()
-        figures["L_D_near"] = float(discriminator_loss(real, fake, losses.real_label, near))
+        # Against 1, whatever D learns: against a label of 0.9 a perfect one would still come to 0.16.
+        figures["L_D_near"] = float(discriminator_loss(real, fake, 1.0, near))
         figures["D_on_masks"] = float((real.sigmoid() * near).sum()) / pixels
         figures["D_on_predictions"] = float((fake.sigmoid() * near).sum()) / pixels
     return figures
@@ -90,12 +90,14 @@ def lessons(
     discriminator: Learner,
     crops: LabelledCrops,
     first: int,
+    spent_s: Callable[[], float],
 ) -> Iterator[dict[str, Any]]:
     """Steps of D from `first` on, as many as the settings say or time allows; yields each one's figures.
 
+    spent_s: the seconds of all of them so far, those before a stop included; the same in every process.
     Raises NonFiniteLoss.
     """
-    settings, started = settings_of(config, when), time.monotonic()
+    settings = settings_of(config, when)
     limit_s = 60.0 * config.max_minutes * settings.most_time if config.max_minutes > 0 else math.inf
     sampling = replace(config.sampling, batch=settings.batch, crop=settings.crop)
     larger = LabelledCrops(crops.volumes, sampling, config.seed + _SEEDS[when])
@@ -107,9 +109,9 @@ def lessons(
     placed = partial(tensor_on, device)
     with Prefetcher(draw, first, settings.iterations) as batches:
         for step, batch in enumerate(batches, start=first):
-            discriminator.schedule(step, step / settings.iterations)
+            discriminator.schedule(step, max(step / settings.iterations, spent_s() / max(limit_s, 1e-9)))
             with torch.no_grad():
                 logits, features = segmenter.forward_features(placed(batch.image))  # type: ignore[operator]
             yield teach(discriminator, config.losses, placed(batch.mask), probabilities(logits), features)
-            if parallel.agree(time.monotonic() - started)[0] > limit_s:
+            if spent_s() > limit_s:
                 return

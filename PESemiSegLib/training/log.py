@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from PESemiSegLib.errors import OutputError
 from PESemiSegLib.training.curves import CURVES, FIGURES, draw_curves
 
 _LOG = logging.getLogger(__name__)
@@ -60,6 +61,8 @@ class RunLog:
             draw_curves(self._folder / TABLE, self._folder / CURVES)
         except ModuleNotFoundError:
             _LOG.info("matplotlib is not installed; log.csv holds the curves")
+        except OutputError as error:  # a picture that somebody has open ends no training
+            _LOG.warning("%s", error)
         self._drawn = time.monotonic()
 
     def close(self) -> None:

@@ -213,6 +213,10 @@ def preset(name: str, stage: str = "supervised", strategy: str | None = None) ->
         every, optimiser = max(1, round(config.validate_every * _SHORT)), config.segmenter_optimiser
         if _SEMI[name] is PRESETS[name]:
             optimiser = replace(optimiser, lr=_GENTLE * optimiser.lr)
+        elif not config.head_start.iterations:  # D's own start stays as long in iterations
+            judged = config.semi.adversarial
+            judged = replace(judged, adversarial_start=judged.adversarial_start / _SHORT)
+            config = replace(config, semi=replace(config.semi, adversarial=judged))
         config = replace(
             config,
             iterations=round(config.iterations * _SHORT),

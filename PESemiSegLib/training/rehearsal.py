@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,8 +14,11 @@ from PESemiSegLib.cohorts.manifest import Manifest, read_manifest
 from PESemiSegLib.errors import DeviceError
 from PESemiSegLib.training.blocks import scans_by_patient
 from PESemiSegLib.training.config import TrainConfig
+from PESemiSegLib.training.crops import placed
+from PESemiSegLib.training.draws import seeded
 from PESemiSegLib.training.run import RunOptions, check_cohort, check_device, crops_of
 from PESemiSegLib.training.start import check_base, starting_networks
+from PESemiSegLib.training.strategies.base import Clock
 from PESemiSegLib.training.trainer import Trainer
 
 _SCANS = 2  # of each kind that are read
@@ -53,7 +57,7 @@ def rehearse(config: TrainConfig, options: RunOptions) -> Rehearsal:
             device=options.device,
         )
         try:
-            seconds = trainer.rehearse()
+            seconds = two_steps(trainer)
         except torch.cuda.OutOfMemoryError as error:
             advice = "take fewer crops per batch, smaller ones, or another device"
             raise DeviceError(f"Two batches do not fit the memory of {options.device}; {advice}.") from error
@@ -63,6 +67,24 @@ def rehearse(config: TrainConfig, options: RunOptions) -> Rehearsal:
     if config.max_minutes > 0:
         hours = min(hours, config.max_minutes / 60)
     return Rehearsal(seconds, hours, _peak_memory_mb(options.device), manifest.counts(), timeline)
+
+
+def two_steps(trainer: Trainer) -> float:
+    """Take two steps with every term switched on; returns the seconds of the second one.
+
+    The first one reads unlabelled crops even where the strategy does so now and then only. The weights
+    change: throw the trainer away afterwards. Raises NonFiniteLoss.
+    """
+    config, seconds = trainer.config, 0.0
+    for number in range(2):
+        labelled, unlabelled = trainer.draw(number)
+        if number == 0 and trainer.crops.unlabelled is not None:
+            unlabelled = trainer.crops.unlabelled.batch(0)
+        clock, started = Clock(number * config.discriminator_every, 1.0), time.monotonic()
+        with seeded(config.seed, clock.iteration, trainer.device):
+            trainer.strategy.step(*placed(labelled, unlabelled, trainer.device), clock)
+        seconds = time.monotonic() - started
+    return seconds
 
 
 def _few(config: TrainConfig, manifest: Manifest) -> Manifest:

@@ -15,6 +15,7 @@ from PESemiSegLib.cohorts.manifest import Case, Manifest, read_manifest
 from PESemiSegLib.cohorts.sampling import LabelledCrops, UnlabelledCrops, UnlabelledSlices
 from PESemiSegLib.errors import Cancelled, ConfigError, InputError, OutputError
 from PESemiSegLib.models.kinds import kind_named
+from PESemiSegLib.models.package import read_package
 from PESemiSegLib.training import parallel
 from PESemiSegLib.training.blocks import check_pairs, open_blocks
 from PESemiSegLib.training.checkpoint import settings_at
@@ -90,13 +91,18 @@ def check(config: TrainConfig, options: RunOptions, manifest: Manifest) -> None:
     if options.resume and not started:
         raise InputError(f"{options.folder.name} holds no checkpoint to resume; leave --resume out.")
     if started:
-        settings_at(options.folder / CHECKPOINT, config, source_of(manifest))
+        settings_at(options.folder / CHECKPOINT, config, source_of(manifest), base_of(options))
 
 
 def source_of(manifest: Manifest) -> str:
     """A hash of the patients that a run learns from or is validated on; test patients may still come."""
     used = (case for case in manifest if case.split != "test" and case.role != "excluded")
     return Manifest(tuple(used), manifest.source_name).fingerprint
+
+
+def base_of(options: RunOptions) -> str:
+    """The hash of the package that a run starts from; "" without one. Raises PackageError."""
+    return read_package(options.base).sha256 if options.base else ""
 
 
 def check_cohort(config: TrainConfig, manifest: Manifest) -> None:
@@ -106,6 +112,11 @@ def check_cohort(config: TrainConfig, manifest: Manifest) -> None:
         check_pairs(config, manifest)
     elif not len(manifest.select("train", "labelled")):
         raise InputError(f"The manifest {manifest.source_name} has no labelled case in the split 'train'.")
+    if config.keep == "best" and not len(manifest.select("val", "labelled")):
+        raise InputError(
+            f"The best weights are to be kept (keep: best), and {manifest.source_name} has no labelled case "
+            "in the split 'val' to tell them by; add one or set keep to last."
+        )
     if config.needs_unlabelled and not len(manifest.select("train", "unlabelled")):
         raise InputError(
             f"The strategy {config.strategy} learns from unlabelled scans, and {manifest.source_name} has "
@@ -146,6 +157,7 @@ def train(
             crops,
             options.folder,
             networks=starting_networks(config, options.base),
+            base=base_of(options),
             device=options.device,
             listen=tell,
             cancelled=cancelled,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,7 @@ class Trainer:
     Args:
         config: all settings. crops: the sampled data. folder: where checkpoints go.
         networks: segmenter and discriminator to start from (they are changed); None: fresh ones.
+        base: hash of the package they came from, which a run that goes on must have come from too.
         listen: called with every Event, for logs and progress. cancelled: asked after every step; True saves
             and raises Cancelled. enough: asked likewise; True ends the run as if its time were up.
     """
@@ -65,12 +66,13 @@ class Trainer:
         folder: Path,
         *,
         networks: Networks | None = None,
+        base: str = "",
         device: str = "cpu",
         listen: Callable[[Event], None] = lambda event: None,
         cancelled: Callable[[], bool] = lambda: False,
         enough: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.config, self.crops, self.folder = config, crops, folder
+        self.config, self.crops, self.folder, self.base = config, crops, folder, base
         self.device = torch.device(device)
         self._listen, self._cancelled, self._enough = listen, cancelled, enough
         segmenter, discriminator = networks or fresh_networks(config)
@@ -84,10 +86,13 @@ class Trainer:
         self.health = HealthMonitor()
         self._seen = np.zeros((0, COLUMNS), np.float32)  # spots scored since the list was renewed
         self.iteration = 0
+        self.seconds = 0.0  # of the iterations: what `max_minutes` is about
         self.taught: dict[When, int] = {"head_start": 0, "finish": 0}  # lessons of D alone
-        self.seconds = 0.0
+        self.taught_s: dict[When, float] = {"head_start": 0.0, "finish": 0.0}  # their time, beside `seconds`
+        self.spent_s = 0.0  # of all iterations and all lessons
         self.best = Best(folder)
         self.stopped = False  # by `enough`
+        self._look_is_due = False  # who stopped the run at that moment did not wait for it
 
     def run(self) -> None:
         """Train until the iterations or the minutes are used up, then give D its last lessons.
@@ -97,6 +102,8 @@ class Trainer:
         self._say("timeline", sentences=self.timeline(), iterations=self.config.iterations)
         if not self.iteration:
             self._teach("head_start")
+        if self._look_is_due:
+            self._look()
         if self._progress() < 1.0:
             self._train()
         if any(not len(pool) for pool in self.strategy.pools.values()):
@@ -104,44 +111,32 @@ class Trainer:
                 "The run has ended before any pseudo label was given: it learnt as supervised ones do."
             )
         self._teach("finish")
-        self._say("done", seconds=self.seconds)
+        self._say("done", seconds=self.spent_s)
 
     def timeline(self) -> list[str]:
-        """The strategy's sentences on what comes when, and one on settings that nothing here looks at."""
-        idle = without_effect(self.config)
-        return [*self.strategy.timeline(), *([f"without effect here: {', '.join(idle)}"] if idle else [])]
-
-    def rehearse(self, steps: int = 2) -> float:
-        """Take steps with every term switched on, as a dry run does; returns the seconds of the last one.
-
-        The first one reads unlabelled crops even where the strategy does so now and then only. The
-        weights change: throw the trainer away afterwards. Raises NonFiniteLoss.
-        """
-        seconds = 0.0
-        for number in range(steps):
-            labelled, unlabelled = self._draw(number)
-            if number == 0 and self.crops.unlabelled is not None:
-                unlabelled = self.crops.unlabelled.batch(0)
-            clock, started = Clock(number * self.config.discriminator_every, 1.0), time.monotonic()
-            with seeded(self.config.seed, clock.iteration, self.device):
-                self.strategy.step(*placed(labelled, unlabelled, self.device), clock)
-            seconds = time.monotonic() - started
-        return seconds
+        """Sentences on what comes when, and one on settings that nothing here looks at."""
+        idle, last = without_effect(self.config), self.config.finish.iterations
+        told = self.strategy.timeline()
+        if self.discriminator is not None and "finish" not in unread(self.config):
+            told.append(f"D alone, for up to {last:,} steps after the last iteration")
+        return [*told, *([f"without effect here: {', '.join(idle)}"] if idle else [])]
 
     def _train(self) -> None:
-        started = time.monotonic() - self.seconds
+        began = time.monotonic() - self.seconds
         while self._progress() < 1.0 and not self.stopped:
             end = min(self.config.iterations, self.iteration - self.iteration % _STRETCH + _STRETCH)
-            with Prefetcher(self._draw, self.iteration, end) as batches:
+            with Prefetcher(self.draw, self.iteration, end) as batches:
                 for batch in batches:
                     self._step(*batch)
-                    stop = self._watch_clock(started)
+                    before, (self.seconds, stop) = self.seconds, self._watch_clock(began)
+                    self.spent_s += self.seconds - before
                     over = self.stopped or self._progress() >= 1.0
                     if self.iteration % _STRETCH == 0:
                         self._renew_hard_spots()
+                    self._look_is_due = over or self.iteration % self.config.validate_every == 0
                     if stop:  # at once: validation takes longer than who stops a run waits
                         self._give_way()
-                    if over or self.iteration % self.config.validate_every == 0:
+                    if self._look_is_due:
                         self._look()
                     if over or self.iteration % self.config.checkpoint_every == 0:
                         self.save()
@@ -158,34 +153,35 @@ class Trainer:
         done, wanted = self.taught[when], settings_of(self.config, when).iterations
         if done >= wanted or self.discriminator is None or when in unread(self.config):
             return
-        started, crops = time.monotonic() - self.seconds, self.crops.train
+        began, crops = time.monotonic() - self.taught_s[when], self.crops.train
         assert isinstance(crops, LabelledCrops)  # where there is a discriminator, slices are read
+        spent = partial(self.taught_s.__getitem__, when)
         with self.average.applied() as segmenter:
-            for figures in lessons(self.config, when, segmenter, self.discriminator, crops, done):
+            for figures in lessons(self.config, when, segmenter, self.discriminator, crops, done, spent):
                 self.taught[when] += 1
                 self.health.add(figures)
                 self._say("lesson", number=self.taught[when], of=wanted, **figures)
-                if self._watch_clock(started):
+                before, (self.taught_s[when], stop) = self.taught_s[when], self._watch_clock(began)
+                self.spent_s += self.taught_s[when] - before
+                if stop:
                     self._give_way()
                 if self.taught[when] % self.config.checkpoint_every == 0:
                     self._keep()
                 if self.stopped and when == "head_start":
                     break
         self.taught[when] = wanted  # also where their time was up: a run that is resumed goes on behind them
-        if when == "head_start":
-            self.seconds = 0.0  # it comes on top of the run's own time
         self._keep()
 
     def _keep(self) -> None:
         self._report_health(lessons=True)
         self.save()
 
-    def _watch_clock(self, started: float) -> bool:
-        """Update `seconds` and `stopped`; whether the caller wants to stop here and go on another time."""
+    def _watch_clock(self, began: float) -> tuple[float, bool]:
+        """Seconds since then, and whether somebody wants to stop here and go on another time."""
         wishes = float(self._cancelled()), float(self._enough())
-        self.seconds, stop, enough = parallel.agree(time.monotonic() - started, *wishes)
+        seconds, stop, enough = parallel.agree(time.monotonic() - began, *wishes)
         self.stopped = self.stopped or bool(enough)
-        return bool(stop)
+        return seconds, bool(stop)
 
     def _give_way(self) -> None:
         self.save()
@@ -205,13 +201,15 @@ class Trainer:
             spots = worst_spots(probability, labelled.mask, labelled.volume, labelled.z, labelled.transform)
             self._seen = np.concatenate([self._seen, spots])
         self.iteration += 1
-        self.taught["finish"] = 0  # by a run that now goes on; they were about another segmenter
+        # Lessons of a run that now goes on were about another segmenter.
+        self.taught["finish"], self.taught_s["finish"] = 0, 0.0
         self.average.update(self.iteration)
         self.health.add(outcome.figures)
         self._say("step", lr=rates["segmenter"], **outcome.figures)
 
     def _look(self) -> None:
         """Validation figures and the health report."""
+        self._look_is_due = False
         if self.crops.validation is not None and parallel.rank() == 0:
             figures = self.validate(self.crops.validation)
             self._say("validation", **figures)
@@ -240,8 +238,9 @@ class Trainer:
         tensors["hard/list"] = torch.from_numpy(self.crops.train.hard.state())
         tensors["hard/seen"] = torch.from_numpy(seen)
         scalars: dict[str, Any] = {"iteration": self.iteration, "seconds": self.seconds}
-        scalars |= {"taught": self.taught, "stopped": self.stopped, "config": to_plain(self.config)}
-        scalars["source"] = self.crops.source
+        scalars |= {"taught": self.taught, "taught_s": self.taught_s, "spent_s": self.spent_s}
+        scalars |= {"stopped": self.stopped, "look_is_due": self._look_is_due}
+        scalars |= {"config": to_plain(self.config), "source": self.crops.source, "base": self.base}
         scalars |= {"best_dice": self.best.dice, "health": self.health.state()}
         for name, learner in self.strategy.learners.items():
             values, rest = learner.state()
@@ -254,7 +253,7 @@ class Trainer:
 
     def resume(self) -> None:
         """Go back to the folder's checkpoint; raises InputError for another run's."""
-        then = settings_at(self.folder / CHECKPOINT, self.config, self.crops.source)
+        then = settings_at(self.folder / CHECKPOINT, self.config, self.crops.source, self.base)
         tensors, scalars = load_checkpoint(self.folder / CHECKPOINT)
         kept_beside = self.strategy.averages | self.strategy.pools
         own = {*self.strategy.learners, *(name for name, kept in kept_beside.items() if kept.state())}
@@ -274,20 +273,22 @@ class Trainer:
         self._seen = np.array_split(seen, parallel.size())[parallel.rank()]
         self.iteration, self.seconds = int(scalars["iteration"]), float(scalars["seconds"])
         self.taught |= scalars.get("taught", {"finish": int(scalars.get("finished", 0))})
-        changed = (
-            replace(then, iterations=self.config.iterations, max_minutes=self.config.max_minutes) != then
-        )
-        self.stopped = bool(scalars.get("stopped", False)) and not changed
+        self.taught_s |= scalars.get("taught_s", {})
+        self.spent_s = float(scalars.get("spent_s", self.seconds))
+        self._look_is_due = bool(scalars.get("look_is_due", False))
+        now = self.config
+        same_end = (then.iterations, then.max_minutes) == (now.iterations, now.max_minutes)
+        self.stopped = bool(scalars.get("stopped", False)) and same_end
         self.best.dice = float(scalars.get("best_dice", -1.0))
         self.health.restore(scalars.get("health", {}))
 
     def _progress(self) -> float:
         share = self.iteration / self.config.iterations
-        if self.config.max_minutes > 0:
-            share = max(share, self.seconds / (60.0 * self.config.max_minutes))
-        return min(1.0, share)
+        minutes = self.config.max_minutes
+        return min(1.0, max(share, self.seconds / (60.0 * minutes)) if minutes > 0 else share)
 
-    def _draw(self, iteration: int) -> tuple[LabelledBatch, ImageBatch | None]:
+    def draw(self, iteration: int) -> tuple[LabelledBatch, ImageBatch | None]:
+        """The crops of an iteration, for this process."""
         processes, rank, unlabelled = parallel.size(), parallel.rank(), None
         wanted = self.strategy.unlabelled_batch(iteration)
         if self.crops.unlabelled is not None and wanted is not None:

@@ -38,6 +38,9 @@ def unread(config: TrainConfig) -> set[str]:
         found |= _OF_DISCRIMINATOR
     if own == "cpmn" and config.semi.cpmn.pathways == "one":
         found |= _TAUGHT
+    adversarial = config.semi.adversarial
+    if adversarial.balance == "trust" and not adversarial.threshold.quantile:
+        found.add("semi.adversarial.balance")  # one T for all pixels has nothing to balance
     if not config.sampling.replay:
         found.add("sampling.replay_capacity")
     if not config.finish.iterations or config.keep == "best":  # D was kept with the segmenter it judged

@@ -26,7 +26,8 @@ class Adversarial(Method):
         """See Strategy."""
         s = self._config.semi.adversarial
         adversarial = f"L_adv (weights {s.weight_labelled:g} labelled, {s.weight_unlabelled:g} unlabelled)"
-        semi = f"confidence-masked loss L_semi (T = {s.trust}, weight {s.weight_semi:g})"
+        each = " of marked and of other pixels" if s.threshold.quantile and s.balance == "trust" else ""
+        semi = f"confidence-masked loss L_semi (T = {s.trust}{each}, weight {s.weight_semi:g})"
         lessons = settings_of(self._config, "head_start").iterations
         return [
             *([f"D alone, for up to {lessons:,} steps before the first iteration"] if lessons else []),

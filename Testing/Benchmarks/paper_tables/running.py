@@ -186,7 +186,7 @@ def _trained(cell: Cell, scale: Scale, places: Places, cancelled: Callable[[], b
     found = {
         "parameters": sum(p.numel() for p in trainer.segmenter.module.parameters()),
         "iterations": trainer.iteration,
-        "seconds": trainer.seconds,
+        "seconds": trainer.spent_s,
         "health": health,
     }
     tables.write_text(record, json.dumps(tables.plain(found)))

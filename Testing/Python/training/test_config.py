@@ -48,6 +48,9 @@ def test_the_second_stage_of_the_paper_is_the_papers() -> None:
     assert weights == (0.01, 0.001, 0.1)
     assert (adversarial.trust, adversarial.semi_start, adversarial.remain) == (0.2, 0.25, False)
     assert config.iterations * adversarial.adversarial_start >= 500  # D warms up first
+    shorter = preset("paper", "finetune")  # D's warm-up is not
+    assert shorter.iterations == config.iterations / 2
+    assert shorter.iterations * shorter.semi.adversarial.adversarial_start >= 500
     assert preset("mask_only", "semi").strategy == "adversarial_mask"
     assert preset("mask_only", "semi").semi.adversarial.remain
 
@@ -164,6 +167,8 @@ def test_settings_that_nothing_looks_at_are_named() -> None:
     assert without_effect(bound) == ["losses.dice"]
     fixed = preset("cpu_demo", "semi", "fixmatch").with_overrides(trust="q0.7")
     assert without_effect(fixed) == ["semi.adversarial.trust"]
+    assert "semi.adversarial.balance" in unread(preset("cpu_demo", "semi").with_overrides(trust=0.2))
+    assert "semi.adversarial.balance" not in unread(preset("cpu_demo", "semi"))
     rate = OptimiserConfig(momentum=0.5, decay="cosine", poly_power=0.5)
     own = TrainConfig(segmenter_optimiser=rate)
     assert without_effect(own) == ["segmenter_optimiser.momentum", "segmenter_optimiser.poly_power"]

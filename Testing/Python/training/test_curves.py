@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from PESemiSegLib.evaluation.drawing import COLOURS
 from PESemiSegLib.training.curves import _PANELS, FIGURES, draw_curves
@@ -68,3 +69,13 @@ def test_steps_alone_are_no_curve_and_a_stopped_run_does_not_wait_for_one(tmp_pa
     with RunLog(tmp_path, tensorboard=False):
         pass
     assert (tmp_path / "curves.png").exists()
+
+
+def test_a_picture_that_cannot_be_written_ends_no_training(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "curves.png").mkdir()  # as where somebody has it open
+    with RunLog(tmp_path, tensorboard=False) as log:
+        log({"kind": "health", "iteration": 20, "seconds": 2.0, "figures": {"L_seg": 0.5}})
+    assert "curves.png" in caplog.text
+    assert "0.5" in (tmp_path / "log.csv").read_text()

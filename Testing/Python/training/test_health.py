@@ -74,6 +74,9 @@ def test_the_discriminator_is_judged_where_there_is_something_to_tell_apart() ->
             assert figures["L_D"] == pytest.approx(whole, rel=1e-5)
             assert figures["L_D"] > HEALTHY_LOSS[1]
         assert not _report(**figures).warnings
+    softer = teach(learner, LossConfig(real_label=0.9), mask, probability, features)  # type: ignore[arg-type]
+    assert softer["L_D_near"] == pytest.approx(told, rel=1e-5)  # one scale, whatever D learns
+    assert softer["L_D"] != figures["L_D"]
     empty = teach(learner, LossConfig(), 0 * mask, 0 * probability, features)  # type: ignore[arg-type]
     assert set(empty) == {"L_D"}
 

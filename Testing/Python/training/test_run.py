@@ -24,12 +24,13 @@ from PESemiSegLib.errors import ConfigError, InputError, OutputError
 from PESemiSegLib.evaluation.evaluate import by_site, evaluate_cases, summary_rows
 from PESemiSegLib.evaluation.operating_point import choose_point, sweep
 from PESemiSegLib.evaluation.tables import to_json, to_markdown
+from PESemiSegLib.models.load import load_segmenter
 from PESemiSegLib.networks.config import NetworkConfig
 from PESemiSegLib.training.checkpoint import load_checkpoint, save_checkpoint, settings_at
 from PESemiSegLib.training.config import TrainConfig, write_yaml
 from PESemiSegLib.training.parallel import launch
 from PESemiSegLib.training.plain import to_plain
-from PESemiSegLib.training.run import RunOptions, export, prepare, source_of, train
+from PESemiSegLib.training.run import RunOptions, check_cohort, export, prepare, source_of, train
 from PESemiSegLib.training.trainer import CHECKPOINT
 from PESemiSegLib.volumes.grid import Grid
 from PESemiSegLib.volumes.write import write_nifti
@@ -97,6 +98,9 @@ def test_from_a_manifest_to_a_measured_package(
         "A/train/labelled": 2,
         "A/val/labelled": 1,
     }
+    written, average = load_segmenter(package).state_dict(), trainer.average.state()
+    assert average.keys() == written.keys()
+    assert all(torch.equal(value, written[name]) for name, value in average.items())
     rows = list(csv.DictReader((tmp_path / "run" / "log.csv").open()))
     assert rows
     assert (tmp_path / "run" / "settings.yaml").exists()
@@ -190,6 +194,30 @@ def test_a_run_goes_on_with_the_patients_it_began_with(manifest: Path, tmp_path:
     settings_at(path, CONFIG, source_of(known))
     with pytest.raises(InputError, match="another cohort"):
         settings_at(path, CONFIG, source_of(resplit))
+    settings_at(path, CONFIG, source_of(known), "of a version that did not note it")
+    save_checkpoint(path, {}, {"config": to_plain(CONFIG), "base": "abc"})
+    settings_at(path, CONFIG, base="abc")
+    with pytest.raises(InputError, match="another model to start from"):
+        settings_at(path, CONFIG, base="abd")
+    other_window = replace(CONFIG, sampling=replace(CONFIG.sampling, hu_window=(-1000.0, 1000.0)))
+    for other, words in ((replace(CONFIG, spacing_mm=2.0), "spacing"), (other_window, "HU window")):
+        with pytest.raises(InputError, match=words):
+            settings_at(path, other, base="abc")
+
+
+def test_the_best_weights_are_kept_where_patients_tell_them_and_while_asked_for(
+    manifest: Path, tmp_path: Path
+) -> None:
+    best, cases = replace(CONFIG, keep="best"), read_manifest(manifest)
+    with pytest.raises(InputError, match="keep: best"):
+        check_cohort(best, cases.select("train"))
+    torch.set_num_threads(1)
+    options = RunOptions(manifest=manifest, folder=tmp_path / "run")
+    prepare(best, options)
+    trainer = train(best, options)
+    assert "kept" in export(trainer, options, tmp_path / "model").info.training
+    trainer.config = CONFIG  # as a run that goes on may have it
+    assert "kept" not in export(trainer, options, tmp_path / "model").info.training
 
 
 def test_a_manifest_without_training_cases_is_refused(manifest: Path, tmp_path: Path) -> None:

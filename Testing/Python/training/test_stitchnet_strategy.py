@@ -62,7 +62,7 @@ def _trainer(config: TrainConfig, folder: Path, unlabelled: bool = True, **optio
 
 
 def _batches(trainer: Trainer) -> tuple[LabelledTensors, ImageTensors]:
-    known, unknown = placed(*trainer._draw(0), trainer.device)
+    known, unknown = placed(*trainer.draw(0), trainer.device)
     assert unknown is not None
     return known, unknown
 
@@ -138,7 +138,7 @@ def test_pixels_without_a_label_count_as_unlabelled(tmp_path: Path) -> None:
     found = []
     for turned in (False, True):
         trainer = _trainer(CONFIG, tmp_path, unlabelled=False)
-        known, _ = placed(*trainer._draw(0), trainer.device)
+        known, _ = placed(*trainer.draw(0), trainer.device)
         valid, mask = torch.ones_like(known.mask[:, :1]), known.mask.clone()
         valid[..., 20:] = 0.0
         if turned:

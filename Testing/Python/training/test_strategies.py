@@ -84,7 +84,7 @@ def _trainer(config: TrainConfig, folder: Path, **options: Any) -> Trainer:
 def _batches(trainer: Trainer) -> tuple[LabelledTensors, ImageTensors]:
     """A labelled batch with emboli in it, and an unlabelled one."""
     for index in range(30):
-        known, unknown = placed(*trainer._draw(index), trainer.device)
+        known, unknown = placed(*trainer.draw(index), trainer.device)
         if known.mask.sum() > 20:
             assert unknown is not None
             return known, unknown
@@ -108,6 +108,59 @@ def test_a_frozen_d_gets_no_gradient_while_s_does(tmp_path: Path) -> None:
     assert all(p.grad is not None for p in trainer.segmenter.module.parameters())
     for name, value in trainer.discriminator.module.state_dict().items():
         assert torch.equal(value, before[name]), name
+
+
+def test_s_pleases_d_and_believes_it_from_their_starts_on(tmp_path: Path) -> None:
+    starts = replace(CONFIG.semi.adversarial, adversarial_start=0.5, semi_start=0.25)
+    found = []
+    for progress in (0.2, 0.3, 0.5):
+        config = _config("adversarial_feature", semi=replace(CONFIG.semi, adversarial=starts))
+        trainer = _trainer(config, tmp_path)
+        found.append(trainer.strategy.step(*_batches(trainer), Clock(1, progress)).figures.keys())
+    assert [{"L_adv", "L_semi"} & names for names in found] == [set(), {"L_semi"}, {"L_adv", "L_semi"}]
+
+
+def test_s_pleases_d_where_the_label_is_known(tmp_path: Path) -> None:
+    trainer = _trainer(_config("adversarial_feature", discriminator_every=7), tmp_path)
+    known, unknown = _batches(trainer)
+    valid = torch.ones_like(known.mask)
+    valid[..., 20:] = 0.0
+    view = trainer.strategy.forward(known.image, unknown.image)[0]  # type: ignore[attr-defined]
+    with torch.no_grad():
+        confidence = trainer.discriminator.module(view.probability, view.features)
+    losses = [float(adversarial_loss(confidence, where)) for where in (valid, None)]
+    step = trainer.strategy.step(LabelledTensors(known.image, known.mask, valid), unknown, Clock(1, 0.5))
+    assert step.figures["L_adv"] == pytest.approx(losses[0], rel=1e-4)
+    assert losses[0] != pytest.approx(losses[1], rel=1e-3)
+
+
+@pytest.mark.parametrize("strategy", ["mean_teacher", f"supervised+{MIX}"])
+def test_a_teacher_is_the_average_of_the_segmenter(tmp_path: Path, strategy: str) -> None:
+    trainer = _trainer(_config(strategy), tmp_path)
+    (teacher,) = trainer.strategy.averages.values()
+    module, name = trainer.segmenter.module, next(iter(dict(trainer.segmenter.module.named_parameters())))
+    expected = module.state_dict()[name].double().clone()
+    for iteration in range(2):
+        trainer.strategy.step(*_batches(trainer), Clock(iteration, 0.5))
+        decay = (2.0 + iteration) / (11.0 + iteration)  # below the settings' own so early
+        expected = decay * expected + (1.0 - decay) * module.state_dict()[name].double()
+    torch.testing.assert_close(teacher.state()[name].double(), expected, rtol=1e-5, atol=1e-7)
+
+
+def test_crops_are_mixed_from_their_start_on(tmp_path: Path) -> None:
+    mix = replace(CONFIG.semi.cross_site_mix, start=0.5, style_probability=1.0)
+    found = {}
+    for strategy in ("supervised", f"supervised+{MIX}"):
+        for progress in (0.4, 0.6):
+            config = _config(strategy, semi=replace(CONFIG.semi, cross_site_mix=mix))
+            trainer = _trainer(config, tmp_path)
+            step = trainer.strategy.step(*_batches(trainer), Clock(0, progress))
+            found[strategy, progress] = step.figures["L_seg"]
+    plain, mixed = (
+        [found[name, progress] for progress in (0.4, 0.6)] for name in ("supervised", f"supervised+{MIX}")
+    )
+    assert plain[0] == plain[1] == mixed[0]
+    assert mixed[1] != mixed[0]
 
 
 @pytest.mark.parametrize("detach", [True, False])
@@ -233,16 +286,25 @@ def test_one_batch_can_be_learnt_by_heart(tmp_path: Path, strategy: str) -> None
 
 
 def test_the_end_can_be_called_and_the_best_networks_are_kept(tmp_path: Path) -> None:
-    config = replace(_config("supervised"), iterations=50, validate_every=1, keep="best")
+    config = replace(_config("supervised"), iterations=50, validate_every=1, ema_decay=0.9, keep="best")
     crops = Crops(
         LabelledCrops([_volume()], config.sampling, 1), LabelledCrops([_volume()], config.sampling, 2)
     )
     events: list[dict[str, Any]] = []
-    trainer = Trainer(config, crops, tmp_path, listen=events.append, enough=lambda: trainer.iteration >= 3)
+    averages: list[dict[str, Tensor]] = []
+
+    def listen(event: dict[str, Any]) -> None:
+        events.append(event)
+        if event["kind"] == "validation":
+            averages.append({name: value.clone() for name, value in trainer.average.state().items()})
+
+    trainer = Trainer(config, crops, tmp_path, listen=listen, enough=lambda: trainer.iteration >= 3)
     trainer.run()
     assert trainer.iteration == 3
     assert events[-1]["kind"] == "done"
     found = [event["dice"] for event in events if event["kind"] == "validation"]
     kept = trainer.best.load(config)
     assert kept is not None
+    best = averages[int(np.argmax(found))]
+    assert [name for name, value in kept[0].state_dict().items() if not torch.equal(value, best[name])] == []
     assert kept[2] == {"iteration": 1 + int(np.argmax(found)), "dice": max(found)}

@@ -1,5 +1,6 @@
 """The loop: who gets gradients, overfitting one batch, resuming bit for bit, stopping when a loss breaks."""
 
+import contextlib
 import itertools
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +20,10 @@ from PESemiSegLib.training import trainer as trainer_room
 from PESemiSegLib.training.checkpoint import load_checkpoint
 from PESemiSegLib.training.config import LessonsConfig, LossConfig, OptimiserConfig, TrainConfig
 from PESemiSegLib.training.crops import Crops
-from PESemiSegLib.training.finish import When, settings_of, teach
+from PESemiSegLib.training.finish import When, lessons, settings_of, teach
 from PESemiSegLib.training.layout import tensor_on
 from PESemiSegLib.training.learner import NonFiniteLoss
+from PESemiSegLib.training.rehearsal import two_steps
 from PESemiSegLib.training.settings import AdversarialConfig, BcpConfig, SemiConfig
 from PESemiSegLib.training.strategies.base import Clock, LabelledTensors, Outcome
 from PESemiSegLib.training.trainer import CHECKPOINT, Event, Trainer
@@ -162,7 +164,7 @@ def test_what_a_network_draws_by_itself_follows_from_the_iteration(
         monkeypatch.setattr(trainer.strategy, "step", step)
         before = torch.get_rng_state()
         trainer.run()
-        trainer.rehearse()
+        two_steps(trainer)
         assert torch.equal(before, torch.get_rng_state())
     assert [len(set(values)) for values in drawn.values()] == [1] * CONFIG.iterations
     assert len({values[0] for values in drawn.values()}) == CONFIG.iterations
@@ -272,7 +274,9 @@ def test_the_average_holds_the_norms_statistics_of_the_same_steps_as_the_weights
     torch.testing.assert_close(trainer.average.state()[name].double(), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_the_last_lessons_move_d_alone_and_resume_bit_for_bit(tmp_path: Path) -> None:
+def test_the_last_lessons_move_d_alone_and_resume_bit_for_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     finishing = replace(CONFIG, finish=LessonsConfig(iterations=4, batch=1, crop=48), checkpoint_every=1)
     for name in ("plain", "whole", "broken"):
         (tmp_path / name).mkdir()
@@ -285,8 +289,17 @@ def test_the_last_lessons_move_d_alone_and_resume_bit_for_bit(tmp_path: Path) ->
         with whole.average.applied() as segmenter:
             assert not segmenter.training
 
+    pupils = []
+
+    def spied(config: TrainConfig, when: When, segmenter: torch.nn.Module, *rest: Any) -> Any:
+        pupils.append(segmenter.state_dict())
+        return lessons(config, when, segmenter, *rest)
+
+    monkeypatch.setattr(trainer_room, "lessons", spied)
     whole = Trainer(finishing, _crops(finishing), tmp_path / "whole", listen=listen)
     whole.run()
+    assert all(torch.equal(value, pupils[0][name]) for name, value in whole.average.state().items())
+    assert "D alone, for up to 4 steps after the last iteration" in whole.timeline()
     assert whole.taught["finish"] == 4
     last = [event for event in told if event["kind"] == "health"][-1]
     assert "L_seg" in last["figures"]  # of the training; the lessons' stand beside it
@@ -368,10 +381,71 @@ def test_what_is_over_stays_over_when_a_run_is_resumed(tmp_path: Path) -> None:
     assert (again.iteration, again.taught["finish"]) == (2, 50)
     for name, value in _state(again).items():
         assert torch.equal(value, before[name]), name
-    longer = Trainer(replace(short, iterations=6), _crops(short), tmp_path)
+    told: list[Event] = []
+    longer = Trainer(replace(short, iterations=6), _crops(short), tmp_path, listen=told.append)
     longer.resume()
     longer.run()
     assert longer.iteration == 6
+    assert any(event["kind"] == "lesson" for event in told)  # about another segmenter now
+
+
+class _Clock:
+    """Every look at it is 10 s later."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        self.now += 10.0
+        return self.now
+
+
+def test_the_time_of_the_lessons_is_their_own_and_goes_on_after_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer_room, "time", _Clock())
+    config = _adversarial(max_minutes=1.0, iterations=50, finish=LessonsConfig(40, 0.5, 1, 48))
+    config = replace(
+        config,
+        head_start=replace(config.head_start, most_time=100.0),
+        discriminator_optimiser=replace(config.discriminator_optimiser, warmup_iterations=0),
+    )
+
+    def run(folder: Path, every: int) -> tuple[Trainer, list[Event]]:
+        """To the end, stopped at every so many looks at the wish to stop."""
+        folder.mkdir()
+        told: list[Event] = []
+        looks = itertools.count(1)
+        while not told or told[-1]["kind"] != "done":
+            trainer = Trainer(
+                config, _crops(config), folder, listen=told.append, cancelled=lambda: next(looks) % every == 0
+            )
+            if (folder / CHECKPOINT).exists():
+                trainer.resume()
+            with contextlib.suppress(Cancelled):
+                trainer.run()
+        return trainer, [event for event in told if event["kind"] == "lesson" and event["iteration"]]
+
+    whole, lessons_of_whole = run(tmp_path / "whole", 1000)
+    parts, lessons_of_parts = run(tmp_path / "parts", 3)
+    for trainer, last in ((whole, lessons_of_whole), (parts, lessons_of_parts)):
+        # 60 s of iterations, whatever the head start took; behind them more than 30 s of lessons are none.
+        assert (trainer.iteration, trainer.seconds) == (6, 60.0)
+        assert [event["number"] for event in last] == [1, 2, 3, 4]
+        assert trainer.spent_s == 60.0 + sum(trainer.taught_s.values())
+        rate = trainer.discriminator.optimiser.param_groups[0]["lr"]
+        assert rate < 0.1 * config.discriminator_optimiser.lr  # they end gently
+
+
+def test_a_look_that_a_stop_left_out_is_made_up_for(tmp_path: Path) -> None:
+    events: list[Event] = []
+    first = Trainer(CONFIG, _crops(), tmp_path, listen=events.append, cancelled=lambda: first.iteration >= 2)
+    with pytest.raises(Cancelled):
+        first.run()
+    second = Trainer(CONFIG, _crops(), tmp_path, listen=events.append)
+    second.resume()
+    second.run()
+    assert [e["iteration"] for e in events if e["kind"] == "validation"] == [2, 4]
 
 
 def test_the_best_networks_kept_get_no_lessons_that_would_be_lost(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from PESemiSegLib.training.losses import segmentation_loss
 from PESemiSegLib.training.plain import from_plain, to_plain
 from PESemiSegLib.training.pool import Pool
 from PESemiSegLib.training.presets import preset
+from PESemiSegLib.training.rehearsal import two_steps
 from PESemiSegLib.training.settings import SemiConfig
 from PESemiSegLib.training.settings_unet_pl import UNetPLConfig
 from PESemiSegLib.training.strategies.base import Clock, LabelledTensors
@@ -125,7 +126,7 @@ def test_a_round_keeps_what_the_network_says_of_new_slices_and_keeps_it_for_good
     assert (CONFIG.semi.unet_pl.first(8), CONFIG.semi.unet_pl.every(8, 2)) == (2, 2)
     sizes, expected = [], []
     for iteration in range(8):
-        labelled, unlabelled = trainer._draw(iteration)
+        labelled, unlabelled = trainer.draw(iteration)
         assert (unlabelled is not None) is (iteration in (2, 4, 6))
         if unlabelled is not None:
             module = trainer.segmenter.module.eval()
@@ -150,7 +151,7 @@ def test_batches_are_mixed_as_the_union_of_both_sets_is(tmp_path: Path) -> None:
     config = replace(CONFIG, sampling=replace(CONFIG.sampling, batch=8))
     trainer = _trainer(config, tmp_path / "run")
     strategy: Any = trainer.strategy
-    known, _ = placed(*trainer._draw(0), trainer.device)
+    known, _ = placed(*trainer.draw(0), trainer.device)
     assert known.slices == 6
     assert strategy._mixed(known, Clock(0, 0.0)) is known
     image = np.full((18, 1, 32, 32), 0.25, np.float32)
@@ -175,7 +176,7 @@ def test_d_learns_from_annotators_alone(tmp_path: Path, monkeypatch: pytest.Monk
     _pool(trainer).add(np.zeros((60, 1, 32, 32), np.float32), np.ones((60, 32, 32)))
     seen = []
     monkeypatch.setattr(method, "teach", lambda *args, **_: seen.append(args[2]) or {})
-    known, _ = placed(*trainer._draw(0), trainer.device)
+    known, _ = placed(*trainer.draw(0), trainer.device)
     outcome = trainer.strategy.step(known, None, Clock(0, 0.9))
     assert torch.equal(seen[0], known.mask[: len(seen[0])])
     assert 1 <= len(seen[0]) < 3
@@ -250,7 +251,7 @@ def test_the_pool_holds_two_bytes_per_pixel_and_loses_nothing_of_a_scan() -> Non
 
 def test_a_dry_run_reaches_a_round(tmp_path: Path) -> None:
     trainer = _trainer(CONFIG, tmp_path / "run")
-    assert trainer.rehearse() > 0
+    assert two_steps(trainer) > 0
     assert len(_pool(trainer)) == CONFIG.semi.batch
 
 
@@ -280,7 +281,7 @@ def _two_rounds(folder: Path) -> None:
     assert deck is not None
     drawn = np.concatenate([deck.batch(number).image for number in range(4)])  # six slices: the last is empty
     np.testing.assert_array_equal(_pool(whole).state()["images"].numpy(), np.rint(drawn * 32_767))
-    known, _ = placed(*whole._draw(3), whole.device)
+    known, _ = placed(*whole.draw(3), whole.device)
     mixed = [whole.strategy._mixed(known, Clock(n, 0.5)).mixed for n in range(20)]  # type: ignore[attr-defined]
     assert (parallel.gather(np.array([mixed])) == mixed).all()
     assert [n for n in range(8) if whole.strategy.unlabelled_batch(n) is not None] == [2, 5]
