@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import time
@@ -20,6 +21,10 @@ from typing import TypeVar
 
 BUSY_S = 0.5  # Windows refuses to replace a file that someone has open, for as long as they read
 _MARK = ".pesemiseg-"
+_OURS = re.compile(
+    r"\.pesemiseg-([0-9a-f]{12}|\d+-[0-9a-f]{8}\.zip)"
+)  # what is written, and what is downloaded
+_KEPT = _MARK + "kept-"  # before a name: results that could not go back, for their owner to find
 _LITTER = (".ds_store", "desktop.ini", "thumbs.db")
 _ABANDONED_S = 24 * 3600.0
 T = TypeVar("T")
@@ -94,7 +99,10 @@ def move_in(stage: Path, folder: Path, *, seal: str, outdated: Collection[str] =
                 with suppress(OSError):
                     os.replace(target, source)
         with suppress(OSError):
-            aside.rmdir()  # unless it holds what could not go back
+            aside.rmdir()
+        if aside.exists():  # it holds what could not go back, which is nobody's to sweep
+            with suppress(OSError):
+                os.rename(aside, folder / f"{_KEPT}{secrets.token_hex(6)}")
         raise
     shutil.rmtree(aside, ignore_errors=True)
 
@@ -111,10 +119,13 @@ def discard(path: Path) -> bool:
 
 
 def sweep(home: Path, older_than_s: float = _ABANDONED_S) -> None:
-    """Remove what killed processes have left aside in `home`: by default more than a day ago."""
+    """Remove what killed processes have left aside in `home`: by default more than a day ago.
+
+    Only what bears a name that is made here: a `.pesemiseg-data` is somebody's own.
+    """
     for left in home.glob(f"{_MARK}*"):
         with suppress(OSError):
-            if time.time() - left.stat().st_mtime > older_than_s:
+            if _OURS.fullmatch(left.name) and time.time() - left.stat().st_mtime > older_than_s:
                 _remove(left)
 
 

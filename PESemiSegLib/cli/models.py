@@ -52,7 +52,7 @@ def info(
     if as_json:
         print_json({"sha256": package.sha256, "path": str(package.path), **package.info.to_dict()})
     else:
-        print(package.read_bytes("README.md").decode("utf-8"))
+        print(package.read_bytes("README.md").decode("utf-8", "replace"))
         print(f"Verified. SHA-256 of the package: {package.sha256}\nPath: {package.path}")
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from PESemiSegLib.inference.near import beyond, within
+
 CENTRAL_MM, LOBAR_MM = 14.0, 7.0
 """Least diameter of central and of lobar arteries: the trunk has some 27 mm, right and left artery 20 to 24,
 segmental arteries 4 to 7."""
@@ -59,7 +61,7 @@ def search_region(artery: np.ndarray, spacing_mm: tuple[float, float, float]) ->
             slice(max(0, part.start - more), part.stop + more)
             for part, more in zip(box.slices, margin, strict=True)
         )
-        region[around] = _within(artery[around], REACH_MM, spacing_mm)
+        region[around] = within(artery[around], REACH_MM, spacing_mm)
     return region
 
 
@@ -108,18 +110,6 @@ def levels_of(tree: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.nd
 
 def _opened(mask: np.ndarray, radius_mm: float, spacing_mm: tuple[float, float, float]) -> np.ndarray:
     """What balls of this radius, which fit into the mask, cover; bool."""
-    from scipy import ndimage
-
-    depth = ndimage.distance_transform_edt(mask, sampling=spacing_mm[::-1])
     # Centres lie half a voxel inside the outline that they are measured to.
-    half = 0.5 * float(min(spacing_mm))
-    return mask & _within(depth >= radius_mm - half, radius_mm, spacing_mm)
-
-
-def _within(mask: np.ndarray, reach_mm: float, spacing_mm: tuple[float, float, float]) -> np.ndarray:
-    from scipy import ndimage
-
-    if not mask.any():
-        return np.zeros(mask.shape, dtype=bool)
-    away = ndimage.distance_transform_edt(mask == 0, sampling=spacing_mm[::-1])
-    return np.asarray(away <= reach_mm)
+    centres = beyond(~mask, radius_mm - 0.5 * float(min(spacing_mm)), spacing_mm)
+    return mask & within(centres, radius_mm, spacing_mm)

@@ -13,7 +13,7 @@ from PESemiSegLib.errors import ConfigError, InputError
 from PESemiSegLib.inference import findings as marks
 from PESemiSegLib.inference.blend import Blend, Cells
 from PESemiSegLib.inference.check import check
-from PESemiSegLib.inference.engines.base import Engine
+from PESemiSegLib.inference.engines.base import Engine, numbers
 from PESemiSegLib.inference.engines.select import choose, open_engine
 from PESemiSegLib.inference.identification import IdentifyResult
 from PESemiSegLib.inference.lung_filter import LungFilter, Mode, make_filter
@@ -220,7 +220,8 @@ def _run(engine: Engine, windows: Windows, asked: Collection[Place], reporter: R
     shares: dict[Place, float] = {}
     reporter.start("windows", len(places))
     outputs = engine.run((windows.input(place) for place in places), reporter.check_cancelled)
-    for n, (place, (probability, share, seen)) in enumerate(zip(places, outputs, strict=True)):
+    told = numbers(outputs, engine.info)
+    for n, (place, (probability, share, seen)) in enumerate(zip(places, told, strict=True)):
         blend.add(place, probability)
         shares[place] = float(share[1])
         if place in asked:

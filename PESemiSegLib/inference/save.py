@@ -85,9 +85,14 @@ def save_result(
         if report:
             from PESemiSegLib.inference.report import render
 
-            (stage / REPORT).write_text(render(result, summary), encoding="utf-8")
+            write_page(stage, render(result, summary))
         names = seal(stage, FILES, summary)
     return Saved(Path(folder), names, summary)
+
+
+def write_page(stage: Path, page: str) -> None:
+    """Write the report, also where it names a file whose name is no text."""
+    (stage / REPORT).write_text(page, encoding="utf-8", errors="backslashreplace")
 
 
 def seal(stage: Path, files: tuple[str, ...], summary: dict[str, Any]) -> tuple[str, ...]:

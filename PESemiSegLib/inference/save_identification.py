@@ -42,7 +42,7 @@ def save_identification(
         if report:
             from PESemiSegLib.inference.report.identification import render
 
-            (stage / save.REPORT).write_text(render(result, summary), encoding="utf-8")
+            save.write_page(stage, render(result, summary))
         names = save.seal(stage, FILES, summary)
     return save.Saved(Path(folder), names, summary)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from PESemiSegLib.inference import findings as marks
 from PESemiSegLib.inference.check import check
-from PESemiSegLib.inference.engines.base import Engine
+from PESemiSegLib.inference.engines.base import Engine, numbers
 from PESemiSegLib.inference.engines.select import Choice, choose, open_engine
 from PESemiSegLib.inference.lung_filter import LungFilter, Mode, make_filter
 from PESemiSegLib.inference.lungs import LungField, lung_mask
@@ -214,7 +214,8 @@ def _run(
     first, last = box.start[0], box.stop[0]
     reporter.start("slices", last - first)
     outputs = engine.run((preparer.input(k) for k in range(first, last)), reporter.check_cancelled)
-    for n, (p, *judgement) in zip(range(last - first), outputs, strict=True):
+    told = numbers(outputs, engine.info)
+    for n, (p, *judgement) in zip(range(last - first), told, strict=True):
         # Decided before it is rounded to float16, so that the mask is the engine's own.
         if p.ndim == 2:
             plane = preparer.back(p)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from PESemiSegLib.inference.near import within
+
 HALO_MM = 3.0  # this far around a mark the confidence can be read as trust in the mark
 
 if TYPE_CHECKING:
@@ -47,8 +49,6 @@ def near_marks(result: Result) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.
         The smallest box (z, y, x) of the working grid that holds all of it, and the box's affine (voxel
         i, j, k -> LPS mm).
     """
-    from scipy import ndimage
-
     from PESemiSegLib.inference.result import Box
 
     grid, marked = result.volume.grid, result.mask > 0
@@ -64,7 +64,7 @@ def near_marks(result: Result) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.
     near = np.zeros(tuple(high - low), np.float32)
     for start, stop in boxes:
         box = Box(tuple(map(int, start)), tuple(map(int, stop)))  # type: ignore[arg-type]
-        close = ndimage.distance_transform_edt(~marked[box.slices], sampling=step) <= HALO_MM
+        close = within(marked[box.slices], HALO_MM, grid.spacing_mm)
         place = Box(tuple(map(int, start - low)), tuple(map(int, stop - low)))  # type: ignore[arg-type]
         near[place.slices][close] = result.confidence.crop(box)[close]
     affine = np.array(grid.affine, dtype=np.float64)

@@ -120,7 +120,8 @@ class Store:
         archive = Path(archive)
         if archive.suffix.lower() != ".zip":
             raise OutputError(f"{archive.name}: the name of an exported model must end in .zip")
-        pack(self.find(name).folder, archive, overwrite=overwrite)
+        package = self.find(name)  # which keeps an archive's files for as long as it is there
+        pack(package.folder, archive, overwrite=overwrite)
         return archive
 
     def remove(self, name: str) -> None:

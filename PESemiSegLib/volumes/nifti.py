@@ -39,6 +39,7 @@ COLOURS = (128, 2304)
 COMPLEX = (32, 1792, 2048)
 UNIT_MM = {1: 1000.0, 3: 0.001}  # metres and micrometres; everything else is taken for mm
 SLAB_BYTES = 8 << 20
+_FARTHEST = 1 << 30  # bytes before the voxels that a header may hold
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -128,6 +129,9 @@ def parse_header(file: BinaryIO, name: str) -> NiftiHeader:
     if code not in DTYPES:
         kind = "complex numbers" if code in COMPLEX else f"data type {code}"
         raise InputError(f"{name}: it holds {kind}; give the CT in Hounsfield units")
+    start = get("f", 108, 168, "q")[0]
+    if not 0 <= start < _FARTHEST:
+        raise InputError(f"{name}: its NIfTI header is damaged; export it again")
     pixdim = np.array(get("8f", 76, 104, "8d"))
     unit = UNIT_MM.get(get("B", 123, 500, "i")[0] & 7, 1.0)
     slope, intercept = get("2f", 112, 176, "2d")
@@ -138,7 +142,7 @@ def parse_header(file: BinaryIO, name: str) -> NiftiHeader:
     return NiftiHeader(
         dims=tuple(int(n) for n in dim[1 : dim[0] + 1]),
         dtype=np.dtype(DTYPES[code]).newbyteorder(order),
-        data_start=max(int(get("f", 108, 168, "q")[0]), 544 if second else 352),
+        data_start=max(int(start), 544 if second else 352),
         slope=float(slope) if scaled else 1.0,
         intercept=float(intercept) if scaled else 0.0,
         sform=_scaled(np.vstack([rows, [0, 0, 0, 1]]), unit) if sform_code > 0 else None,

@@ -169,11 +169,12 @@ def test_a_busy_file_is_tried_again_on_windows_alone(tmp_path: Path, monkeypatch
 
 
 def test_leftovers_go_after_a_day_and_foreign_files_never(tmp_path: Path) -> None:
-    for name in (".pesemiseg-old", ".pesemiseg-young", ".other"):
+    young, others = ".pesemiseg-0123456789ab", {".other", ".pesemiseg-data", ".pesemiseg-kept-0123456789ab"}
+    for name in (".pesemiseg-ba9876543210", ".pesemiseg-77-0123abcd.zip", young, *others):
         fill(tmp_path / name, half="half")
-        os.utime(tmp_path / name, (0, 0) if name != ".pesemiseg-young" else None)
+        os.utime(tmp_path / name, (0, 0) if name != young else None)
     sweep(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {".pesemiseg-young", ".other"}
+    assert {path.name for path in tmp_path.iterdir()} == {young, *others}
     assert discard(tmp_path / ".other")
     assert not discard(tmp_path / ".other")
-    assert {path.name for path in tmp_path.iterdir()} == {".pesemiseg-young"}
+    assert {path.name for path in tmp_path.iterdir()} == {young, *others} - {".other"}

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from PESemiSegLib.errors import DeviceError
 from PESemiSegLib.inference.progress import Poll
 
 Output = tuple[np.ndarray, ...]
@@ -30,6 +31,20 @@ class EngineInfo:
     precision: str  # "fp32", "bf16", "fp16"
     version: str  # of the engine's library
     threads: int = 0  # CPU threads, 0 where it does not apply
+
+
+def numbers(outputs: Iterable[Output], info: EngineInfo) -> Iterator[Output]:
+    """The outputs, as long as they are numbers: not-a-number would pass for "nothing was found".
+
+    Raises DeviceError.
+    """
+    for output in outputs:
+        if not all(np.isfinite(part).all() for part in output):
+            advice = "get the model again" if info.precision == "fp32" else "use --precision fp32"
+            raise DeviceError(
+                f"the model gives no number for a part of the scan in {info.precision}; {advice}"
+            )
+        yield output
 
 
 class Engine(Protocol):

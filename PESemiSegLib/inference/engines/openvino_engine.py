@@ -53,8 +53,7 @@ class OpenVinoEngine:
         import openvino as ov
 
         self._core, self._shape, self._precision = ov.Core(), input_shape, precision
-        self._model = _graph(self._core, package, judge)
-        self._model.reshape([1, *input_shape])
+        self._model = _graph(self._core, package, judge, input_shape)
         self._threads = max(1, threads)
         self._slices = len(input_shape) == 3
         self._streams = self._threads if self._slices else 1
@@ -165,14 +164,15 @@ def _no_memory(shape: tuple[int, ...]) -> DeviceError:
     )
 
 
-def _graph(core: Any, package: ModelPackage, judge: bool) -> Any:
-    """One graph, image -> the outputs that `base.Output` names; raises PackageError."""
+def _graph(core: Any, package: ModelPackage, judge: bool, input_shape: tuple[int, ...]) -> Any:
+    """One graph, image of that shape -> the outputs that `base.Output` names; raises PackageError."""
     try:
         if package.info.network_config.volume is not None:
             model = _identifying(core, package)
         else:
             model = _joined(core, package, judge)
         model.validate_nodes_and_infer_types()
+        model.reshape([1, *input_shape])
     except (RuntimeError, KeyError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise PackageError(f"the ONNX graphs of {package.path.name} cannot be used: {first}") from None

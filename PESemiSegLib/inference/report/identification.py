@@ -116,8 +116,8 @@ def _turned(block: np.ndarray, view: View) -> np.ndarray:
 
 
 def _caption(result: IdentifyResult, view: View, index: int) -> str:
-    ijk = [0.0, 0.0, 0.0]
-    ijk[2 - view.normal] = index
+    ijk = [(a + b - 1) / 2 for a, b in zip(result.box.start[::-1], result.box.stop[::-1], strict=True)]
+    ijk[2 - view.normal] = index  # at the picture's middle
     millimetres = f"{float(result.volume.grid.to_lps(ijk)[2 - view.normal]):.0f}".replace("-", "\u2212")
     if view.normal == 0:
         return f"Slice {index + 1}, z {millimetres} mm"

@@ -109,7 +109,7 @@ def _picture(
         overlay=png_uri(confidence_colours(confidence, alpha)) if alpha.any() else "",
         outline=outline_path(mark, scale),
         others=outline_path(others, scale) if others.any() else "",
-        position=_position(result, view, box.start[view.normal]),
+        position=_position(result, view, box),
         px_per_mm=px_per_mm,
     )
 
@@ -141,9 +141,10 @@ def _near(mask: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
     return np.asarray(distance_transform_edt(~mask, sampling=spacing_mm) <= _HALO_MM)
 
 
-def _position(result: Result, view: View, index: int) -> str:
-    ijk = [0.0, 0.0, 0.0]
-    ijk[2 - view.normal] = index
+def _position(result: Result, view: View, box: Box) -> str:
+    """Of the picture's middle: in a scan that is turned a little a plane has no position of its own."""
+    index = box.start[view.normal]
+    ijk = [(a + b - 1) / 2 for a, b in zip(box.start[::-1], box.stop[::-1], strict=True)]
     millimetres = float(result.volume.grid.to_lps(ijk)[2 - view.normal])
     name = ("z", "y", "x")[view.normal]
     place = f"slice {index + 1}, " if view.normal == 0 else ""

@@ -5,6 +5,7 @@ import pytest
 
 from PESemiSegLib.errors import Cancelled, DeviceError, PackageError
 from PESemiSegLib.inference.engines import openvino_engine
+from PESemiSegLib.inference.engines.base import EngineInfo, numbers
 from PESemiSegLib.inference.engines.openvino_engine import OpenVinoEngine
 from PESemiSegLib.inference.engines.select import choose, open_engine
 
@@ -159,3 +160,19 @@ def test_a_broken_graph_is_a_package_error(tiny_package, tmp_path, monkeypatch):
     monkeypatch.setattr(type(tiny_package), "file", lambda self, name: broken)
     with pytest.raises(PackageError, match="cannot be used"):
         OpenVinoEngine(tiny_package, (1, 64, 64), precision="fp32", threads=1)
+
+
+def test_weights_of_another_shape_than_the_settings_say_are_a_package_error(context_package):
+    with pytest.raises(PackageError, match="cannot be used"):
+        OpenVinoEngine(context_package, (5, 64, 64), precision="fp32", threads=1)
+
+
+@pytest.mark.parametrize(("precision", "advice"), [("fp32", "model again"), ("fp16", "precision fp32")])
+def test_what_is_no_number_is_not_passed_on(precision, advice):
+    info = EngineInfo("fake", "cpu", "none", precision, "0")
+    sound, broken = np.zeros((2, 4, 4), np.float32)
+    broken[1, 2] = np.nan
+    told = numbers([(sound, sound), (sound, broken)], info)
+    assert len(next(told)) == 2
+    with pytest.raises(DeviceError, match=advice):
+        next(told)

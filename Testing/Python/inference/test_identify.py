@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from PESemiSegLib.errors import Cancelled, ConfigError, InputError
+from PESemiSegLib.errors import Cancelled, ConfigError, DeviceError, InputError
+from PESemiSegLib.inference import identify as identify_room
 from PESemiSegLib.inference.identification import IdentifyResult
 from PESemiSegLib.inference.identify import WrongPhase, _on_the_lungs, identify, plan
 from PESemiSegLib.inference.lungs import lung_mask
@@ -202,6 +203,22 @@ def test_a_model_of_another_kind_is_refused_in_one_line(
         identify(plain, tiny_package)
     with pytest.raises(ConfigError, match="tiny-identifier"):
         segment(plain, package)
+
+
+def test_it_refuses_what_is_no_number(
+    plain: Volume, package: ModelPackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true = identify_room.open_engine
+
+    def broken(*arguments: Any, **settings: Any) -> Any:
+        engine = true(*arguments, **settings)
+        run = engine.run
+        engine.run = lambda *a: ((voxels * np.nan, *rest) for voxels, *rest in run(*a))
+        return engine
+
+    monkeypatch.setattr(identify_room, "open_engine", broken)
+    with pytest.raises(DeviceError, match="no number"):
+        identify(plain, package, **SETTINGS)
 
 
 def test_it_stops_when_asked(plain: Volume, package: ModelPackage) -> None:

@@ -67,6 +67,15 @@ def test_the_result_lies_on_the_working_grid(chest, tiny_package, fake):
     assert fake.closed
 
 
+def test_a_model_that_gives_no_numbers_finds_nothing_out(chest, tiny_package, fake, monkeypatch):
+    """Not a number is below every threshold: a damaged model would call every scan free of emboli."""
+    sound = Pointwise().run
+    monkeypatch.setattr(fake, "run", lambda *a: ((p * np.nan, c) for p, c in sound(*a)))
+    with pytest.raises(DeviceError, match="no number"):
+        segment(chest.volume, tiny_package)
+    assert fake.closed
+
+
 def test_slices_are_handed_out_as_they_finish(chest, tiny_package, fake):
     seen = []
 

@@ -54,6 +54,11 @@ def test_import_list_find_export_remove(store, package_folder, archive, tmp_path
     assert list(store.root.iterdir()) == []
 
 
+def test_an_archive_is_exported_as_an_archive(store, archive, tmp_path):
+    store.export(str(archive), tmp_path / "again.zip")
+    assert store.find(str(tmp_path / "again.zip")).info == store.find(str(archive)).info
+
+
 def test_find_takes_paths(store, package_folder, archive):
     assert store.find(package_folder).info.name == "tiny"
     assert store.find(str(archive)).info.name == "tiny"
@@ -129,7 +134,7 @@ def test_full_disk_leaves_nothing(store, package_folder, monkeypatch):
 
 def test_leftovers_of_killed_processes_are_unseen_and_swept(store, package_folder):
     store.import_(package_folder)
-    old, young = store.root / ".pesemiseg-1-old", store.root / ".pesemiseg-2-young"
+    old, young = store.root / ".pesemiseg-0123456789ab", store.root / ".pesemiseg-ba9876543210"
     old.mkdir()
     young.mkdir()
     os.utime(old, (0, 0))

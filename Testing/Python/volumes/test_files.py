@@ -1,6 +1,7 @@
 """NIfTI, NRRD and MetaImage: orientation that is checked, values, damage. nibabel is the reference."""
 
 import gzip
+import struct
 
 import nibabel as nib
 import numpy as np
@@ -324,3 +325,14 @@ def test_a_header_without_its_data_file_is_refused(tmp_path):
     (tmp_path / "a.raw").unlink()
     with pytest.raises(InputError, match=r"a\.mhd: its data is truncated, damaged or missing"):
         read(tmp_path / "a.mhd")
+
+
+@pytest.mark.parametrize("start", [np.nan, np.inf, -np.inf, -4.0, 1e12])
+def test_a_nifti_header_that_says_nowhere_is_damaged(tmp_path, start):
+    path = tmp_path / "ct.nii"
+    nib.save(nib.Nifti1Image(voxels(), AFFINE_RAS), path)
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<f", content, 108, start)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"ct\.nii: its NIfTI header is damaged"):
+        read(path)

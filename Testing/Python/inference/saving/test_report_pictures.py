@@ -4,6 +4,7 @@ import base64
 import io
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -125,6 +126,20 @@ def test_proportions_follow_the_spacing(cube: np.ndarray) -> None:
         assert (right - left) / picture.px_per_mm == pytest.approx(size_mm[across], abs=0.05)
         assert (bottom - top) / picture.px_per_mm == pytest.approx(size_mm[down], abs=0.05)
         assert grey(picture).shape == (round(picture.height), round(picture.width))
+
+
+def test_positions_are_those_of_the_finding_in_a_scan_that_is_turned_a_little(cube: np.ndarray) -> None:
+    straight = result_with(np.zeros(SHAPE, np.int16), cube)
+    angle = np.radians(4.5)
+    turn = np.eye(4)
+    turn[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    volume = from_array(np.zeros(SHAPE, np.int16), turn @ np.diag([*SPACING, 1.0]))
+    finding = straight.findings[0]
+    for picture in pictures_of(replace(straight, volume=volume), finding):
+        name, told = picture.position.replace("\u2212", "-").split()[-3:-1]
+        ijk = np.argwhere(cube).mean(0)[::-1]
+        ijk["xyz".index(name)] = finding.box.start["zyx".index(name)]  # where its area is largest first
+        assert float(told) == pytest.approx(volume.grid.to_lps(ijk)["xyz".index(name)], abs=0.15)
 
 
 def test_the_outline_lies_on_the_block(cube: np.ndarray) -> None:

@@ -165,6 +165,14 @@ def test_the_patient_appears_when_asked_for(
     assert "segmentation.dcm" not in saved.files
 
 
+def test_a_file_name_that_is_no_text_costs_no_result(
+    made_up_result: Maker, made_up_volume: Callable[..., Volume], tmp_path: Path
+) -> None:
+    latin1 = made_up_volume(source_name="M\udcfcller")  # as Linux tells a byte that is no UTF-8
+    save_result(made_up_result(latin1), tmp_path / "out", identify=True, dicom_seg=False)
+    assert "M\\udcfcller" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
 def test_a_full_disk_is_one_line_and_leaves_nothing(made_up_result: Maker, tmp_path: Path) -> None:
     """The confidence map is the first file above the limit; those before it were written already."""
     result = made_up_result(marks=0)
