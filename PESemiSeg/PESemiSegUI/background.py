@@ -15,7 +15,7 @@ class Task:
     """One function that runs on a thread; it must touch neither Qt nor the scene.
 
     Args:
-        work: what to do. done: gets its result, on the user interface's thread. failed: gets what it raised.
+        work: what to do. done: gets its result, on the user interface's thread. failed: gets what either raised.
     """
 
     def __init__(
@@ -53,10 +53,14 @@ class Task:
             return
         (done, failed), result, error = self._outcome, self._result, self._error
         self._release()
-        if error is None:
-            done(result)
-        else:
+        if error is not None:
             failed(error)
+            return
+        try:
+            done(result)
+        except Exception as raised:  # a defect: whoever waits is told, and it is still seen
+            failed(raised)
+            raise
 
     def _release(self) -> None:
         """Hold nothing any more: the timer's connection keeps this object, and what it carries can be a scan."""

@@ -10,7 +10,8 @@ from pathlib import Path
 from PESemiSegLib.atomic import discard
 from PESemiSegLib.errors import PESemiSegError
 from PESemiSegLib.jobs import runner
-from PESemiSegLib.jobs.folder import Job
+from PESemiSegLib.jobs.folder import INPUT, Job
+from PESemiSegLib.jobs.process import is_alive
 from PESemiSegLib.jobs.status import CREATED, DONE
 from PESemiSegLib.jobs.watch import look
 
@@ -20,6 +21,7 @@ from .cohort_lists import root
 _FORGOTTEN_S = 3600.0  # nobody starts a job so long after it was made
 _FRESH_S = 600.0  # a cohort's folder may still be written so long after it was made
 _MODEL = ("finetune", "train")
+_OF_SCANS = ("read", "segment", "identify")
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,22 @@ def use() -> Use:
     """Add it up; for a thread."""
     runs, cohorts = [job.folder for job in runner.jobs() if not _isCohort(job)], list(_cohorts())
     return Use(len(runs), sum(map(_bytes, runs)), len(cohorts), sum(map(_bytes, cohorts)))
+
+
+def tidy() -> Use:
+    """Remove what runs have left of scans when Slicer was closed or crashed meanwhile; for a thread."""
+    for job in runner.jobs():
+        if job.kind not in _OF_SCANS or job.outlives:
+            continue
+        seen = look(job)
+        starter = seen.status.starter
+        if seen.ended and starter is not None and is_alive(starter) is False:
+            with suppress(OSError, PESemiSegError):
+                if seen.state == DONE:  # a scene may show its result
+                    job.path(INPUT).unlink(missing_ok=True)
+                else:
+                    runner.remove(job)
+    return use()
 
 
 def removeRuns() -> Use:

@@ -28,18 +28,22 @@ class EnvironmentPanel(Panel):
         page,
         onProbe: Callable[[dict], None],
         requirements: str,
+        trainingRequirements: str,
         cohortPaths: Callable[[], list[str]],
     ):
         super().__init__(path, page)
-        self._onProbe, self._requirements, self._cohortPaths = onProbe, requirements, cohortPaths
+        self._onProbe, self._cohortPaths = onProbe, cohortPaths
+        self._requirements, self._trainingRequirements = requirements, trainingRequirements
         self._monitor = JobMonitor(self._onNews, self._onEnd)
-        self._probed = False
+        self._probed = self._tidied = False
+        self._said = ""  # by an installer, until the look after it has ended
         ui = self.ui
         ui.pythonPath.currentPath = machine.python() or ""
         ui.wheelPath.currentPath = machine.value("wheels")
         ui.probeButton.connect("clicked()", self.probe)
         ui.installButton.connect("clicked()", self._onInstall)
         ui.torchButton.connect("clicked()", self._onTorch)
+        ui.trainingButton.connect("clicked()", self._onTraining)
         ui.repairButton.connect("clicked()", self._onRepair)
         ui.pythonButton.connect("clicked()", self._onPython)
         ui.clearButton.connect("clicked()", self._onClear)
@@ -51,7 +55,7 @@ class EnvironmentPanel(Panel):
         self._show(machine.rememberedProbe())
 
     def enter(self) -> None:
-        """Look at this computer once per start, in a process of its own; then count what lies on the disk."""
+        """Once per start look at this computer, in a process of its own, and tidy up; count what is on the disk."""
         if not self._probed:
             self.probe()
         self._countDisk()
@@ -66,11 +70,12 @@ class EnvironmentPanel(Panel):
         if self._monitor.active:
             return
         self._probed = True
-        self.ui.environmentStatus.text = _("Looking at this computer...")
+        self._say(_("Looking at this computer..."))
         try:
             self._monitor.start(Job.create("probe", {}))
         except PESemiSegError as error:
-            self.ui.environmentStatus.text = str(error)
+            self._say(str(error))
+            self._said = ""
         self._updateButtons()
 
     def _onNews(self, _seen: Snapshot) -> None:
@@ -82,14 +87,17 @@ class EnvironmentPanel(Panel):
             machine.rememberProbe(facts)
             self._show(facts)
             self._onProbe(facts)
-            self.ui.environmentStatus.text = ""
+            self._say("")
         else:
-            log = " ".join(seen.log_tail[-3:])
-            self.ui.environmentStatus.text = _("The look at this computer failed: {why}").format(
-                why=f"{seen.message} {log}".strip()
-            )
+            why = f"{seen.message} {' '.join(seen.log_tail[-3:])}".strip()
+            self._say(_("The look at this computer failed: {why}").format(why=why))
+        self._said = ""
         abandon(seen.job)
         self._updateButtons()
+
+    def _say(self, text: str) -> None:
+        """Show a sentence after what an installer has said."""
+        self.ui.environmentStatus.text = f"{self._said} {text}".strip()
 
     def _show(self, facts: dict) -> None:
         self._facts = facts
@@ -118,14 +126,28 @@ class EnvironmentPanel(Panel):
             busy or other or torch,
             _("Slicer's PyTorch extension picks the build for this GPU"),
         )
+        first = _("Install PyTorch first: pip's own choice may not fit this GPU") if not torch else ""
+        there = _("All of it is there") if install.trainingSetIsThere(self._facts) else ""
+        setEnabled(
+            ui.trainingButton,
+            busy or other or first or there,
+            _("What fine-tuning needs beside PyTorch, with Slicer's own installer"),
+        )
         broken = "" if install.torchIsBroken(self._facts) else _("There is no half-installed PyTorch")
         setEnabled(
             ui.repairButton, busy or other or broken, _("Remove what is left of a PyTorch that does not work")
         )
+        setEnabled(ui.pythonButton, busy, _("Take it from the next run on, and look at it now"))
 
     def _onInstall(self) -> None:
+        self._try(lambda: install.smallSet(self._requirements, self._wheels()))
+
+    def _onTraining(self) -> None:
+        self._try(lambda: install.trainingSet(self._trainingRequirements, self._wheels()))
+
+    def _wheels(self) -> str:
         machine.setValue("wheels", self.ui.wheelPath.currentPath)
-        self._try(lambda: install.smallSet(self._requirements, self.ui.wheelPath.currentPath))
+        return self.ui.wheelPath.currentPath
 
     def _onTorch(self) -> None:
         self._try(install.torch)
@@ -137,7 +159,7 @@ class EnvironmentPanel(Panel):
     def _try(self, act: Callable[[], str]) -> None:
         """Installing shows Slicer's own dialog; afterwards this computer is looked at again."""
         try:
-            self.ui.environmentStatus.text = act()
+            self._said = act()
         except Exception as error:  # Slicer raises RuntimeError, CalledProcessError and others here
             self.ui.environmentStatus.text = _("It did not work: {why}").format(why=error)
             return
@@ -148,10 +170,11 @@ class EnvironmentPanel(Panel):
         self.probe()
 
     def _countDisk(self) -> None:
-        """Add up what runs and cohorts take, on a thread."""
+        """Add up what runs and cohorts take, on a thread; the first time after tidying up."""
         if self._task is not None and self._task.active:
             return
-        self._task = Task(disk.use, self._showDisk, lambda error: None)
+        work, self._tidied = disk.use if self._tidied else disk.tidy, True
+        self._task = Task(work, self._showDisk, lambda error: None)
 
     def _showDisk(self, use: disk.Use) -> None:
         ui, text = self.ui, _("{n} runs, {size}")

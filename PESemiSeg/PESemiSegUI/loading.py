@@ -13,7 +13,7 @@ from vtk.util.numpy_support import numpy_to_vtk
 
 from PESemiSegLib.errors import PESemiSegError
 from PESemiSegLib.jobs.files import read_json
-from PESemiSegLib.jobs.folder import Job
+from PESemiSegLib.jobs.folder import VOLUME, Job
 from PESemiSegLib.jobs.status import CANCELLED, DONE
 from PESemiSegLib.jobs.watch import Snapshot
 
@@ -143,7 +143,7 @@ class Loader:
             self._say(_("The scan was not read: {why}").format(why=error))
             abandon(job)
 
-        self._task = Task(lambda: np.load(job.path("volume.npy"), allow_pickle=False), done, failed)
+        self._task = Task(lambda: np.load(job.path(VOLUME), allow_pickle=False), done, failed)
 
 
 def addVolume(array: np.ndarray, matrix: list[list[float]]) -> "slicer.vtkMRMLScalarVolumeNode":

@@ -17,11 +17,10 @@ def register(icon: str) -> None:
 
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category="PESemiSeg",
-        sampleName="PESemiSegMadeUpPatient",
+        sampleName=_("A made-up patient with emboli, computed on this computer"),  # what is shown
         thumbnailFileName=icon,
-        uris="",
+        uris="",  # there must be some
         customDownloader=lambda _source: make(),
-        sampleDescription=_("A made-up patient with emboli, computed on this computer"),
     )
 
 

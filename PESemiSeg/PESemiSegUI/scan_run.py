@@ -10,7 +10,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from PESemiSegLib.errors import PESemiSegError
-from PESemiSegLib.jobs.folder import Job
+from PESemiSegLib.jobs.folder import INPUT, Job
 from PESemiSegLib.jobs.status import CANCELLED, DONE, LOST
 from PESemiSegLib.jobs.watch import Snapshot
 
@@ -18,7 +18,6 @@ from . import scene
 from .background import Steps, Task
 from .job_monitor import JobMonitor, abandon, abandonUnstarted
 
-INPUT = "input.npy"
 PREPARING, RUNNING, CHECKED, FINISHED, STOPPED, FAILED = (
     *("preparing", "running", "checked", "finished", "stopped", "failed"),
 )
@@ -138,6 +137,8 @@ class ScanRun:
             self._finish(News(FAILED, message=str(error)))
 
     def _onTaskFailed(self, error: Exception) -> None:
+        if not self.active:  # its end was told, and that failed
+            return
         logging.error("PESemiSeg: %s", type(error).__name__)
         abandonUnstarted(self._job)
         self._finish(

@@ -51,6 +51,8 @@ class SegmentRun(ScanRun):
             return np.load(folder / "confidence.npy", allow_pickle=False), scene.gridOf(folder)
 
         def show(found: "tuple[np.ndarray, list[list[float]]]") -> None:
+            if not self._stillThere():
+                return
             if node.GetScene() is not None:
                 scene.setConfidence(node, scene.CONFIDENCE, *found)
             self._finish(News(FINISHED, sentences=self._sentences, segmentation=node))

@@ -37,6 +37,7 @@ class Shell:
             self.ui.environmentPage,
             self._onProbe,
             resource("requirements.txt"),
+            resource("requirements-training.txt"),
             self.cohort.paths,
         )
         self.panels = (

@@ -20,6 +20,7 @@ from PESemiSegLib.jobs.folder import Job
 from PESemiSegLib.jobs.process import identify, is_alive, memory_mb
 from PESemiSegLib.jobs.redact import Redactor
 from PESemiSegLib.jobs.status import (
+    CANCELLED,
     RUNNING,
     STARTING,
     ResultFile,
@@ -124,7 +125,12 @@ class Context:
             self._stop_reason = reason
 
     def finish(self, state: str, exit_code: int, message: str, results: list[Path]) -> None:
-        """The last word: results with their sums, then the state, on the disk before this returns."""
+        """The last word: results with their sums, then the state, on the disk before this returns.
+
+        A job that was stopped takes its copies of a scan along: who started it may be gone.
+        """
+        if state == CANCELLED:
+            self.job.drop_copies()
         files = []
         for path in results:
             with suppress(OSError):

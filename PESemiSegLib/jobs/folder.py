@@ -24,6 +24,7 @@ DESCRIPTION, STATUS, EVENTS, LOG = "job.json", "status.json", "events.jsonl", "l
 LOCK, START_LOCK = "worker.lock", "start.lock"
 CANCEL, PAUSE, FINISH = "cancel", "pause", "finish"  # empty files: requests to the worker
 REQUESTS = (CANCEL, PAUSE, FINISH)
+INPUT, VOLUME = "input.npy", "volume.npy"  # copies of a scan: to a job from Slicer, and from a read job
 TOKEN_VARIABLE = "PESEMISEG_JOB"  # in the environment of a worker and of all that it starts
 
 # Kinds that go on from a checkpoint when they are started again, and by default outlive their starter.
@@ -132,6 +133,13 @@ class Job:
         """Remove what was asked of an earlier worker, before another one starts."""
         for request in REQUESTS:
             self.path(request).unlink(missing_ok=True)
+
+    def drop_copies(self) -> None:
+        """Delete copies of a scan; in a folder of the user's choice they are the user's."""
+        if _ID.fullmatch(self.folder.name):
+            for name in (INPUT, VOLUME):
+                with suppress(OSError):  # Windows deletes no open file
+                    self.path(name).unlink(missing_ok=True)
 
     def _write(self, own_folder: bool) -> None:
         """Make the folder: among all jobs it appears whole, with its description, or not at all."""

@@ -68,7 +68,7 @@ def worker_environment(
     executable: str = sys.executable,
 ) -> dict[str, str]:
     """This program's environment with the library on the path, cleaned where another Python is to run."""
-    own = _is_own(python, executable)
+    own = _is_own(python, executable, environment)
     result = {key: value for key, value in environment.items() if own or key not in _FOREIGN}
     given = [os.path.abspath(path) for path in result.get("PYTHONPATH", "").split(os.pathsep) if path]
     result["PYTHONPATH"] = os.pathsep.join([str(LIBRARY_PARENT), *given])  # the worker has another cwd
@@ -129,8 +129,11 @@ def _is_python(path: Path) -> bool:
     return name.startswith(_PYTHON_NAMES) and shutil.which(str(path)) is not None
 
 
-def _is_own(python: Path, executable: str) -> bool:
+def _is_own(python: Path, executable: str, environment: Mapping[str, str]) -> bool:
     """Whether `python` is the installation that this program runs in."""
-    if python.name.lower().startswith("pythonslicer"):
-        return "slicer" in Path(executable).name.lower() or "SLICER_HOME" in os.environ
-    return bool(executable) and os.path.abspath(python) == os.path.abspath(executable)
+    if not python.name.lower().startswith("pythonslicer"):
+        return bool(executable) and os.path.abspath(python) == os.path.abspath(executable)
+    ours = [Path(environment["SLICER_HOME"], "bin")] if environment.get("SLICER_HOME") else []
+    if "slicer" in Path(executable).name.lower():  # there may be several on a computer
+        ours += [Path(executable).parent, Path(executable).parent / "bin"]
+    return os.path.realpath(python.parent) in map(os.path.realpath, ours)

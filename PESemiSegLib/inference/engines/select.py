@@ -168,8 +168,10 @@ def _cuda_trouble(device: str) -> str | None:
         return "torch is not installed"
     if not _has_nvidia_driver():
         return "there is no NVIDIA driver"
-    from PESemiSegLib.inference.engines.torch_engine import cuda_trouble
-
+    try:
+        from PESemiSegLib.inference.engines.torch_engine import cuda_trouble
+    except Exception as error:  # half a torch, or no safetensors
+        return f"the torch engine does not start: {' '.join(str(error).split()) or type(error).__name__}"
     return cuda_trouble(device)
 
 

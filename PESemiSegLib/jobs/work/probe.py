@@ -18,11 +18,15 @@ from PESemiSegLib.jobs.files import write_json
 from PESemiSegLib.jobs.work.memory import system_memory_gib
 
 RESULT = "probe.json"
-_BASE = ("numpy", "scipy", "SimpleITK", "pydicom", "highdicom", "scikit-image", "openvino", "jinja2")
-_TRAINING = (
-    *("torch", "monai", "onnx", "onnxscript", "safetensors", "opencv-python-headless", "scikit-learn"),
-    *("matplotlib", "PyYAML"),
+_BASE = (
+    *("numpy", "scipy", "SimpleITK", "pydicom", "highdicom", "scikit-image", "openvino", "jinja2"),
+    "safetensors",
 )
+_TRAINING = (
+    *("torch", "monai", "onnx", "onnxscript", "opencv-python-headless", "scikit-learn", "matplotlib"),
+    "PyYAML",
+)
+_WELCOME = ("tensorboard", "h5py")  # training goes without: curves in a browser, masks in MATLAB files
 _GIB = 2**30
 Facts = dict[str, Any]
 
@@ -66,7 +70,7 @@ def _python() -> Facts:
 
 def _packages() -> Facts:
     """Version of each package; None where it is missing, "broken" where its record is cut short."""
-    return {name: _version(name) for name in dict.fromkeys((*_BASE, *_TRAINING))}
+    return {name: _version(name) for name in (*_BASE, *_TRAINING, *_WELCOME)}
 
 
 def _version(distribution: str) -> str | None:
@@ -115,7 +119,7 @@ def _torch() -> Facts:
         float(torch.ones(2).sum())
     except Exception as error:
         why = f"torch is installed but does not work ({_first_line(error)}); repair or reinstall it"
-        return {"usable": False, "why": why, "gpus": _gpus_of_the_driver(why)}
+        return {"usable": False, "broken": True, "why": why, "gpus": _gpus_of_the_driver(why)}
     facts: Facts = {
         "usable": True,
         "version": torch.__version__,
@@ -149,6 +153,8 @@ def _gpu(torch: Any, index: int) -> Facts:
         about = torch.cuda.get_device_properties(index)
         facts |= {"name": about.name, "memory_gib": round(about.total_memory / _GIB, 1)}
         facts["capability"] = f"{about.major}.{about.minor}"
+        if _version("safetensors") is None:
+            return facts | {"why": "safetensors is not installed, which reads a model's weights"}
         if why := unsupported(about.major, about.minor, torch.cuda.get_arch_list(), torch.__version__):
             return facts | {"why": why}
         free, _ = torch.cuda.mem_get_info(index)
@@ -233,7 +239,7 @@ def _devices(facts: Facts) -> list[Facts]:
 
 def _training(facts: Facts) -> Facts:
     """Whether this Python can train."""
-    missing = [name for name in _TRAINING if facts["packages"][name] in (None, "broken")]
+    missing = [name for name in (*_BASE, *_TRAINING) if facts["packages"][name] in (None, "broken")]
     if missing:
         return {"usable": False, "why": f"not installed: {', '.join(missing)}"}
     if not facts["torch"]["usable"]:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from PESemiSegLib.errors import ConfigError
 from PESemiSegLib.jobs.context import Context
+from PESemiSegLib.jobs.folder import VOLUME
 
 if TYPE_CHECKING:
     from PESemiSegLib.volumes.dicom_scan import Scan
     from PESemiSegLib.volumes.volume import Volume
 
-ARRAY, DESCRIPTION = "volume.npy", "volume.json"
+DESCRIPTION = "volume.json"
 
 
 def work(context: Context) -> list[Path]:
@@ -66,7 +67,7 @@ def _written(context: Context, volume: Volume) -> list[Path]:
     target = context.folder / DESCRIPTION
     context.check()
     context.progress("write")
-    np.save(context.folder / ARRAY, volume.hu, allow_pickle=False)
+    np.save(context.folder / VOLUME, volume.hu, allow_pickle=False)
     to_ras = np.diag([-1.0, -1.0, 1.0, 1.0]) @ volume.affine
     facts = volume.facts
     write_json(
@@ -79,7 +80,7 @@ def _written(context: Context, volume: Volume) -> list[Path]:
             "warnings": list(facts.warnings),
         },
     )
-    return [context.folder / ARRAY, target]
+    return [context.folder / VOLUME, target]
 
 
 def _series(path: Path) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from PESemiSegLib.errors import ConfigError, InputError
 from PESemiSegLib.jobs.context import Context
+from PESemiSegLib.jobs.folder import INPUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from PESemiSegLib.inference.save import Saved
     from PESemiSegLib.volumes.volume import Volume
 
-ARRAY, RESULT, MASK = "input.npy", "result", "mask.npy"
+RESULT, MASK = "result", "mask.npy"
 _PARAMETERS = {"input", "series", "ijk_to_ras", "facts", "model", "settings", "files", "report", "dicom_seg"}
 
 
@@ -54,7 +55,7 @@ def scan_of(context: Context) -> Volume:
         if not params.get("input"):
             raise ConfigError("this job needs `input`, or `ijk_to_ras` with an array in input.npy")
         return read(params["input"], series=params.get("series"))
-    return _from_array(context.folder / ARRAY, params["ijk_to_ras"], params.get("facts", {}))
+    return _from_array(context.folder / INPUT, params["ijk_to_ras"], params.get("facts", {}))
 
 
 def _from_array(path: Path, ijk_to_ras: Any, facts: dict[str, Any]) -> Volume:

@@ -1,5 +1,6 @@
 """The choice of engine, device and precision: what was asked for, or an error that says why not."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,23 @@ def test_what_is_asked_for_and_unusable_is_an_error_that_says_why(machine, parts
 def test_values_that_do_not_exist_are_named(asked):
     with pytest.raises(ConfigError, match=r"unknown; choose"):
         choose(**asked)
+
+
+@pytest.mark.parametrize("missing", ["safetensors", "PESemiSegLib.inference.engines.torch_engine"])
+def test_asking_about_cuda_ends_in_words_where_the_torch_engine_is_broken(monkeypatch, missing):
+    """A driver, a torch, and no safetensors; or half a torch."""
+    pytest.importorskip("openvino")
+    monkeypatch.setattr(select, "_installed", lambda name: True)
+    monkeypatch.setattr(select, "_has_nvidia_driver", lambda: True)
+    for name in ("PESemiSegLib.inference.engines.torch_engine", "PESemiSegLib.models.load"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    for name in (missing, f"{missing}.torch"):
+        monkeypatch.setitem(sys.modules, name, None)
+    choice = choose()
+    assert (choice.engine, choice.device) == ("openvino", "cpu")
+    assert missing.rpartition(".")[2] in choice.reason
+    with pytest.raises(DeviceError, match=r"cuda:0 cannot be used: the torch engine does not start"):
+        choose("cuda:0")
 
 
 def test_bf16_is_read_from_the_cpu_flags(tmp_path: Path):

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PESemiSegLib.atomic import sha256_of
 from PESemiSegLib.errors import ConfigError, JobError, OutputError
 from PESemiSegLib.jobs import files, places
+from PESemiSegLib.jobs.context import Context
 from PESemiSegLib.jobs.events import EventReader, EventWriter
 from PESemiSegLib.jobs.files import read_json, tail, write_json
 from PESemiSegLib.jobs.folder import Job
@@ -222,6 +223,23 @@ def test_a_folder_of_the_users_choice_must_be_empty(home: Path, tmp_path: Path) 
         Job.create("sleep", {}, folder=tmp_path / "full")
     assert not (home / "jobs").exists()
     assert Job.create("sleep", {}, folder=tmp_path / "new").folder == tmp_path / "new"
+
+
+@pytest.mark.parametrize("name", ["input.npy", "volume.npy"])
+def test_a_stopped_job_leaves_no_copy_of_a_scan(home: Path, tmp_path: Path, name: str) -> None:
+    """Slicer may be gone. In a folder of the user's choice the file may be the user's only one."""
+    for state, folder, stays in (
+        ("cancelled", None, False),
+        ("failed", None, True),  # who started it removes it, and may want to see it
+        ("done", None, True),
+        ("cancelled", tmp_path / "mine", True),
+    ):
+        job = Job.create("read", {}, folder=folder)
+        job.path(name).write_bytes(b"CT")
+        context = Context(job)
+        context.begin()
+        context.finish(state, 0, "", [])
+        assert job.path(name).exists() is stays, (state, folder)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="modes of Unix")

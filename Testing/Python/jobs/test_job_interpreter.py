@@ -71,6 +71,25 @@ def test_another_python_gets_a_clean_environment(tmp_path: Path) -> None:
     assert other["PYTHONIOENCODING"] == "utf-8:backslashreplace"
 
 
+def test_the_launcher_of_another_slicer_is_another_python(tmp_path: Path) -> None:
+    ours, other = tmp_path / "S 5.12", tmp_path / "S 5.13"
+    foreign = {"PYTHONHOME": "/slicer", "LD_LIBRARY_PATH": "/slicer/lib"}
+
+    def kept(folder: Path, executable: Path | str, **variables: str) -> bool:
+        given = foreign | variables
+        made = worker_environment(
+            folder / "bin" / "PythonSlicer", {}, environment=given, executable=str(executable)
+        )
+        assert len(foreign.keys() & made) in (0, len(foreign))
+        return foreign.keys() <= made.keys()
+
+    for executable in (ours / "bin" / "PythonSlicer", ours / "bin" / "SlicerApp-real", ours / "Slicer"):
+        assert kept(ours, executable), executable
+        assert not kept(other, executable, SLICER_HOME=str(ours)), executable
+    assert kept(ours, "", SLICER_HOME=str(ours))
+    assert not kept(ours, "")
+
+
 def test_a_relative_search_path_survives_the_workers_own_folder() -> None:
     own = worker_environment(
         Path(sys.executable), {}, environment={"PYTHONPATH": os.pathsep.join(["src", ""])}

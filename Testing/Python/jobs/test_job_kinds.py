@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from PESemiSegLib.jobs import runner
 from PESemiSegLib.jobs.folder import Job
 from PESemiSegLib.jobs.redact import RedactedStream, Redactor
 from PESemiSegLib.jobs.watch import Snapshot
+from PESemiSegLib.jobs.work import probe
 from PESemiSegLib.jobs.work.probe import unsupported
 
 RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -233,6 +235,14 @@ def test_why_a_gpu_cannot_be_used(
 ) -> None:
     why = unsupported(*capability, architectures, "2.9")
     assert (why is None) if words is None else (why is not None and words in why)
+
+
+def test_a_gpu_is_of_no_use_without_the_reader_of_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    about = SimpleNamespace(name="H200", total_memory=2**37, major=9, minor=0)
+    monkeypatch.setattr(probe, "_version", lambda name: None)
+    facts = probe._gpu(SimpleNamespace(cuda=SimpleNamespace(get_device_properties=lambda index: about)), 0)
+    assert (facts["name"], facts["usable"]) == ("H200", False)
+    assert "safetensors is not installed" in facts["why"]
 
 
 def test_redaction_of_manifests_folders_and_lists(tmp_path: Path) -> None:

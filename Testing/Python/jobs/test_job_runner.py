@@ -128,6 +128,7 @@ def test_a_cancel_needs_no_watcher(submit: Submit, until: Until) -> None:
     """A script that only puts down the file: even a deaf worker heeds it."""
     watch = submit(**ENDLESS, deaf=True)
     until(watch, at_work)
+    watch.job.path("input.npy").write_bytes(b"CT")
     watch.job.path(names.CANCEL).touch()
     deadline = time.monotonic() + 30
     while (status := read_status(watch.job.path(names.STATUS))) and status.state == "running":
@@ -135,6 +136,7 @@ def test_a_cancel_needs_no_watcher(submit: Submit, until: Until) -> None:
         time.sleep(0.1)
     assert status is not None
     assert (status.state, status.exit_code) == ("cancelled", 130)
+    assert not watch.job.path("input.npy").exists()
     assert watch.wait(30).state == "cancelled"
     context = Context(watch.job)  # of a worker that a scheduler starts, to go on
     context.begin()
@@ -294,6 +296,7 @@ STARTER = """
     from PESemiSegLib.jobs import runner
     from PESemiSegLib.jobs.folder import Job
     job = Job.create("sleep", {"steps": 10**6, "step_s": 0.02}, outlives=sys.argv[1] == "True")
+    job.path("input.npy").write_bytes(b"CT")
     watch = runner.start(job)
     while watch.poll().status.done < 2:
         time.sleep(0.05)
@@ -323,6 +326,7 @@ def test_a_run_outlives_its_starter_and_a_segmentation_does_not(
     else:
         seen = watch.wait(30)
         assert (seen.state, seen.message) == ("cancelled", "stopped: the program that started it has ended")
+        assert not job.path("input.npy").exists()
 
 
 def test_an_unsigned_request_of_an_earlier_run_does_not_stop_the_next(submit: Submit) -> None:

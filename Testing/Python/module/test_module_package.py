@@ -169,10 +169,35 @@ def test_index_entry_equals_the_cmake_metadata() -> None:
 def test_requirements_have_lower_bounds_only_and_equal_the_project() -> None:
     import tomllib
 
-    lines = (MODULE / "Resources" / "requirements.txt").read_text().split()
-    assert all(re.fullmatch(r"[\w-]+>=[\d.]+", line) for line in lines)
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["dependencies"]
-    assert set(lines) <= set(project)
+    small, training = (
+        (MODULE / "Resources" / f"requirements{name}.txt").read_text().split() for name in ("", "-training")
+    )
+    assert all(re.fullmatch(r"[\w-]+>=[\d.]+", line) for line in (*small, *training))
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    on_the_command_line = {"typer", "rich"}
+    assert set(small) == {
+        line for line in project["dependencies"] if re.split(">=", line)[0] not in on_the_command_line
+    }
+    extra = project["optional-dependencies"]["train"]
+    (torch,) = (line for line in extra if line.startswith("torch>="))
+    assert set(training) == set(extra) - {torch}  # which Slicer's PyTorch extension installs
+
+
+def test_what_is_imported_is_what_gets_installed() -> None:
+    """Each package that the library imports stands in one of the lists, or comes with one that does."""
+    names = {"cv2": "opencv-python-headless", "sklearn": "scikit-learn", "yaml": "PyYAML"}
+    names |= {"skimage": "scikit-image", "PIL": "scikit-image"}
+    lines = [
+        line for path in (MODULE / "Resources").glob("requirements*.txt") for line in path.read_text().split()
+    ]
+    there = {line.split(">=")[0] for line in lines} | {"torch", "typer", "rich"}
+    for path in LIBRARY.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, (ast.Import, ast.ImportFrom)) and not getattr(node, "level", 0):
+                found = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+                roots = {name.split(".")[0] for name in found} - set(sys.stdlib_module_names)
+                roots -= {"PESemiSegLib", "_typeshed"}
+                assert {names.get(root, root) for root in roots} <= there, path
 
 
 def test_a_clone_stays_small() -> None:

@@ -36,6 +36,26 @@ def test_start_up_makes_no_panel_and_no_process(host: Any) -> None:
     host.unload_module("PESemiSeg")
 
 
+def test_the_made_up_patient_is_among_the_sample_data(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import SampleData
+    import slicer
+
+    SampleData.SampleDataLogic.sampleDataSourcesByCategory().pop("PESemiSeg", None)  # of other tests
+    host.load_module(MODULE)
+    (source,) = SampleData.SampleDataLogic.sampleDataSourcesByCategory("PESemiSeg")
+    assert source.sampleDescription == "A made-up patient with emboli, computed on this computer"
+    assert Path(source.thumbnailFileName).is_file()
+    assert source.uris == [""]  # nothing is downloaded
+    from PESemiSegUI.loading import Loader
+
+    made: list[int] = []
+    monkeypatch.setattr(Loader, "makeUp", lambda loader, seed: made.append(seed))
+    assert source.customDownloader(source) == []
+    assert made == [7]
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 0
+    host.unload_module("PESemiSeg")
+
+
 def test_panel_without_main_window(host: Any) -> None:
     import slicer
 

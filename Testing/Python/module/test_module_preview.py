@@ -1,4 +1,4 @@
-"""Slices that show up while a volume is being segmented: on the right voxels, quickly, gone at the end."""
+"""Slices that show up while a volume is being segmented: on the right voxels, quickly, gone at any end."""
 
 import time
 from pathlib import Path
@@ -103,3 +103,34 @@ def test_a_large_scan_costs_the_interface_little(shell: Any, volume: Any, tmp_pa
         spent.append(time.perf_counter() - began)
     print(f"{1e3 * np.median(spent):.0f} ms, at most {1e3 * max(spent):.0f} ms")
     assert np.median(spent) < 0.2  # 20 ms where nothing else runs
+
+
+def test_a_scan_that_goes_while_the_confidence_is_read_ends_the_run(
+    shell: Any, until: Any, tmp_path: Path
+) -> None:
+    import slicer
+    from PESemiSegUI import scene, self_test
+    from PESemiSegUI.scan_run import Request
+    from PESemiSegUI.segment_run import SegmentRun
+
+    scan = slicer.util.addVolumeFromArray(np.zeros(self_test._SHAPE, np.int16), np.asarray(MATRIX), "CT")
+    self_test.writeResult(tmp_path, MATRIX)
+    told: list[Any] = []
+    run = SegmentRun(told.append)
+    run._request, run._node = Request(scan, "demo"), scene.importResult(scan, tmp_path, "segment-0")
+    run._onImported(tmp_path)
+    slicer.mrmlScene.RemoveNode(scan)
+    assert until(lambda: not run.active, 30)
+    assert [news.phase for news in told] == ["failed"]
+    assert "removed from the scene" in told[0].message
+
+
+def test_a_defect_at_the_end_of_a_task_is_told_and_seen(host: Any, shell: Any, until: Any) -> None:
+    from PESemiSegUI.background import Task
+
+    told: list[Exception] = []
+    with host.expected("ZeroDivisionError"):
+        task = Task(lambda: 0, lambda found: 1 // found, told.append)
+        assert until(lambda: bool(told), 30)
+    assert isinstance(told[0], ZeroDivisionError)
+    assert not task.active

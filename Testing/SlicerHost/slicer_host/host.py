@@ -12,6 +12,7 @@ from typing import Any
 from . import environment, watch
 
 _parts: dict[str, Any] = {}
+_MODULES = Path(__file__).parents[1] / "modules"  # scripted ones that the application brings along
 
 
 def start() -> Any:
@@ -57,6 +58,8 @@ def start() -> Any:
     _parts["layout"]._h_open(mrml, logic)
     _parts["window"] = main_window.qSlicerAppMainWindow()
     _parts["window"]._h_open(_parts["modules"], _parts["layout"].viewport())
+    for path in sorted(_MODULES.glob("*/*.py")):
+        modules.load_scripted(_parts["modules"], path)
     watch.check()
     return application
 
