@@ -268,6 +268,7 @@ def _two_rounds(folder: Path) -> None:
     first = _trainer(config, folder / "parts", cancelled=lambda: first.iteration >= 4)
     with pytest.raises(Cancelled):
         first.run()
+    parallel.gather(np.zeros(1))  # the first process has written its checkpoint by then
     second = _trainer(config, folder / "parts")
     second.resume()
     second.run()
