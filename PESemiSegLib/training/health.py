@@ -120,10 +120,8 @@ class HealthMonitor:
         yield False, f"D trusts {share:.1%} of the unlabelled pixels{more}."
         if self._stuck_trust >= self._patience:
             what = "nothing" if share < 0.5 else "everything"
-            yield (
-                True,
-                f"The discriminator trusts {what}; set the threshold as a quantile (q0.5), `sure` lower.",
-            )
+            advice = "set the threshold as a quantile (q0.5), `sure` lower"
+            yield True, f"The discriminator trusts {what}; {advice}."
         elif marked is not None and marked < _MIN_TRUSTED:
             advice = "balance='trust' with a quantile lets marks be learnt from"
             yield True, f"The discriminator trusts no marked pixel, background alone; {advice}."
